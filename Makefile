@@ -1,0 +1,59 @@
+# From a fresh clone: `make test`, `make check`, `make demo`, `make bench`, `make soak`. All of it lives in .venv,
+# but for the database server, which scripts/ensure_server.sh installs where there is none.
+
+VENV := .venv
+PYTHON_HERE := $(VENV)/bin/python
+PROJECT := setup.py requirements.txt requirements-dev.txt pyproject.toml
+
+# Peers that are compiled on installation; the benchmarks do without those that do not compile here.
+COMPILED_PEERS := mysqlclient mariadb asyncmy cymysql
+
+.NOTPARALLEL:
+.PHONY: test check demo bench soak clean
+
+test: $(VENV)/.dev $(VENV)/.server
+	$(PYTHON_HERE) -m pytest -q --durations=10
+
+check: $(VENV)/.dev
+	$(PYTHON_HERE) -m ruff check .
+	$(PYTHON_HERE) -m ruff format --check .
+	$(PYTHON_HERE) -m mypy --strict improved_db tests examples benchmarks
+	$(PYTHON_HERE) -m pytest -q tests/unit/test_layers.py
+
+demo: $(VENV)/.demo $(VENV)/.server
+	$(PYTHON_HERE) examples/flights_demo.py
+
+bench: $(VENV)/.bench $(VENV)/.server
+	$(PYTHON_HERE) benchmarks/run.py
+
+soak: $(VENV)/.dev $(VENV)/.server
+	$(PYTHON_HERE) -m pytest -q -m soak tests
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: scripts/make_venv.sh
+	scripts/make_venv.sh $(VENV)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(PROJECT)
+	$(PYTHON_HERE) -m pip install -q -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made $(PROJECT)
+	$(PYTHON_HERE) -m pip install -q -e '.[demo]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.made $(PROJECT)
+	$(PYTHON_HERE) -m pip install -q -e '.[bench]'
+	for peer in $(COMPILED_PEERS); do \
+		$(PYTHON_HERE) -m pip install -q $$peer >/dev/null 2>&1 || echo "benchmarks do without $$peer"; \
+	done
+	touch $@
+
+# Any of the three above has installed the package by now; the server does not care which.
+$(VENV)/.server: scripts/ensure_server.sh | $(VENV)/.made
+	$(PYTHON_HERE) -c 'import improved_db' 2>/dev/null || $(PYTHON_HERE) -m pip install -q -e .
+	scripts/ensure_server.sh $(PYTHON_HERE)
+	touch $@

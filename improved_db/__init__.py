@@ -1,0 +1,1 @@
+"""improved_db: MySQL and MariaDB for Python programs with threads."""

@@ -1,0 +1,47 @@
+"""Time, as everybody here sees it: monotonic, and replaceable in a test.
+
+Knows seconds. Does not know what is being timed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+#: The longest single wait in seconds. A lock refuses more than its platform's maximum; nobody waits a year.
+FOREVER: Final = 365.0 * 86400.0
+
+
+class Signal(Protocol):
+    """What a waiter sleeps on: taken when made, released once to wake it. A raw lock is one."""
+
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool:
+        """Sleep until released; False if *timeout* seconds passed first."""
+
+    def release(self) -> None:
+        """Wake the sleeper."""
+
+
+class Clock(Protocol):
+    """Now, and the two ways of letting time pass."""
+
+    def now(self) -> float:
+        """Return seconds since some fixed instant; never goes back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+
+    def wait(self, signal: Signal, timeout: float) -> bool:
+        """Sleep until *signal* is released; False if *timeout* seconds passed first."""
+
+
+class MonotonicClock:
+    """The real clock."""
+
+    now = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+    @staticmethod
+    def wait(signal: Signal, timeout: float) -> bool:
+        """Sleep until *signal* is released; False if *timeout* seconds passed first."""
+        return signal.acquire(timeout=min(max(timeout, 0.0), FOREVER))

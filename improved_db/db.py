@@ -1,0 +1,242 @@
+"""`ImprovedDb`: the one object a program needs for its MySQL or MariaDB server.
+
+Knows what users type and who does it. Does not know locks, sockets or bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from improved_db.config import seal
+from improved_db.errors import StatementError
+from improved_db.executor import Executor
+from improved_db.loading import Loading
+from improved_db.options import Secret
+from improved_db.rows import Rows
+from improved_db.service import Service
+from improved_db.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from improved_db.loading import Progress
+
+
+class ImprovedDb(Service):
+    """A pool of connections to one server and the verbs to use it, from as many threads as you like.
+
+    ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, gives the connection
+    back, and tries again what is safe to try again. Nothing connects before the first use, unless ``min_size``,
+    `create_pool` or `wait` ask for it. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, config: Any = None, **options: Any) -> None:
+        """Read the settings, as `Service` does: a dict, a URL, keyword arguments.
+
+        Raises:
+            ConfigError: Something given cannot be meant; the text says what to write instead.
+        """
+        super().__init__(Secret.of(config), **seal(options))
+        autocommit = bool(self._settings.connect.get("autocommit", True))
+        self._executor = Executor(self._pool, self._retrier, autocommit=autocommit, limit=self._settings.deadline)
+        self._loading = Loading(self._executor, self._driver.max_packet)
+
+    @classmethod
+    def ephemeral(cls, **options: Any) -> ImprovedDb:
+        """Return an `ImprovedDb` on a private throw-away server, started from the installed binary, gone at `close`.
+
+        Args:
+            **options: As for the class; the address is the server's own.
+
+        Raises:
+            ServerNotFound: Neither mariadbd nor mysqld is installed; the text says what to type.
+        """
+        from improved_db.testing import TemporaryServer  # noqa: PLC0415  # only who asks for a server pays for it
+
+        server = TemporaryServer()
+        try:
+            db = cls(server.url, **options)
+        except BaseException:
+            server.close()
+            raise
+        db._server = server
+        return db
+
+    # --- queries ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def execute_query(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: Literal[False] = False,
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Rows: ...
+    @overload
+    def execute_query(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: Literal[True],
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    @overload
+    def execute_query(
+        self,
+        connection: Connection,
+        query: str,
+        args: Any = (),
+        dictcursor: bool = False,
+        return_one: bool = False,
+        exec_many: bool = False,
+    ) -> Any: ...
+    def execute_query(self, *positional: Any, **keywords: Any) -> Any:
+        """Run one statement and return its rows.
+
+        ``execute_query(query, args=None, *, dictcursor=False, return_one=False, exec_many=False, idempotent=None,
+        timeout=None)`` borrows a connection, gives it back, and tries again what is safe to try again.
+        ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)`` runs on a
+        connection of the caller's, leaves it with the caller, and tries nothing again.
+
+        Args:
+            *positional: As above.
+            **keywords: As above. *args*: a sequence, a mapping, or one scalar; with *exec_many* any iterable of those.
+                *dictcursor*: rows as dicts. *return_one*: the first row or None. *idempotent*: None = tried again
+                after an unknown outcome only if provably read-only; True = running it twice is the same as once;
+                False = never sent again once bytes have left. *timeout*: seconds the statement may run.
+
+        Returns:
+            `Rows`: a tuple of rows (tuples, or dicts) with ``rowcount``, ``lastrowid``, ``columns`` and
+            ``warning_count``; with *return_one* one row or None.
+
+        Raises:
+            PoolTimeout: No connection could be had in time.
+            OutcomeUnknown: The answer was lost, and the statement may or may not have been applied.
+            StatementError: The arguments do not fit the statement; nothing was sent.
+            pymysql.err.MySQLError: What the server or the driver said.
+        """
+        if positional and isinstance(positional[0], str):
+            return self._execute(*positional, **keywords)
+        if "query" in keywords and not positional and "connection" not in keywords:
+            return self._execute(**keywords)
+        return self._execute_on(*positional, **keywords)
+
+    @overload
+    def execute_query_multiplex(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: Literal[False] = False,
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Rows: ...
+    @overload
+    def execute_query_multiplex(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: Literal[True],
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    @overload
+    def execute_query_multiplex(
+        self,
+        connection: Connection,
+        query: str,
+        args: Any = (),
+        dictcursor: bool = False,
+        return_one: bool = False,
+        exec_many: bool = False,
+    ) -> Any: ...
+    def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
+        """Run one statement, as `execute_query` does; a connection given goes back to the pool, whatever happens.
+
+        Args:
+            *positional: As for `execute_query`.
+            **keywords: As for `execute_query`.
+
+        Returns:
+            As `execute_query`.
+        """
+        connection = positional[0] if positional else keywords.get("connection")
+        if not isinstance(connection, Connection):
+            return self.execute_query(*positional, **keywords)
+        try:
+            return self._execute_on(*positional, **keywords)
+        finally:
+            self.pool_put_connection(connection)
+
+    def _execute(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: bool = False,
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        if exec_many:
+            rows = self.exec_many(query, args)
+        else:
+            rows = Rows.of(self._executor.run(query, args, dictcursor, idempotent, timeout))
+        return (rows[0] if rows else None) if return_one else rows
+
+    def _execute_on(
+        self,
+        connection: Connection,
+        query: str,
+        args: Any = (),
+        dictcursor: bool = False,
+        return_one: bool = False,
+        exec_many: bool = False,
+    ) -> Any:
+        if not isinstance(connection, Connection):
+            raise StatementError(
+                f"execute_query takes a statement, or a connection of improved_db and a statement, not a "
+                f"{type(connection).__name__}; get a connection from connect() or connection()"
+            )
+        if exec_many:
+            rows = self._loading.run_on(connection, query, args)
+        else:
+            rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+        return (rows[0] if rows else None) if return_one else rows
+
+    def exec_many(
+        self, query: str, rows: Iterable[Any], *, atomic: bool = True, progress: bool | Progress | None = None
+    ) -> Rows:
+        """Run one statement for many rows, as few large statements.
+
+        Args:
+            query: Usually ``insert into t (a, b) values (%s, %s)``.
+            rows: Any iterable of sequences or mappings, a generator included; an empty one is no statement.
+            atomic: All rows in one transaction, made again as a whole where that is safe. False commits chunk by
+                chunk, and an error's ``acked_rows`` says how many rows, from the first, are in.
+            progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
+                and the total, None if unknown.
+
+        Returns:
+            Empty `Rows` with the ``rowcount`` of all statements and the ``lastrowid`` of the last.
+
+        Raises:
+            StatementError: *rows* is not rows, or a row does not fit the statement or the server's
+                ``max_allowed_packet``.
+            OutcomeUnknown: The answer to COMMIT, or to a chunk, was lost.
+        """
+        return self._loading.run(query, rows, atomic=atomic, progress=progress)

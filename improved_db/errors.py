@@ -1,0 +1,98 @@
+"""Every error raised here, in one tree.
+
+Each class also inherits the matching `pymysql.err` class or builtin, so ``except`` clauses written for PyMySQL keep
+working. Errors of the driver that need no verdict pass through as they are and are not in this file.
+
+Knows PyMySQL's exception classes. Does not know who raises what.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pymysql.err
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ImprovedDbError(Exception):
+    """Base of the errors raised here."""
+
+
+class ConfigError(ImprovedDbError, ValueError):
+    """An option, URL or option file says something that cannot be meant; the text says what to write instead."""
+
+
+class StatementError(ImprovedDbError, pymysql.err.ProgrammingError):
+    """A statement and its arguments do not fit together; nothing was sent."""
+
+
+class ServerNotFound(ImprovedDbError, RuntimeError):
+    """No mariadbd or mysqld is installed; the text is the one command that installs it here."""
+
+
+class PoolError(ImprovedDbError, pymysql.err.OperationalError):
+    """The pool could not do what it was asked."""
+
+
+class PoolClosed(PoolError):
+    """The pool is closed, or was closed while the caller stood in line."""
+
+
+class PoolTimeout(PoolError, TimeoutError):
+    """No connection before the deadline.
+
+    The text says how long the caller waited and what the pool looked like; the last connect error, if there is one, is
+    the ``__cause__``.
+    """
+
+
+class TooManyWaiting(PoolError):
+    """The line already holds ``max_waiting`` borrowers."""
+
+
+class LoanSpent(PoolError):
+    """A connection was used or given back after its return, or given to a pool it does not come from."""
+
+
+class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
+    """Base of the errors that say what is known about a statement whose answer is not the usual one.
+
+    Attributes:
+        verdict: The name of the `improved_db.verdict.Verdict` reached, in lower case.
+        attempts: One line for each attempt made, oldest first.
+        acked_rows: For `exec_many(atomic=False)`: how many rows are known to be committed; None elsewhere.
+    """
+
+    verdict: str = "unknown"
+    acked_rows: int | None = None
+
+    def __init__(self, *args: object, sqlstate: str | None = None, attempts: Sequence[str] = ()) -> None:
+        """Keep PyMySQL's ``(code, text)`` arguments and the story of the attempts."""
+        super().__init__(*args, sqlstate=sqlstate)
+        self.attempts = tuple(attempts)
+
+
+class OutcomeUnknown(VerdictError):
+    """The statement may or may not have been applied, and nothing here can tell which."""
+
+    verdict = "unknown"
+
+
+class TransactionRolledBack(VerdictError):
+    """The server rolled the whole transaction back; nothing of it is left."""
+
+    verdict = "transaction_rolled_back"
+
+
+class TransactionLost(VerdictError):
+    """The session ended before COMMIT was sent; nothing of the transaction is left."""
+
+    verdict = "not_sent"
+
+
+class ServerRefused(VerdictError):
+    """The server said that it does not run this now (read-only, not ready, full); nothing was applied."""
+
+    verdict = "refused"

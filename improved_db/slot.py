@@ -1,0 +1,157 @@
+"""A slot: the right to have one connection, and that connection while there is one. A loan: one borrowing of a slot.
+
+Knows the states, who holds a slot, and where it was borrowed. Does not know the line, drivers or time.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+import weakref
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from threading import Thread
+    from types import CodeType, FrameType
+
+    from improved_db.clock import Signal
+
+C = TypeVar("C")
+Place = tuple[tuple["CodeType", int], ...]
+
+#: How many frames of the borrower are kept: enough to get from our own calls into the user's.
+FRAMES: Final = 8
+
+
+class SlotState(enum.Enum):
+    """Where a slot is. Only `Rack` changes it, under the pool's lock.
+
+    COLD -> OPENING -> WARM or LENT; WARM -> LENT or COLD; LENT -> WARM, LENT (handed over) or COLD. A slot that leaves
+    the pool for good (resize) leaves from COLD.
+    """
+
+    COLD = "cold"  # in the rack, without a connection
+    WARM = "warm"  # in the rack, with an idle connection
+    OPENING = "opening"  # lent to an opener of ours, who is connecting
+    LENT = "lent"  # with one borrower, who alone may touch the connection
+
+
+class Slot(Generic[C]):
+    """The right to have one connection.
+
+    While it is lent, the connection and the times belong to the borrower; the pool reads `state` and who holds it.
+
+    Attributes:
+        loan: Whose it is now, weakly: a borrower that vanishes must not be kept alive by the pool.
+        thread: The borrower's thread; None for an opener, who is nobody's borrower.
+        place: Where it was borrowed; empty while a call of ours holds it for its caller.
+        opened_at: When its connection was opened.
+        expires_at: When that connection has to be replaced, whatever its health.
+        idle_since: When the connection last came home.
+        checked_at: When the server last proved to be there: an answer to a borrower or to a ping.
+        generation: The pool's generation in which the connection was opened or last proven fit.
+    """
+
+    __slots__ = (
+        "checked_at",
+        "connection",
+        "expires_at",
+        "generation",
+        "idle_since",
+        "loan",
+        "opened_at",
+        "place",
+        "state",
+        "thread",
+    )
+
+    def __init__(self) -> None:
+        self.state = SlotState.COLD
+        self.connection: C | None = None
+        self.loan: weakref.ref[Loan[C]] | None = None
+        self.thread: Thread | None = None
+        self.place: Place = ()
+        self.opened_at = self.expires_at = self.idle_since = self.checked_at = 0.0
+        self.generation = 0
+
+    def is_lost(self) -> bool:
+        """Say whether the borrower vanished without giving back: its loan was collected, or its thread is dead."""
+        if self.loan is None:
+            return False
+        return self.loan() is None or (self.thread is not None and not self.thread.is_alive())
+
+    def where(self) -> list[str]:
+        """Return where it was borrowed, innermost first, as ``file:line in function``.
+
+        Where nothing was noted, a call of ours holds the loan for its caller, and the thread stands in that call now.
+        """
+        if self.place:
+            return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in self.place]
+        ident = self.thread.ident if self.thread is not None else None
+        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001  # documented, for looking at other threads
+        return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in _walk(frame)]
+
+
+class Loan(Generic[C]):
+    """One borrowing: a place in the line until it has a slot, spent when the slot goes back.
+
+    Attributes:
+        connection: The borrower's, from `Pool.acquire` until `Pool.release`.
+        slot: Set by whoever hands the slot over, under the lock; None before that and once spent.
+        signal: What the borrower sleeps on while it stands in line.
+        error: Why it will not be served, if the pool knows better than a timeout.
+        upkeep: Whether maintenance borrowed it; such loans are in no statistic.
+        counted: Whether it is in the statistics already: a borrower whose connection proved unfit is served twice.
+        reported: Whether it was reported as held for too long.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "connection",
+        "counted",
+        "deadline",
+        "error",
+        "place",
+        "pool",
+        "ref",
+        "reported",
+        "signal",
+        "slot",
+        "started_at",
+        "taken_at",
+        "thread",
+        "upkeep",
+    )
+
+    connection: C
+
+    def __init__(self, pool: object, thread: Thread, started_at: float, deadline: float) -> None:
+        self.pool = pool
+        self.thread = thread
+        self.started_at = self.taken_at = started_at
+        self.deadline = deadline
+        self.ref = weakref.ref(self)
+        self.slot: Slot[C] | None = None
+        self.signal: Signal | None = None
+        self.error: BaseException | None = None
+        self.place: Place = ()
+        self.upkeep = self.counted = self.reported = False
+
+    def note_place(self) -> None:
+        """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""
+        self.place = _walk(sys._getframe(2))  # noqa: SLF001  # the cheap, documented way to one's callers
+
+
+def _walk(frame: FrameType | None) -> Place:
+    place = []
+    while frame is not None and len(place) < FRAMES:
+        place.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(place)
+
+
+def _line(code: CodeType, offset: int) -> int:
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno

@@ -1,0 +1,9 @@
+"""Private throw-away servers for tests, demos and first tries.
+
+Knows the public names of this folder. Does not know how any of them works.
+"""
+
+from improved_db.testing.binary import Flavour, ServerBinary, find_server
+from improved_db.testing.server import TemporaryServer
+
+__all__ = ["Flavour", "ServerBinary", "TemporaryServer", "find_server"]

@@ -1,0 +1,87 @@
+"""Bytes received and not yet consumed, in the place of the file that PyMySQL reads from.
+
+One `recv` brings what the socket has, often a whole answer; the readers then walk in `data` from `position` on and
+move `position` as they consume. Bytes before it are gone at the next `need`, so a result of any size passes through a
+buffer of constant size.
+
+Knows a socket. Does not know packets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import socket
+
+#: The most bytes taken in by one recv.
+RECEIVE_SIZE: Final = 64 * 1024
+
+
+class Buffer:
+    """What a socket has given so far.
+
+    It belongs to whoever owns the connection. After an error in `need` or `fill` its contents are undefined, and the
+    connection is good for nothing but closing.
+
+    Attributes:
+        data: The bytes; those before `position` are consumed.
+        position: Where the next packet begins.
+    """
+
+    __slots__ = ("_sock", "data", "position")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Begin with nothing; *sock* is read from here only, and is closed by its owner."""
+        self._sock = sock
+        self.data = b""
+        self.position = 0
+
+    def need(self, size: int) -> None:
+        """Wait until at least *size* bytes are pending. More than that may come along.
+
+        Raises:
+            EOFError: The other side closed the connection first.
+            OSError: The socket failed, or its timeout passed.
+        """
+        missing = self.position + size - len(self.data)
+        if missing <= 0:
+            return
+        parts = [self.data[self.position :]] if self.position < len(self.data) else []
+        while missing > 0:
+            part = self._sock.recv(RECEIVE_SIZE)
+            if not part:
+                self.data, self.position = b"".join(parts), 0
+                raise EOFError("the other side closed the connection")
+            parts.append(part)
+            missing -= len(part)
+        self.data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.position = 0
+
+    def fill(self) -> None:
+        """Wait for at least one byte more than is pending; raises as `need` does."""
+        self.need(self.pending + 1)
+
+    def read(self, size: int) -> bytes:
+        """Consume *size* bytes, as a file does: fewer at the end of the stream."""
+        try:
+            self.need(size)
+        except EOFError:
+            size = min(size, self.pending)
+        start = self.position
+        self.position = start + size
+        return self.data[start : self.position]
+
+    def trim(self) -> None:
+        """Let go of the memory if everything is consumed."""
+        if self.position == len(self.data):
+            self.data, self.position = b"", 0
+
+    @property
+    def pending(self) -> int:
+        """How many bytes are received and not consumed, in bytes; 0 on an idle connection."""
+        return len(self.data) - self.position
+
+    def close(self) -> None:
+        """Let go of the bytes; the socket is its owner's to close."""
+        self.data, self.position = b"", 0

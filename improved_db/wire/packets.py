@@ -1,0 +1,190 @@
+"""Packets: one in sequence, whole, and what the server means by OK, EOF and ERR.
+
+Nothing here closes a connection: whoever reads an answer does, once, for every failure.
+
+Knows the framing of the MySQL protocol. Does not know rows or columns.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+from pymysql import err
+from pymysql.constants import CR
+
+if TYPE_CHECKING:
+    from improved_db.wire.buffer import Buffer
+
+#: A PyMySQL connection whose ``_rfile`` is a `Buffer`. Its private names, which the type stubs leave out, are listed
+#: with a reason each in `improved_db.wire.support`.
+Session: TypeAlias = Any
+
+HEADER: Final = 4  # bytes: three of length, one of sequence number
+FULL: Final = 0xFFFFFF  # a packet of this length is continued in the next one
+OK, LOCAL_INFILE, EOF, ERR = 0x00, 0xFB, 0xFE, 0xFF  # first byte of an answer
+EOF_LIMIT: Final = 9  # from this length on, a first byte of 0xFE is the length of a long value
+
+_STATUS_AND_WARNINGS = struct.Struct("<HH")
+
+
+class Unsolicited(err.OperationalError):
+    """The server said goodbye by itself (shut down, idle too long, killed) while we waited for an answer.
+
+    MariaDB and MySQL send this error with sequence number 0, which no answer has.
+    """
+
+    unsolicited: Final = True
+
+
+class ErrPacket(Exception):
+    """Carries what the server said from where it was read to where the answer is known to be at its end."""
+
+    def __init__(self, error: err.MySQLError) -> None:
+        """Keep *error*, which is to be raised in place of this."""
+        super().__init__(error)
+        self.error = error
+
+
+def malformed(what: str) -> err.InternalError:
+    """Return the error for bytes that no MySQL server sends."""
+    return err.InternalError(f"malformed answer from the server: {what}")
+
+
+def want(buffer: Buffer, size: int) -> None:
+    """Have *size* bytes pending.
+
+    Raises:
+        pymysql.err.OperationalError: 2013, the connection was lost, or silent for longer than its read timeout.
+    """
+    try:
+        buffer.need(size)
+    except EOFError:
+        raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query") from None
+    except OSError as error:
+        raise err.OperationalError(
+            CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({error})"
+        ) from error
+
+
+def await_answer(session: Session) -> int:
+    """Wait for the next answer to begin, under the session's read timeout, and return its first byte.
+
+    Raises:
+        Unsolicited: It is a goodbye and no answer.
+        pymysql.err.OperationalError: 2013, as `want`.
+    """
+    buffer: Buffer = session._rfile
+    timeout = session._read_timeout
+    if session._current_timeout != timeout:  # settimeout is a system call, and PyMySQL set another one for writing
+        session._sock.settimeout(timeout)
+        session._current_timeout = timeout
+    if len(buffer.data) - buffer.position <= HEADER:
+        want(buffer, HEADER + 1)
+    position = buffer.position
+    if buffer.data[position + 3] != session._next_seq_id:
+        _out_of_sequence(session, buffer)
+    return buffer.data[position + HEADER]
+
+
+def next_packet(session: Session, buffer: Buffer) -> bytes:
+    """Consume the next packet and return its payload, joined if it came in several.
+
+    Raises:
+        ErrPacket: The server said that something is wrong; nothing more of this answer follows.
+        Unsolicited: The server said goodbye instead.
+        pymysql.err.InternalError: The sequence number is not the next one, or the packet is empty.
+        pymysql.err.OperationalError: 2013, as `want`.
+    """
+    parts = []
+    size = FULL
+    while size == FULL:
+        want(buffer, HEADER + 1)
+        data, start = buffer.data, buffer.position
+        size = data[start] | data[start + 1] << 8 | data[start + 2] << 16
+        if data[start + 3] != session._next_seq_id:
+            _out_of_sequence(session, buffer)
+        want(buffer, HEADER + size)
+        start = buffer.position + HEADER
+        buffer.position = start + size
+        parts.append(buffer.data[start : buffer.position])
+        session._next_seq_id = (session._next_seq_id + 1) & 255
+    payload = parts[0] if len(parts) == 1 else b"".join(parts)
+    if not payload:
+        raise malformed("an empty packet")
+    if payload[0] == ERR:
+        raise ErrPacket(_server_error(payload))
+    return payload
+
+
+def _out_of_sequence(session: Session, buffer: Buffer) -> NoReturn:
+    """Raise for the packet at hand, whose header and first byte are here."""
+    data, start = buffer.data, buffer.position
+    if data[start + 3] == 0 and data[start + HEADER] == ERR:
+        session._next_seq_id = 0
+        try:
+            next_packet(session, buffer)
+        except ErrPacket as goodbye:
+            raise Unsolicited(*goodbye.error.args, sqlstate=getattr(goodbye.error, "sqlstate", None)) from None
+    raise err.InternalError(f"Packet sequence number wrong - got {data[start + 3]:d} expected {session._next_seq_id:d}")
+
+
+def is_eof(payload: bytes) -> bool:
+    """Say whether a packet ends a list of columns or rows."""
+    return payload[0] == EOF and len(payload) < EOF_LIMIT
+
+
+def eof_status(payload: bytes) -> tuple[int, int]:
+    """Return the server's status flags and the number of warnings from an EOF packet."""
+    if len(payload) < 5:
+        raise malformed("an EOF packet without status")
+    return payload[3] | payload[4] << 8, payload[1] | payload[2] << 8
+
+
+def column_count(payload: bytes) -> int:
+    """Return the number of columns from the first packet of a result set."""
+    try:
+        count, _ = length_encoded(payload, 0)
+    except IndexError:
+        count = None
+    if not count:
+        raise malformed("neither OK nor ERR nor a number of columns")
+    return count
+
+
+def ok_fields(payload: bytes) -> tuple[int | None, int | None, int, int, bytes]:
+    """Return affected rows, insert id, status flags, number of warnings and message from an OK packet."""
+    try:
+        affected, position = length_encoded(payload, 1)
+        insert_id, position = length_encoded(payload, position)
+        status, warnings = _STATUS_AND_WARNINGS.unpack_from(payload, position)
+    except (IndexError, struct.error) as error:
+        raise malformed("a short OK packet") from error
+    return affected, insert_id, status, warnings, payload[position + 4 :]
+
+
+def length_encoded(payload: bytes, position: int) -> tuple[int | None, int]:
+    """Return the length-encoded integer at *position* (None for NULL), and where the next field begins.
+
+    Raises:
+        IndexError: The payload ends before.
+    """
+    first = payload[position]
+    if first < 0xFB:
+        return first, position + 1
+    if first == 0xFB:
+        return None, position + 1
+    end = position + 1 + (2, 3, 8)[first - 0xFC]
+    if end > len(payload):
+        raise IndexError("a length-encoded integer runs over the end of its packet")
+    return int.from_bytes(payload[position + 1 : end], "little"), end
+
+
+def _server_error(payload: bytes) -> err.MySQLError:
+    """Return the error in an ERR packet, in PyMySQL's class for its code."""
+    try:
+        err.raise_mysql_exception(payload)
+    except err.MySQLError as error:
+        return error.with_traceback(None)
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise malformed("an ERR packet without a code") from error

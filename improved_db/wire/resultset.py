@@ -1,0 +1,103 @@
+"""Columns and rows of one result set, from the bytes at hand and as few more as it takes.
+
+Knows in which order the packets of a result set come. Does not know what becomes of the rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from improved_db.wire.columns import shape_of
+from improved_db.wire.decoders import check_row
+from improved_db.wire.packets import EOF, ERR, FULL, HEADER, is_eof, malformed, next_packet, want
+
+if TYPE_CHECKING:
+    from improved_db.wire.buffer import Buffer
+    from improved_db.wire.columns import Shape
+    from improved_db.wire.decoders import Decoder
+    from improved_db.wire.packets import Session
+
+
+def read_shape(session: Session, buffer: Buffer, count: int) -> Shape:
+    """Consume *count* column definitions and the EOF after them; raises as `next_packet` does."""
+    end = _definitions_end(session, buffer, count)
+    shape = shape_of(buffer.data[buffer.position : end], session)
+    buffer.position = end
+    session._next_seq_id = (session._next_seq_id + count) & 255
+    if not is_eof(next_packet(session, buffer)):
+        raise malformed("no end of the column definitions")
+    return shape
+
+
+def _definitions_end(session: Session, buffer: Buffer, count: int) -> int:
+    """Have *count* column definitions here, without consuming them, and return where they end."""
+    first = session._next_seq_id
+    while True:
+        data, start = buffer.data, buffer.position
+        position, last = start, len(data) - HEADER - 1
+        for number in range(first, first + count):
+            if position > last:
+                break
+            if data[position + 3] != number & 255 or data[position + HEADER] == ERR:
+                buffer.position, session._next_seq_id = position, number & 255
+                next_packet(session, buffer)  # raises what is wrong
+            position += HEADER + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
+        else:
+            if position <= len(data):
+                return position
+        want(buffer, position - start + HEADER + 1)  # another packet follows in any case
+
+
+def read_rows(
+    session: Session, buffer: Buffer, shape: Shape, decoder: Decoder, rows: list[Any], *, whole: bool
+) -> bytes | None:
+    """Append rows to *rows* up to the end of the result, or, unless it is wanted *whole*, until there are some.
+
+    Returns:
+        The EOF packet that ends the result; None if there is more to come.
+
+    Raises:
+        ErrPacket: The server ended it otherwise.
+        Exception: As `next_packet`, and whatever a converter raises.
+    """
+    while True:
+        data, start, before = buffer.data, buffer.position, len(rows)
+        try:
+            buffer.position, session._next_seq_id = decoder.run(data, start, session._next_seq_id, rows)
+        except Exception:
+            _check_failed_row(data, start, len(rows) - before, shape)
+            raise
+        if rows and not whole:
+            return None
+        if not _is_plain_row(session, buffer):
+            payload = next_packet(session, buffer)
+            if is_eof(payload):
+                return payload
+            rows.append(_long_row(payload, shape, decoder))
+
+
+def _is_plain_row(session: Session, buffer: Buffer) -> bool:
+    """Say whether the next packet is for the decoder; if it is, it is here as a whole afterwards."""
+    want(buffer, HEADER + 1)
+    data, start = buffer.data, buffer.position
+    size = data[start] | data[start + 1] << 8 | data[start + 2] << 16
+    if not 0 < size < FULL or data[start + 3] != session._next_seq_id or data[start + HEADER] >= EOF:
+        return False
+    want(buffer, HEADER + size)
+    return True
+
+
+def _long_row(payload: bytes, shape: Shape, decoder: Decoder) -> Any:
+    try:
+        return decoder.one(payload)
+    except Exception:
+        check_row(payload, 0, len(payload), len(shape.fields))
+        raise
+
+
+def _check_failed_row(data: bytes, position: int, good: int, shape: Shape) -> None:
+    """Find the row after *good* ones from *position* on and raise if it is to blame, and not a converter."""
+    for _ in range(good):
+        position += HEADER + int.from_bytes(data[position : position + 3], "little")
+    start = position + HEADER
+    check_row(data, start, start + int.from_bytes(data[position : position + 3], "little"), len(shape.fields))

@@ -1,0 +1,27 @@
+#!/bin/sh
+# See that tests, demo and benchmarks have a server to start: one that is here, or MariaDB from apt. It is installed
+# without the package that would run it as a service.
+set -eu
+here=$(dirname "$0")
+python=$1
+
+try_server() {
+    "$python" - <<'EOF'
+import sys
+from improved_db.errors import ServerNotFound
+from improved_db.testing import TemporaryServer
+
+try:
+    with TemporaryServer() as server:
+        print(f"Server: {server.version}")
+except (ServerNotFound, RuntimeError) as error:
+    sys.exit(f"No server that starts. {error}")
+EOF
+}
+
+if ! command -v apt-get >/dev/null; then
+    try_server
+elif ! try_server 2>/dev/null; then
+    "$here/apt_install.sh" mariadb-server-core mariadb-client-core
+    try_server
+fi

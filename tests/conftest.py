@@ -1,0 +1,35 @@
+"""One private server for a whole test run, and a fresh database on it for each test that asks."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+
+from improved_db.testing import TemporaryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[TemporaryServer]:
+    """The run's own server (one for each worker of pytest-xdist). A test that kills or stops a server makes another."""
+    with TemporaryServer(tcp=True) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: TemporaryServer) -> Iterator[dict[str, Any]]:
+    """Connect options, for PyMySQL, of an empty database that is dropped after the test."""
+    name = f"test_{next(_numbers)}"
+    with pymysql.connect(**server.connect_options, ssl_disabled=True) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield {**server.connect_options, "database": name}
+    with pymysql.connect(**server.connect_options, ssl_disabled=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SET lock_wait_timeout = 5")  # a transaction left open by the test is an error, not a hang
+        cursor.execute(f"DROP DATABASE {name}")
