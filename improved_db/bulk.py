@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from improved_db.errors import StatementError
+from improved_db.wire.exchange import QUERY
 from improved_db.wire.literals import rows_to_sql, split_insert
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ OVERHEAD: Final = 64
 
 
 class Chunk(NamedTuple):
-    """Statements that are sent in one write, and how many rows they bring."""
+    """Commands that are sent in one write, and how many rows they bring."""
 
-    statements: tuple[bytes, ...]
+    commands: tuple[tuple[int, bytes], ...]
     rows: int
 
 
@@ -109,7 +110,7 @@ class Encoder:
         if self._insert:
             self._size = max(1, min(MOST_ROWS, len(rows) * TARGET_BYTES // len(statements[0])))
         self._made += len(rows)
-        return Chunk(statements, len(rows))
+        return Chunk(tuple((QUERY, statement) for statement in statements), len(rows))
 
     def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
         try:
@@ -138,11 +139,19 @@ def _as_row(value: Any) -> Any:
 
 
 class Backlog(Protocol):
-    """The encoded chunks that may have to be sent (again), oldest first."""
+    """The encoded chunks that may have to be sent (again), oldest first.
+
+    Attributes:
+        acked: How many rows are in for good.
+        before: How many were when this attempt began.
+    """
 
     acked: int
     before: int
-    in_doubt: int
+
+    @property
+    def in_doubt(self) -> int:
+        """How many rows the oldest chunk without an answer has."""
 
     def begin(self) -> int:
         """Begin an attempt; return how many rows earlier ones changed for good."""
@@ -168,16 +177,19 @@ class Backlog(Protocol):
 class Spooled:
     """Of one transaction: nothing is in before everything is, so everything is kept, on disk where it is much."""
 
-    acked = before = in_doubt = 0
+    in_doubt = 0
 
     def __init__(self) -> None:
+        self.acked = self.before = 0
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # closed by __exit__
         self._count = 0
 
     def begin(self) -> int:
+        """Begin anew."""
         return 0
 
     def add(self, chunk: Chunk) -> None:
+        """Keep *chunk* behind the others."""
         self._file.seek(0, 2)
         pickle.dump(tuple(chunk), self._file, protocol=5)
         self._count += 1
@@ -189,9 +201,9 @@ class Spooled:
         position = 0
         for _ in range(self._count):
             self._file.seek(position)
-            statements, rows = pickle.load(self._file)  # noqa: S301  # our own file, gone with us
+            commands, rows = pickle.load(self._file)  # noqa: S301  # our own file, gone with us
             position = self._file.tell()
-            yield Chunk(statements, rows)
+            yield Chunk(commands, rows)
 
     def __enter__(self) -> Self:
         return self
@@ -216,13 +228,16 @@ class Unacked:
         return self._waiting[0].rows if self._waiting else 0
 
     def begin(self) -> int:
+        """Go on where the last attempt ended."""
         self.before = self.acked
         return self._rowcount
 
     def add(self, chunk: Chunk) -> None:
+        """Keep *chunk* until it has an answer."""
         self._waiting.append(chunk)
 
     def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
+        """Forget *chunk*: it is in."""
         self._waiting.popleft()
         self.acked += chunk.rows
         self._rowcount = rowcount

@@ -25,7 +25,7 @@ from improved_db.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, 
 if TYPE_CHECKING:
     from improved_db.pool import Pool
     from improved_db.slot import Loan
-    from improved_db.wire.connection import Connection, Result
+    from improved_db.wire.connection import Connection
 
 #: What each action that raises gives the caller; RAISE is the driver's own error.
 ERRORS: dict[Action, tuple[type[VerdictError], str]] = {
@@ -53,9 +53,7 @@ class Executor:
         """Return when a call that starts now has to be over."""
         return None if self._limit is None else self.pool.clock.now() + self._limit
 
-    def run(
-        self, query: str, args: object, dict_rows: bool, idempotent: bool | None, timeout: float | None
-    ) -> Result:
+    def run(self, query: str, args: object, dict_rows: bool, idempotent: bool | None, timeout: float | None) -> Any:
         """Run one statement; try again what is safe to try again.
 
         Args:
@@ -86,7 +84,7 @@ class Executor:
         idempotent: bool | None,
         timeout: float | None,
         deadline: float | None,
-    ) -> Result:
+    ) -> Any:
         loan = self.borrow(deadline)
         connection = loan.connection
         at_commit = False
@@ -95,7 +93,8 @@ class Executor:
                 result = connection.run(query, args, dict_rows)
             else:
                 left = None if deadline is None else deadline - self.pool.clock.now()
-                result = connection.run_within(_shorter(timeout, left), query, args, dict_rows)
+                work = partial(connection.run, query, args, dict_rows)
+                result = connection.within(_shorter(timeout, left), work)
             if not self._autocommit:
                 at_commit = True
                 connection.commit_if_open()

@@ -344,4 +344,4 @@ def _remember(pool: Lifecycle[C]) -> None:
 
 def _after_fork_in_child() -> None:
     for pool in list(_pools):
-        pool._begin_in_child()  # noqa: SLF001  # ours, and nobody else's to call
+        pool._begin_in_child()  # ours, and nobody else's to call

@@ -109,7 +109,7 @@ class _Load:
             for chunk in self._chunks(connection, max_packet):
                 if waiting is not None:
                     rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
-                connection.send_all(chunk.statements)
+                connection.send_all(chunk.commands)
                 waiting = chunk
             if waiting is not None:
                 rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
@@ -121,7 +121,7 @@ class _Load:
         return Rows.counted(rowcount, last_id)
 
     def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
-        affected, last_id = connection.read_all(len(chunk.statements))
+        affected, last_id = connection.read_all(len(chunk.commands))
         self._backlog.acknowledge(chunk, rowcount + affected)
         done += chunk.rows
         self._tell(self._backlog.before + done)

@@ -34,11 +34,16 @@ logger = logging.getLogger("improved_db.retry")
 #: Seconds between two attempts at the least, whatever a policy says: tenacity's own default is a hot loop.
 SHORTEST_WAIT: Final = 0.005
 
+#: Waits with full jitter: locks are gone in milliseconds, a failover takes seconds, a full server needs rest.
+CONTENTION: Final = tenacity.wait_random_exponential(multiplier=0.01, max=1.0)
+CONNECTION: Final = tenacity.wait_random_exponential(multiplier=0.05, max=2.0)
+OVERLOAD: Final = tenacity.wait_random_exponential(multiplier=1.0, max=20.0)
+
 #: Set while a function of the user's runs inside a retry of ours: only the outermost one tries again.
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("improved_db_inside_retry", default=False)
 
 
-class Failed(Exception):  # noqa: N818  # never seen outside: a message from an attempt to the retrier
+class Failed(Exception):  # never seen outside: a message from an attempt to the retrier
     """One attempt failed.
 
     Attributes:
@@ -73,9 +78,9 @@ class RetryPolicy:
 
     attempts: int = 10
     within: float = 30.0
-    contention: wait_base = tenacity.wait_random_exponential(multiplier=0.01, max=1.0)
-    connection: wait_base = tenacity.wait_random_exponential(multiplier=0.05, max=2.0)
-    overload: wait_base = tenacity.wait_random_exponential(multiplier=1.0, max=20.0)
+    contention: wait_base = CONTENTION
+    connection: wait_base = CONNECTION
+    overload: wait_base = OVERLOAD
     budget: int = 500
 
     def retrying(self) -> tenacity.Retrying:

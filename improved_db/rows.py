@@ -20,7 +20,7 @@ class Result(Protocol):
     description: Any
 
 
-class Rows(tuple[Any, ...]):
+class Rows(tuple[Any, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold more than its items
     """A tuple of rows, ``()`` when nothing matched or the statement has no result; each row a tuple or a dict."""
 
     _result: Result
@@ -77,5 +77,5 @@ class _Counts:
 
 def _remade(rows: tuple[Any, ...], counts: _Counts) -> Rows:
     made = Rows(rows)
-    made._result = counts  # noqa: SLF001  # unpickling is part of the class
+    made._result = counts  # unpickling is part of the class
     return made

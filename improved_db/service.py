@@ -16,10 +16,10 @@ from improved_db.options import Secret
 from improved_db.pool import Pool
 from improved_db.retry import Retrier
 from improved_db.slot import Loan
-from improved_db.wire.connection import Connection
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
+    from improved_db.wire.connection import Connection
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -120,13 +120,15 @@ class Service:
     # --- the pool --------------------------------------------------------------------------------------------------
 
     def ping(self) -> bool:
-        """Ask the server for a sign of life, over a pooled connection.
+        """Ask the server for a sign of life, over a pooled connection; say whether it gave one.
 
         Raises:
-            Exception: What stands in the way.
+            PoolError: No connection could be had.
         """
-        self.execute_query("do 0")
-        return True
+        loan = self._pool.acquire(note_place=True)
+        alive = self._pool.still_answers(loan)
+        self._pool.release(loan, None if alive else "ping")
+        return alive
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait until ``min_size`` connections, at least one, are up; keep trying while the server is not there.

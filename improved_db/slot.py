@@ -88,7 +88,7 @@ class Slot(Generic[C]):
         if self.place:
             return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in self.place]
         ident = self.thread.ident if self.thread is not None else None
-        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001  # documented, for looking at other threads
+        frame = sys._current_frames().get(ident or 0)  # documented, for looking at other threads
         return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in _walk(frame)]
 
 
@@ -139,11 +139,11 @@ class Loan(Generic[C]):
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""
-        self.place = _walk(sys._getframe(2))  # noqa: SLF001  # the cheap, documented way to one's callers
+        self.place = _walk(sys._getframe(2))  # the cheap, documented way to one's callers
 
 
 def _walk(frame: FrameType | None) -> Place:
-    place = []
+    place: list[tuple[CodeType, int]] = []
     while frame is not None and len(place) < FRAMES:
         place.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back

@@ -108,7 +108,7 @@ class Borrowed:
 
 
 class Listener(Protocol):
-    """Whoever wants to hear each duration, in seconds, as it happens; called outside the lock, in the thread it is of."""
+    """Whoever wants to hear each duration in seconds, as it happens; called outside the lock."""
 
     def waited(self, pool: str, seconds: float) -> None:
         """Hear that a borrower was served after standing in line (0.0: at once)."""

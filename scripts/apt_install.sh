@@ -14,5 +14,5 @@ else
     echo "Run this as root, then run make again: apt-get install -y --no-install-recommends $*" >&2
     exit 1
 fi
-$as_root apt-get update -q
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+$as_root apt-get update -qq
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"

@@ -14,6 +14,7 @@ Knows the layout of a row packet and PyMySQL's converters. Does not know sockets
 from __future__ import annotations
 
 import functools
+import sys
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -49,31 +50,22 @@ class Decoder(NamedTuple):
 _TWO_DIGITS: Final = {b"%02d" % number: number for number in range(100)}
 
 
-def _takes_hour_24() -> bool:
-    try:
-        datetime.fromisoformat("2000-01-01 24:00:00")
-    except ValueError:
-        return False
-    return True
+def _strict_from_iso(text: str) -> datetime:
+    """Refuse hour 24, which to PyMySQL is no time, and to Python since 3.14 is midnight of the next day."""
+    if text[11:13] == "24":
+        raise ValueError("hour 24")
+    return datetime.fromisoformat(text)
 
 
-#: Since Python 3.14 this is midnight of the next day; to PyMySQL it is no time.
-_HOUR_24: Final = b"24" if _takes_hour_24() else None
+_from_iso: Final = datetime.fromisoformat if sys.version_info < (3, 14) else _strict_from_iso
 
 
 def read_datetime(raw: bytes) -> object:
-    """Do as `pymysql.converters.convert_datetime`.
-
-    `datetime.fromisoformat` takes more (weeks, basic format, time zones), but not with a separator in each of these
-    places: they leave only digits, which it checks itself, for the rest.
-    """
-    size = len(raw)
-    if (
-        (size == 19 and raw[4::3] == b"-- ::") or (20 < size <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit())
-    ) and (_HOUR_24 is None or raw[11:13] != _HOUR_24):
+    """Do as `pymysql.converters.convert_datetime`; values without a fraction get here only if they are odd."""
+    if 20 < len(raw) <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit():
         try:
-            return datetime.fromisoformat(raw.decode())
-        except ValueError:  # a zero date, a fraction that Python 3.10 does not take
+            return _from_iso(raw.decode())
+        except ValueError:  # a zero date, or a fraction of a length that Python 3.10 does not take
             pass
     return converters.convert_datetime(raw)
 
@@ -102,21 +94,29 @@ def read_time(raw: bytes) -> object:
 
 # --- source -----------------------------------------------------------------------------------------------------------
 
-_RAW: Final = "data[s:p]"
+#: `datetime.fromisoformat` takes more than PyMySQL does (weeks, basic format, time zones), but not with a separator in
+#: each of these places: they leave only digits, which it checks itself, for the rest.
+_DATETIME: Final = """\
+raw = data[s:p]
+try:
+    VALUE = from_iso(raw.decode()) if c == 19 and raw[4::3] == b'-- ::' else read_datetime(raw)
+except ValueError:
+    VALUE = read_datetime(raw)"""
 
 #: PyMySQL's converters for columns it decodes as ASCII, and what does the same from bytes. `Decimal` takes text only,
 #: and digits of other scripts too, which is why it alone needs the stricter decoding.
 _SAME_FROM_BYTES: Final[tuple[tuple[object, str], ...]] = (
-    (int, f"int({_RAW})"),
-    (float, f"float({_RAW})"),
-    (Decimal, f"Decimal({_RAW}.decode('ascii'))"),
-    (converters.convert_datetime, f"read_datetime({_RAW})"),
-    (converters.convert_date, f"read_date({_RAW})"),
-    (converters.convert_timedelta, f"read_time({_RAW})"),
+    (int, "VALUE = int(data[s:p])"),
+    (float, "VALUE = float(data[s:p])"),
+    (Decimal, "VALUE = Decimal(data[s:p].decode('ascii'))"),
+    (converters.convert_datetime, _DATETIME),
+    (converters.convert_date, "VALUE = read_date(data[s:p])"),
+    (converters.convert_timedelta, "VALUE = read_time(data[s:p])"),
 )
 
 _NAMES: Final = {
     "Decimal": Decimal,
+    "from_iso": _from_iso,
     "malformed": malformed,
     "read_date": read_date,
     "read_datetime": read_datetime,
@@ -124,38 +124,38 @@ _NAMES: Final = {
 }
 
 
-def _expression(index: int, column: Column) -> str:
-    """Return the source of a value that is not NULL, whose bytes are ``data[s:p]``."""
+def _statements(index: int, column: Column) -> str:
+    """Return the source that makes ``VALUE`` of a value that is not NULL, whose bytes are ``data[s:p]``."""
     encoding, converter = column
-    if converter is None:
-        if encoding is None:
-            return _RAW
-        return f"{_RAW}.decode()" if encoding == "utf8" else f"{_RAW}.decode(encoding{index})"
     if encoding == "ascii" or (encoding is None and converter is not Decimal):  # Decimal refuses bytes: let it
         for standard, source in _SAME_FROM_BYTES:
             if converter is standard:
                 return source
-    return f"converter{index}({_RAW})" if encoding is None else f"converter{index}({_RAW}.decode(encoding{index}))"
+    value = "data[s:p]"
+    if encoding is not None:
+        value += ".decode()" if encoding == "utf8" else f".decode(encoding{index})"
+    return f"VALUE = {value}" if converter is None else f"VALUE = converter{index}({value})"
 
 
-def _read_columns(expressions: Sequence[str]) -> list[str]:
+def _read_columns(columns: Sequence[str]) -> list[str]:
     """Return the lines that read ``v0``, ``v1`` ... from ``data`` at ``p``, where byte ``c`` stands, up to ``end``."""
     lines: list[str] = []
-    for index, expression in enumerate(expressions):
+    for index, statements in enumerate(columns):
+        value = _indent(statements.replace("VALUE", f"v{index}").split("\n"), 1)
         if index:
             lines.append("c = data[p]")
         lines += [
             "if c < 251:",
             "    s = p + 1",
             "    p = s + c",
-            f"    v{index} = {expression}",
+            *value,
             "elif c == 251:",
             "    p += 1",
             f"    v{index} = None",
             "else:",
             "    s = p + 1 + (2, 3, 8)[c - 252]",
             "    p = s + int.from_bytes(data[p + 1:s], 'little')",
-            f"    v{index} = {expression}",
+            *value,
         ]
     # A value that runs over the end of its packet leaves p behind the end for good, so this one look suffices.
     return [*lines, "if p != end: raise malformed('a row does not fill its packet')"]
@@ -166,10 +166,10 @@ def _indent(lines: Sequence[str], levels: int) -> list[str]:
 
 
 @functools.lru_cache(maxsize=512)
-def _compile(expressions: tuple[str, ...], *, dicts: bool) -> CodeType:
-    """Compile ``run`` and ``one`` for columns that are read by *expressions*."""
-    columns = _read_columns(expressions)
-    numbers = range(len(expressions))
+def _compile(columns: tuple[str, ...], *, dicts: bool) -> CodeType:
+    """Compile ``run`` and ``one`` for columns that are read by these statements."""
+    reading = _read_columns(columns)
+    numbers = range(len(columns))
     row = f"{{{', '.join(f'name{i}: v{i}' for i in numbers)}}}" if dicts else f"({' '.join(f'v{i},' for i in numbers)})"
     lines = [
         "def run(data, position, sequence, rows):",
@@ -185,14 +185,14 @@ def _compile(expressions: tuple[str, ...], *, dicts: bool) -> CodeType:
         "        c = data[p]",
         f"        if c >= {EOF}:",
         "            break",
-        *_indent(columns, 2),
+        *_indent(reading, 2),
         f"        append({row})",
         "        position = end",
         "        sequence = sequence + 1 & 255",
         "    return position, sequence",
         "def one(data):",
         "    c, p, end = data[0], 0, len(data)",
-        *_indent(columns, 1),
+        *_indent(reading, 1),
         f"    return {row}",
     ]
     return compile("\n".join(lines), "<row decoder>", "exec")
@@ -211,8 +211,8 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
         space[f"converter{index}"] = converter
     for index, name in enumerate(names or ()):
         space[f"name{index}"] = name
-    expressions = tuple(_expression(index, column) for index, column in enumerate(columns))
-    exec(_compile(expressions, dicts=names is not None), space)  # noqa: S102 -- made from the constants above alone
+    statements = tuple(_statements(index, column) for index, column in enumerate(columns))
+    exec(_compile(statements, dicts=names is not None), space)  # noqa: S102 -- made from the constants above alone
     return Decoder(space["run"], space["one"])
 
 

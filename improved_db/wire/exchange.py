@@ -1,0 +1,229 @@
+"""What is being done to the socket: one write, then the answers, and after each step where we stand (`phase`).
+
+PyMySQL writes and reads whole commands but does not remember how far it came; this does, for a verdict afterwards.
+
+Knows PyMySQL's connection from the inside, its socket and time limits. Does not know sessions, pools or retries.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import pymysql.connections
+from pymysql import err
+from pymysql.constants import COMMAND, CR
+
+from improved_db.clock import MonotonicClock
+from improved_db.errors import LoanSpent
+from improved_db.verdict import Phase
+from improved_db.wire.buffer import Buffer
+from improved_db.wire.results import read_query_result
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    class Base(pymysql.connections.Connection[Any]):  # noqa: D102  # PyMySQL's own methods
+        """PyMySQL's connection with the names that its stubs leave out."""
+
+        _sock: Any
+        _rfile: Any
+        _result: Any
+        _closed: bool
+        _next_seq_id: int
+        _affected_rows: int
+        _read_timeout: float | None
+        _write_timeout: float | None
+        _current_timeout: float | None
+        server_status: int
+        server_version: str
+
+        def _force_close(self) -> None: ...
+        def _read_packet(self, *args: Any) -> Any: ...
+        def _read_ok_packet(self) -> Any: ...
+        def _execute_command(self, command: int, sql: str | bytes) -> None: ...
+        def _read_query_result(self, unbuffered: bool = False) -> Any: ...
+        def connect(self, sock: socket.socket | None = None) -> None: ...
+        def set_character_set(self, charset: str, collation: str | None = None) -> None: ...
+        def escape(self, obj: object, mapping: Any = None) -> Any: ...
+        def show_warnings(self) -> Any: ...
+        def _create_ssl_ctx(self, sslp: Any) -> Any: ...
+        def get_autocommit(self) -> bool: ...
+
+else:
+    Base = pymysql.connections.Connection
+
+#: A statement of this many bytes or more takes several packets, which PyMySQL writes.
+ONE_PACKET: Final = 0xFFFFFF - 1
+
+#: First three letters of the statements after which a session may differ from a new one in more than a transaction:
+#: SET, USE, LOCK, PREPARE, HANDLER, CREATE (TEMPORARY); in lower case. So does XA, and what a comment may hide.
+TOUCHING: Final = frozenset({b"set", b"use", b"loc", b"pre", b"han", b"cre"})
+
+_header: Final = struct.Struct("<iB").pack
+QUERY: Final = COMMAND.COM_QUERY
+SEND, AWAIT = Phase.SEND, Phase.AWAIT
+
+
+class Exchange(Base):
+    """A connection that knows how far it came.
+
+    Attributes:
+        phase: What was being done to the socket; None while no statement is on the wire. An exchange that was
+            interrupted leaves it set, and the connection is then good for nothing.
+    """
+
+    phase: Phase | None = None
+    _touched = False  # the session may differ from a new one in more than a transaction
+    _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
+    _spent = False
+    _deadline: float | None = None
+    _row_kind: type = tuple
+
+    def _execute_command(self, command: int, sql: str | bytes) -> None:
+        if self._sock is None:
+            raise self._closed_error()
+        if isinstance(sql, str):
+            sql = sql.encode(self.encoding)
+        result = self._result
+        if len(sql) >= ONE_PACKET or (result is not None and (result.unbuffered_active or result.has_next)):
+            self.phase = SEND
+            super()._execute_command(command, sql)
+        else:
+            self._result = None
+            self.phase = SEND
+            self._write_bytes(_header(len(sql) + 1, command) + sql)
+            self._next_seq_id = 1
+        self.phase = AWAIT
+        if command != QUERY:
+            self._touched = self._touched or command == COMMAND.COM_INIT_DB
+        elif (first := sql[:3].lower()) in TOUCHING or not first.isalpha():
+            self._touched = self._touched or first != b"cre" or sql[:16].lower() == b"create temporary"
+
+    def _write_bytes(self, data: bytes) -> None:
+        if self._deadline is not None:
+            self._write_timeout = self._time_left()
+        if self._current_timeout != self._write_timeout:
+            self._sock.settimeout(self._write_timeout)
+            self._current_timeout = self._write_timeout
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            self._force_close()
+            raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
+        except BaseException:  # half a packet may be with the server
+            self._force_close()
+            raise
+
+    def _read_query_result(self, unbuffered: bool = False) -> Any:
+        if self._deadline is not None:
+            self._read_timeout = self._time_left()
+        try:
+            affected = read_query_result(self, unbuffered, self._row_kind)
+        except err.MySQLError:
+            self._note_error()
+            raise
+        self._settle()
+        if type(self._rfile) is not Buffer and not self.get_autocommit():
+            self._failed = True  # PyMySQL's own reading drops the status that a SELECT ends with
+        return affected
+
+    def _read_packet(self, *args: Any) -> Any:
+        if self._deadline is not None:
+            self._read_timeout = self._time_left()
+        try:
+            return super()._read_packet(*args)
+        except err.MySQLError:
+            self._note_error()
+            raise
+
+    def _read_ok_packet(self) -> Any:
+        ok = super()._read_ok_packet()
+        self._settle()
+        return ok
+
+    def show_warnings(self) -> Any:
+        """Return the rows of SHOW WARNINGS."""
+        rows = super().show_warnings()
+        self._settle()
+        return rows
+
+    def _note_error(self) -> None:
+        """Note that the server refused: the exchange is over, and the status flags are now out of date."""
+        self._failed = True
+        if self._sock is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Note that the answer was read to its end."""
+        if self.phase is not Phase.CONNECT:
+            self.phase = None
+
+    def _closed_error(self) -> Exception:
+        if self._spent:
+            return LoanSpent("this connection was given back to its pool; borrow another")
+        return err.InterfaceError(0, "")
+
+    # --- several at once -------------------------------------------------------------------------------------------
+
+    def send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
+        """Write several commands at once; `read_all` has to follow."""
+        if self._sock is None:
+            raise self._closed_error()
+        if len(commands) == 1:
+            self._execute_command(*commands[0])
+            return
+        self._result = None
+        if self.phase is not Phase.CONNECT:
+            self.phase = SEND
+        self._touched = True  # nobody looks at each of them
+        self._write_bytes(b"".join([_header(len(text) + 1, command) + text for command, text in commands]))
+        if self.phase is SEND:
+            self.phase = AWAIT
+
+    def read_all(self, number: int) -> tuple[int, int]:
+        """Read the answers to *number* commands; of several errors the first is raised, after the last answer.
+
+        Returns:
+            How many rows they changed, and the last AUTO_INCREMENT value made.
+        """
+        affected = last_id = 0
+        first_error: err.MySQLError | None = None
+        for left in range(number - 1, -1, -1):
+            self._next_seq_id = 1
+            try:
+                affected += self._read_to_end()
+                last_id = self._result.insert_id or last_id
+            except err.MySQLError as error:
+                if self._sock is None:
+                    raise
+                first_error = first_error or error
+            self._result = None
+            if left and self.phase is None:
+                self.phase = AWAIT
+        if first_error is not None:
+            raise first_error
+        return affected, last_id
+
+    def _read_to_end(self) -> int:
+        affected: int = self._read_query_result()
+        while self._result.has_next:
+            affected = self._read_query_result()
+        return affected
+
+    # --- time limits -----------------------------------------------------------------------------------------------
+
+    def within(self, seconds: float, exchange: Callable[[], Any]) -> Any:
+        """Run *exchange*, each of whose writes and reads gets what is left of *seconds*."""
+        timeouts = self._read_timeout, self._write_timeout
+        self._deadline = MonotonicClock.now() + seconds
+        try:
+            return exchange()
+        finally:
+            self._deadline = None
+            self._read_timeout, self._write_timeout = timeouts
+
+    def _time_left(self) -> float:
+        assert self._deadline is not None
+        return max(self._deadline - MonotonicClock.now(), 0.001)

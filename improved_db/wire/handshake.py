@@ -1,0 +1,143 @@
+"""Opening a session: the socket, TLS, the handshake and the settings, within one time limit and as few round trips.
+
+Knows sockets, TLS and what makes a session new. Does not know pools, or what the session is used for.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+from pymysql.constants import COMMAND
+
+from improved_db.verdict import Phase
+from improved_db.wire.buffer import Buffer
+from improved_db.wire.exchange import Exchange
+from improved_db.wire.support import supported
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+#: Not in PyMySQL's constants (it calls 0x1F COM_END): rolls back and makes the session new, but for its database.
+COM_RESET_CONNECTION: Final = 0x1F
+
+#: Seconds: TCP keepalive after silence, between probes, how many, and how long unacknowledged data may stay so.
+KEEPALIVE: Final = (30, 10, 3)
+USER_TIMEOUT: Final = 60.0
+
+#: Seconds an attempt may take where ``connect_timeout`` sets no limit.
+CONNECT_TIMEOUT: Final = 10.0
+
+#: What PyMySQL remembers of a session that a borrower may change.
+SESSION_ATTRIBUTES: Final = ("charset", "collation", "encoding", "db", "autocommit_mode", "sql_mode", "cursorclass")
+
+
+class Handshake(Exchange):
+    """A connection that opens quickly, in limited time, and can make its session new again."""
+
+    _poller: Any = None
+    _as_new: dict[str, Any]
+    _tls_contexts: MutableMapping[object, ssl.SSLContext]
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        """Share one context for the same options: building one costs as much CPU as a hundred connects."""
+        if isinstance(sslp, ssl.SSLContext):
+            return sslp
+        key = tuple(sorted((name, str(value)) for name, value in sslp.items()))
+        context = self._tls_contexts.get(key)
+        if context is None:
+            context = super()._create_ssl_ctx(sslp) if sslp else _unverified_context()
+            self._tls_contexts[key] = context
+        return context
+
+    def connect(self, sock: socket.socket | None = None) -> None:
+        """Connect, shake hands and set the session up, all within ``connect_timeout`` seconds.
+
+        Raises:
+            pymysql.err.OperationalError: The server cannot be reached, or refuses.
+        """
+        self.phase, self._touched, self._failed = Phase.CONNECT, False, False
+        self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
+        settings = self.sql_mode, self.init_command, self.autocommit_mode
+        try:
+            self.within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
+        except BaseException:
+            self._force_close()
+            raise
+        finally:
+            self.sql_mode, self.init_command, self.autocommit_mode = settings
+        self.phase, self._touched = None, False
+
+    def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
+        self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
+        super().connect(sock)
+        self.sql_mode, self.init_command, self.autocommit_mode = settings
+        if supported():
+            self._rfile.close()  # nothing is in it: a server speaks when it is asked
+            self._rfile = Buffer(self._sock)
+        _tune(self._sock)
+        self._poller = _watch(self._sock)
+        self._run_all(self._setup_commands())
+
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Set the session's charset (and collation); while connecting this is part of the one set-up statement."""
+        if self.phase is Phase.CONNECT:
+            return
+        super().set_character_set(charset, collation)
+        self._settle()
+
+    def _setup_commands(self) -> list[tuple[int, bytes]]:
+        """Return what makes a session new: one SET for all settings, and the user's own command."""
+        settings = [f"NAMES {self.charset}" + (f" COLLATE {self.collation}" if self.collation else "")]
+        if self.sql_mode is not None:
+            settings.append(f"sql_mode={self.escape(self.sql_mode)}")
+        if self.autocommit_mode is not None:
+            settings.append(f"autocommit={int(bool(self.autocommit_mode))}")
+        commands = [f"SET {', '.join(settings)}", *([self.init_command] if self.init_command is not None else [])]
+        return [(COMMAND.COM_QUERY, command.encode(self.encoding)) for command in commands]
+
+    def _run_all(self, commands: list[tuple[int, bytes]]) -> None:
+        self.send_all(commands)
+        self.read_all(len(commands))
+
+    def _make_new(self) -> None:
+        """Let the server reset the session, and set it up again, in one round trip."""
+        self.__dict__.update(self._as_new)
+        commands = [(COM_RESET_CONNECTION, b"")]
+        if self.db:
+            name = self.db if isinstance(self.db, bytes) else self.db.encode(self.encoding)
+            commands.append((COMMAND.COM_INIT_DB, name))
+        self._run_all(commands + self._setup_commands())
+        self._touched = self._failed = False
+
+
+def _unverified_context() -> ssl.SSLContext:
+    """Return what PyMySQL's preferred mode amounts to, without loading certificates that nothing looks at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _tune(sock: socket.socket) -> None:
+    """Let the kernel notice a peer that vanished without a word."""
+    if sock.family == socket.AF_UNIX:
+        return
+    idle, interval, count = KEEPALIVE
+    options = {
+        "TCP_KEEPIDLE": idle,
+        "TCP_KEEPINTVL": interval,
+        "TCP_KEEPCNT": count,
+        "TCP_USER_TIMEOUT": int(USER_TIMEOUT * 1000),
+    }
+    for name, value in options.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _watch(sock: socket.socket) -> select.poll:
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN | select.POLLPRI | getattr(select, "POLLRDHUP", 0))
+    return poller
