@@ -1,1 +1,58 @@
-"""improved_db: MySQL and MariaDB for Python programs with threads."""
+"""improved_db: MySQL and MariaDB for Python programs with threads.
+
+Knows the public names. Does not know how any of them works.
+"""
+
+from logging import NullHandler, getLogger
+
+from improved_db._version import __version__
+from improved_db.db import ImprovedDb
+from improved_db.error_table import Verdict
+from improved_db.errors import (
+    ConfigError,
+    ImprovedDbError,
+    LoanSpent,
+    OutcomeUnknown,
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    ServerNotFound,
+    ServerRefused,
+    StatementError,
+    TooManyWaiting,
+    TransactionLost,
+    TransactionRolledBack,
+    VerdictError,
+)
+from improved_db.retry import RetryPolicy
+from improved_db.rows import Rows
+from improved_db.stats import Borrowed, Listener, PoolStats
+from improved_db.wire.connection import Connection
+
+__all__ = [
+    "Borrowed",
+    "ConfigError",
+    "Connection",
+    "ImprovedDb",
+    "ImprovedDbError",
+    "Listener",
+    "LoanSpent",
+    "OutcomeUnknown",
+    "PoolClosed",
+    "PoolError",
+    "PoolStats",
+    "PoolTimeout",
+    "RetryPolicy",
+    "Rows",
+    "ServerNotFound",
+    "ServerRefused",
+    "StatementError",
+    "TooManyWaiting",
+    "TransactionLost",
+    "TransactionRolledBack",
+    "Verdict",
+    "VerdictError",
+    "__version__",
+]
+
+getLogger("improved_db").addHandler(NullHandler())  # what nobody wants to hear is not printed by logging's last resort

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from improved_db.errors import StatementError
 from improved_db.wire.exchange import QUERY
-from improved_db.wire.literals import rows_to_sql, split_insert
+from improved_db.wire.insert import split_insert
+from improved_db.wire.literals import rows_to_sql
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,18 +117,16 @@ class Encoder:
         try:
             if self._insert is None:
                 return tuple(connection.bind(self._query, row).encode(connection.encoding) for row in rows)
-            prefix, values, postfix = self._insert
-            text = rows_to_sql(values, rows, connection)
-            return (f"{prefix}{text}{postfix}".encode(connection.encoding),)
+            text = rows_to_sql(self._insert.values, rows, connection)
+            return (f"{self._insert.prefix}{text}{self._insert.postfix}".encode(connection.encoding),)
         except (TypeError, ValueError, KeyError, StatementError) as error:
             raise self._complaint(rows, connection, error) from error
 
     def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
         """Find the row that does not fit."""
-        template = self._query if self._insert is None else self._insert[1]
         for number, row in enumerate(rows, self._made + 1):
             try:
-                connection.bind(template, row)
+                connection.bind(self._query, row)
             except StatementError as reason:
                 return StatementError(f"row {number}: {reason}")
         return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")

@@ -5,21 +5,26 @@ Knows what users type and who does it. Does not know locks, sockets or bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from improved_db.config import seal
 from improved_db.errors import StatementError
 from improved_db.executor import Executor
-from improved_db.loading import Loading
+from improved_db.loading import Loading, load_on
 from improved_db.options import Secret
 from improved_db.rows import Rows
 from improved_db.service import Service
+from improved_db.unit_of_work import UnitsOfWork
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from improved_db.loading import Progress
+    from improved_db.progress import Progress
+    from improved_db.transaction import Transaction
+
+T = TypeVar("T")
 
 
 class ImprovedDb(Service):
@@ -38,8 +43,10 @@ class ImprovedDb(Service):
         """
         super().__init__(Secret.of(config), **seal(options))
         autocommit = bool(self._settings.connect.get("autocommit", True))
-        self._executor = Executor(self._pool, self._retrier, autocommit=autocommit, limit=self._settings.deadline)
-        self._loading = Loading(self._executor, self._driver.max_packet)
+        limit = self._settings.deadline
+        self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=limit)
+        self._loading = Loading(self._executor)
+        self._units = UnitsOfWork(self._executor)
 
     @classmethod
     def ephemeral(cls, **options: Any) -> ImprovedDb:
@@ -213,7 +220,7 @@ class ImprovedDb(Service):
                 f"{type(connection).__name__}; get a connection from connect() or connection()"
             )
         if exec_many:
-            rows = self._loading.run_on(connection, query, args)
+            rows = load_on(connection, query, args, self._driver.max_packet)
         else:
             rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
         return (rows[0] if rows else None) if return_one else rows
@@ -240,3 +247,67 @@ class ImprovedDb(Service):
             OutcomeUnknown: The answer to COMMIT, or to a chunk, was lost.
         """
         return self._loading.run(query, rows, atomic=atomic, progress=progress)
+
+    # --- transactions ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def transaction(self, *, isolation: str | None = None, read_only: bool = False) -> Iterator[Transaction]:
+        """Begin a transaction of the caller's own: commit at the end of the block, rollback on an exception.
+
+        Nothing in it is ever tried again. Once the server has rolled it back, or its session is lost, every further
+        statement is refused instead of committing by itself.
+
+        Args:
+            isolation: "read uncommitted", "read committed", "repeatable read" or "serializable"; None for the
+                session's own.
+            read_only: Have the server refuse writes.
+
+        Raises:
+            TransactionRolledBack: The server rolled it back (a deadlock, for example).
+            TransactionLost: The session ended before COMMIT.
+            OutcomeUnknown: The answer to COMMIT was lost.
+        """
+        with self._units.owned(isolation, read_only) as tx:
+            yield tx
+
+    def run_transaction(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        exactly_once: bool = False,
+        isolation: str | None = None,
+        read_only: bool = False,
+        **kwargs: Any,
+    ) -> T:
+        """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; do all of it again where that is safe.
+
+        Args:
+            fn: The work; its statements go through *tx*. It may run more than once, each time with a fresh *tx*: what
+                must happen once goes to ``tx.on_commit``.
+            *args: Passed on.
+            exactly_once: Write a token row in the same transaction (table ``improved_db_outcomes``, made on first
+                use), which turns a lost answer to COMMIT into a known one.
+            isolation: As for `transaction`.
+            read_only: As for `transaction`.
+            **kwargs: Passed on.
+
+        Returns:
+            What *fn* returned in the attempt that was committed.
+
+        Raises:
+            OutcomeUnknown: The answer to COMMIT was lost, and nothing could tell.
+            Exception: What *fn* raised, after a rollback; or the error of the last attempt.
+        """
+
+        def work(tx: Transaction) -> T:
+            return fn(tx, *args, **kwargs)
+
+        return self._units.replayed(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
+
+    def purge_outcomes(self, older_than: float = 86400.0) -> int:
+        """Remove the tokens of ``exactly_once`` that are older than *older_than* seconds; return how many.
+
+        Args:
+            older_than: Longer than any call may take.
+        """
+        return self._units.outcomes.purge(older_than)

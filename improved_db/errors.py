@@ -62,11 +62,15 @@ class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
     Attributes:
         verdict: The name of the `improved_db.verdict.Verdict` reached, in lower case.
         attempts: One line for each attempt made, oldest first.
-        acked_rows: For `exec_many(atomic=False)`: how many rows are known to be committed; None elsewhere.
+        acked_rows: For `exec_many(atomic=False)`: how many rows, from the first, are known to be in; None elsewhere.
+        unknown_rows: For the same: the numbers, from 0, of the rows in doubt.
+        token: For `exactly_once`: the token whose presence in ``improved_db_outcomes`` tells.
     """
 
     verdict: str = "unknown"
     acked_rows: int | None = None
+    unknown_rows: range | None = None
+    token: bytes | None = None
 
     def __init__(self, *args: object, sqlstate: str | None = None, attempts: Sequence[str] = ()) -> None:
         """Keep PyMySQL's ``(code, text)`` arguments and the story of the attempts."""
@@ -90,6 +94,12 @@ class TransactionLost(VerdictError):
     """The session ended before COMMIT was sent; nothing of the transaction is left."""
 
     verdict = "not_sent"
+
+
+class TransactionEnded(VerdictError):
+    """A statement (DDL, LOCK TABLES, COMMIT by hand ...) committed the transaction; what came before it is in."""
+
+    verdict = "permanent"
 
 
 class ServerRefused(VerdictError):

@@ -1,4 +1,4 @@
-"""One statement on a borrowed connection: borrow, run, give back; on a failure judge, then give back what is left.
+"""Work on a borrowed connection: borrow, run, give back; on a failure judge, then give back what is left.
 
 Knows the pool, the verdicts and the retrier. Does not know sockets, locks or what users type.
 """
@@ -6,44 +6,70 @@ Knows the pool, the verdicts and the retrier. Does not know sockets, locks or wh
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from improved_db.errors import (
-    ImprovedDbError,
-    OutcomeUnknown,
-    ServerRefused,
-    StatementError,
-    TransactionLost,
-    TransactionRolledBack,
-    VerdictError,
-)
+from improved_db.errors import ImprovedDbError, StatementError
 from improved_db.matrix import Action, Unit, action, giving_up
-from improved_db.retry import Failed, Retrier
-from improved_db.statement import is_read_only
+from improved_db.outcome import Failed, error_for
+from improved_db.statement import is_read_only, with_time_limit
 from improved_db.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from improved_db.pool import Pool
+    from improved_db.retry import Retrier
     from improved_db.slot import Loan
     from improved_db.wire.connection import Connection
+    from improved_db.wire.pymysql_driver import PyMySQLDriver
 
-#: What each action that raises gives the caller; RAISE is the driver's own error.
-ERRORS: dict[Action, tuple[type[VerdictError], str]] = {
-    Action.RAISE_UNKNOWN: (OutcomeUnknown, "the statement may or may not have been applied"),
-    Action.RAISE_REFUSED: (ServerRefused, "the server does not run this now; nothing was applied"),
-    Action.RAISE_LOST: (TransactionLost, "the session ended before COMMIT; nothing of the transaction is left"),
-    Action.RAISE_ROLLED_BACK: (TransactionRolledBack, "the server rolled the whole transaction back"),
-}
+T = TypeVar("T")
+
+#: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
+GRACE: Final = 0.2
+
+AGAIN: Final = frozenset({Action.RETRY, Action.RESUME})
+
+
+class Standing:
+    """How far a unit of work is, noted by whoever does it, read if it fails.
+
+    Attributes:
+        in_transaction: A transaction of ours is open.
+        at_commit: Its COMMIT is on the wire.
+        committed_part: A statement has committed part of it already.
+        callers_error: What went wrong is the caller's own, and no word about the connection.
+    """
+
+    in_transaction = False
+    at_commit = False
+    committed_part = False
+    callers_error = False
 
 
 class Executor:
-    """Runs single statements on connections of one pool."""
+    """Runs units of work on connections of one pool."""
 
     def __init__(
-        self, pool: Pool[Connection], retrier: Retrier, *, autocommit: bool, limit: float | None = None
+        self,
+        pool: Pool[Connection],
+        driver: PyMySQLDriver,
+        retrier: Retrier,
+        *,
+        autocommit: bool,
+        limit: float | None = None,
     ) -> None:
-        """Run on *pool*'s connections; *limit*: seconds a whole call may take, line and sleeps included."""
+        """Run on *pool*'s connections, which *driver* opens.
+
+        Args:
+            pool: Where connections come from.
+            driver: Ends statements and sessions that nobody waits for any more.
+            retrier: Tries again.
+            autocommit: Whether a single statement commits by itself; else it is committed here.
+            limit: Seconds a whole call may take, line and sleeps included.
+        """
         self.pool = pool
+        self.driver = driver
         self.retrier = retrier
         self._autocommit = autocommit
         self._limit = limit
@@ -52,6 +78,8 @@ class Executor:
     def deadline(self) -> float | None:
         """Return when a call that starts now has to be over."""
         return None if self._limit is None else self.pool.clock.now() + self._limit
+
+    # --- one statement ---------------------------------------------------------------------------------------------
 
     def run(self, query: str, args: object, dict_rows: bool, idempotent: bool | None, timeout: float | None) -> Any:
         """Run one statement; try again what is safe to try again.
@@ -63,13 +91,16 @@ class Executor:
             idempotent: As the contract has it: None, True or False.
             timeout: Seconds the statement may run.
 
+        Returns:
+            The finished result.
+
         Raises:
             PoolError: No connection could be had.
             OutcomeUnknown: It may or may not have been applied.
             pymysql.err.MySQLError: What the server or the driver said.
         """
         deadline = None if self._limit is None else self.deadline()
-        try:
+        try:  # as `persist` does, without the cost of a closure for a success
             return self._attempt(query, args, dict_rows, idempotent, timeout, deadline)
         except Failed as failed:
             first = failed
@@ -87,22 +118,85 @@ class Executor:
     ) -> Any:
         loan = self.borrow(deadline)
         connection = loan.connection
-        at_commit = False
+        standing = Standing
         try:
             if timeout is None and deadline is None:
                 result = connection.run(query, args, dict_rows)
             else:
-                left = None if deadline is None else deadline - self.pool.clock.now()
-                work = partial(connection.run, query, args, dict_rows)
-                result = connection.within(_shorter(timeout, left), work)
+                result = self.perform(connection, query, args, dict_rows, timeout, deadline)
             if not self._autocommit:
-                at_commit = True
+                standing = Committing
                 connection.commit_if_open()
         except BaseException as error:
             unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
-            raise self.failed(loan, error, unit, idempotent=idempotent, at_commit=at_commit) from error
+            raise self.failed(loan, error, unit, standing(), idempotent) from error
         self.pool.release(loan)
         return result
+
+    def perform(
+        self,
+        connection: Connection,
+        query: str,
+        args: object,
+        dict_rows: bool,
+        timeout: float | None,
+        deadline: float | None = None,
+    ) -> Any:
+        """Run one statement on *connection*, and end it on the server when its time is over.
+
+        The server's own limit is used where it has one for this statement; whatever is still running then is ended
+        from a second connection. Either way the server's error says that the statement was undone.
+
+        Raises:
+            pymysql.err.OperationalError: 1969, 3024 or 1317 from the server; 2013 where it did not even answer that.
+        """
+        left = None if deadline is None else deadline - self.pool.clock.now()
+        limits = [seconds for seconds in (timeout, left) if seconds is not None]
+        if not limits:
+            return connection.run(query, args, dict_rows)
+        seconds = max(min(limits), 0.001)
+        limited = with_time_limit(query, seconds, self._flavour(connection), connection.version())
+        patience = seconds if limited is None else seconds + GRACE
+        end = partial(self.driver.end, connection, query_only=True)
+        return connection.run_limited(limited or query, args, dict_rows, patience, end)
+
+    # --- any unit of work ------------------------------------------------------------------------------------------
+
+    def repeat(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+        """Do *work* on a borrowed connection; do all of it again where that is safe.
+
+        Args:
+            unit: What it is.
+            work: Does it, and notes in its second argument how far it is.
+            deadline: When everything has to be over.
+
+        Raises:
+            BaseException: The error of the last attempt.
+        """
+        return self.persist(partial(self.attempt, unit, work, deadline), deadline)
+
+    def persist(self, attempt: Callable[[], T], deadline: float | None) -> T:
+        """Make an attempt, and others while it raises `Failed` and another one is safe, allowed and in time."""
+        try:
+            return attempt()
+        except Failed as failed:
+            first = failed
+        return self.retrier.again(first, attempt, deadline)
+
+    def attempt(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+        """Do *work* on a borrowed connection, once.
+
+        Raises:
+            Failed: It failed, and how.
+        """
+        loan = self.borrow(deadline)
+        standing = Standing()
+        try:
+            done = work(loan.connection, standing)
+        except BaseException as error:
+            raise self.failed(loan, error, unit, standing) from error
+        self.pool.release(loan)
+        return done
 
     def borrow(self, deadline: float | None, *, note_place: bool = False) -> Loan[Connection]:
         """Borrow a connection; an error that another attempt may mend arrives as `Failed`."""
@@ -118,52 +212,57 @@ class Executor:
             # An address that never answered is a mistake until proven an outage.
             known = self.pool.ever_opened or judgement.kind is Kind.OVERLOAD
             again = judgement.verdict is Verdict.NOT_CONNECTED and known
-            raise _as_failed(error, judgement, again=again) from error
+            raise Failed.judged(error, judgement, again=again) from error
+
+    # --- failures --------------------------------------------------------------------------------------------------
 
     def failed(
         self,
         loan: Loan[Connection],
         error: BaseException,
         unit: Unit,
-        *,
+        standing: Standing,
         idempotent: bool | None = None,
-        at_commit: bool = False,
-        implicit_commit: bool = False,
-        in_transaction: bool = False,
     ) -> Failed:
         """Judge a failure on a loan of ours, give the loan back, and return what follows.
 
         Raises:
             BaseException: *error* itself, where it is nobody's to retry: an interrupt, or arguments that do not fit.
         """
-        connection = loan.connection
-        if isinstance(error, StatementError):
+        if isinstance(error, StatementError) or standing.callers_error:
             self.pool.release(loan)
             raise error
-        phase = connection.phase or Phase.AWAIT
-        if at_commit and phase is Phase.AWAIT:
-            phase = Phase.COMMIT
-        judgement = judge_exception(
-            error,
-            phase=phase,
-            flavour=self._flavour(connection),
-            in_transaction=in_transaction,
-            autocommit=self._autocommit,
-        )
-        self._give_back(loan, judgement)
+        judgement = self.judge(loan.connection, error, standing)
+        if loan.connection.phase is Phase.AWAIT and _given_up(error):
+            self.driver.end(loan.connection)  # the server is still at it, with its locks
+        self.give_back(loan, judgement)
         if not isinstance(error, Exception):
             raise error
         facts: dict[str, Any] = {
             "idempotent": idempotent,
-            "at_commit": at_commit,
-            "implicit_commit": implicit_commit,
+            "at_commit": standing.at_commit,
+            "implicit_commit": standing.committed_part,
         }
         now = action(judgement.verdict, unit, **facts)
-        last = giving_up(judgement.verdict, unit, **facts)
-        final = error_for(last if now in {Action.RETRY, Action.RESUME} else now, error)
-        return _as_failed(final, judgement, again=now in {Action.RETRY, Action.RESUME})
+        last = giving_up(judgement.verdict, unit, **facts) if now in AGAIN else now
+        return Failed.judged(error_for(last, error), judgement, again=now in AGAIN)
 
-    def _give_back(self, loan: Loan[Connection], judgement: Judgement) -> None:
+    def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
+        """Say what is true after *error* on *connection*."""
+        phase = connection.phase or Phase.AWAIT
+        if standing.at_commit and phase is Phase.AWAIT:
+            phase = Phase.COMMIT
+        return judge_exception(
+            error,
+            phase=phase,
+            flavour=self._flavour(connection),
+            in_transaction=standing.in_transaction,
+            autocommit=self._autocommit,
+            rollback_on_timeout=self.driver.rollback_on_timeout,
+        )
+
+    def give_back(self, loan: Loan[Connection], judgement: Judgement) -> None:
+        """Give a loan back, and let the pool know what the failure says about its other connections."""
         if judgement.fate in {Fate.SUSPECT_ALL, Fate.RETIRE_ALL}:
             self.pool.invalidate(loan, retire=judgement.fate is Fate.RETIRE_ALL)
         keep = judgement.fate in {Fate.KEEP, Fate.ROLLBACK}
@@ -176,21 +275,12 @@ class Executor:
         return self._flavours[version]
 
 
-def _shorter(timeout: float | None, left: float | None) -> float:
-    return min(seconds for seconds in (timeout, left) if seconds is not None)
+class Committing(Standing):
+    """The standing of a single statement whose COMMIT is on the wire."""
+
+    at_commit = True
 
 
-def error_for(what: Action, error: BaseException) -> BaseException:
-    """Return what the caller gets: the driver's error, or ours with the driver's number, text and cause."""
-    if what not in ERRORS:
-        return error
-    kind, meaning = ERRORS[what]
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    text = error.args[1] if len(error.args) > 1 else str(error)
-    ours = kind(code, f"{text}; {meaning}", sqlstate=getattr(error, "sqlstate", None))
-    ours.__cause__ = error
-    return ours
-
-
-def _as_failed(error: BaseException, judgement: Judgement, *, again: bool) -> Failed:
-    return Failed(error, again=again, verdict=judgement.verdict, kind=judgement.kind, reason=judgement.reason)
+def _given_up(error: BaseException) -> bool:
+    """Say whether it was us who stopped waiting, by a time limit or an interrupt, and not the connection that ended."""
+    return not isinstance(error, Exception) or isinstance(error.__cause__, TimeoutError)

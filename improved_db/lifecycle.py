@@ -10,64 +10,32 @@ import logging
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from improved_db.errors import PoolClosed, PoolTimeout
-from improved_db.rack import Rack
+from improved_db.opening import FIRST_PAUSE, LONGEST_PAUSE, Opening, own_copy
 from improved_db.slot import Loan, SlotState
 from improved_db.stats import Borrowed, PoolStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.clock import Clock, Signal
+    from improved_db.clock import Clock
     from improved_db.config import PoolSettings
     from improved_db.driver import Driver
-    from improved_db.stats import Listener
 
 C = TypeVar("C")
 logger = logging.getLogger("improved_db.pool")
 
-#: Seconds between attempts to open a connection that somebody still needs: first and longest.
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
 
-#: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
-RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout"})
-
-
-class Lifecycle(Generic[C]):
-    """The state of a pool, its beginning and its end."""
+class Lifecycle(Opening[C]):
+    """The owner's side of a pool."""
 
     def __init__(
         self, driver: Driver[C], settings: PoolSettings, clock: Clock, spawn: Callable[[Callable[[], None]], None]
     ) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.listeners: list[Listener] = []
-        self.on_opened: Callable[[], object] = _nothing
-        self.on_closed: Callable[[], object] = _nothing
-        self._driver = driver
-        self._spawn = spawn
-        self._now = clock.now
-        self._generation = self._retire_below = 0
-        self._last_error: BaseException | None = None
-        self._closed = False
-        self._begin()
+        super().__init__(driver, settings, clock, spawn)
         _remember(self)
-
-    def _begin(self) -> None:
-        settings = self.settings
-        self._lock = threading.Lock()
-        self._rack: Rack[C] = Rack(settings.max_size, settings.min_size, settings.max_opening)
-        self._watchers: list[tuple[Callable[[], bool], Signal]] = []
-        self._pid = os.getpid()
-
-    def _start(self, openers: list[Loan[C]]) -> None:
-        raise NotImplementedError
-
-    def _new_loan(self) -> Loan[C]:
-        raise NotImplementedError
 
     # --- the owner's verbs -----------------------------------------------------------------------------------------
 
@@ -96,7 +64,7 @@ class Lifecycle(Generic[C]):
             self._watch(lambda: self._rack.opening == 0 or self._closed, started_at + timeout)
             left = started_at + timeout - self._now()
             if not patient and self._last_error is not None and self._rack.connected < target:
-                raise self._last_error
+                raise own_copy(self._last_error)
             if left <= 0 and self._rack.connected < target:
                 have = self._rack.connected
                 raise PoolTimeout(
@@ -123,8 +91,8 @@ class Lifecycle(Generic[C]):
             dropped = self._rack.resize(max_size)
             self._count("resized", len(dropped))
             openers = self._rack.grow(self._new_loan)
-        self._start(openers)
         self._close_all(dropped)
+        self._start(openers)
 
     def drain(self) -> None:
         """Replace every connection: idle ones now, lent ones when they come back."""
@@ -135,8 +103,17 @@ class Lifecycle(Generic[C]):
             idle = self._rack.clear()
             self._count("drained", len(idle))
             openers = self._rack.grow(self._new_loan)
-        self._start(openers)
         self._close_all(idle)
+        self._start(openers)
+
+    def recover(self) -> None:
+        """Take back the slots of borrowers that vanished, and serve those in line with them."""
+        with self._lock:
+            lost = self._rack.recover()
+            openers = [] if self._closed else self._rack.grow(self._new_loan)
+            self._wake_watchers()
+        self._bury(lost)
+        self._start(openers)
 
     def suspend(self) -> None:
         """Serve nobody until `resume`: borrowers wait in line, each until its own deadline."""
@@ -182,6 +159,7 @@ class Lifecycle(Generic[C]):
             self._wake_watchers()
         self._close_all(idle)
         self.on_closed()
+        self.recover()
         self._watch(lambda: all(slot.thread is me for slot in self._rack.busy()), deadline)
         left = self.borrowed()
         if left:
@@ -279,54 +257,24 @@ class Lifecycle(Generic[C]):
             f"waiting={stats.waiting})" + "".join(f"; {hint}" for hint in hints)
         )
 
-    # --- shared with the pool --------------------------------------------------------------------------------------
-
-    def _ensure_open(self) -> None:
-        if self._closed:
-            raise PoolClosed(f"pool {self.settings.name!r} is closed")
-
-    def _count(self, reason: str, number: int = 1) -> None:
-        if number:
-            counters = self._rack.counters
-            counts = counters.retired if reason in RULES else counters.discarded
-            counts[reason] = counts.get(reason, 0) + number
-
     def _close_all(self, connections: list[C]) -> None:
         for connection in connections:
             self._driver.close(connection)
 
-    def _watch(self, predicate: Callable[[], bool], deadline: float) -> bool:
-        """Wait until *predicate*, asked under the lock after every move, holds; False if *deadline* came first."""
-        signal = threading.Lock()
-        signal.acquire()
-        entry = (predicate, signal)
-        with self._lock:
-            if predicate():
-                return True
-            self._watchers.append(entry)
-        try:
-            return self.clock.wait(signal, deadline - self._now())
-        finally:
-            with self._lock:
-                if entry in self._watchers:
-                    self._watchers.remove(entry)
-
-    def _wake_watchers(self) -> None:
-        for entry in list(self._watchers):
-            if entry[0]():
-                self._watchers.remove(entry)
-                entry[1].release()
+    def _bury(self, lost: list[tuple[list[str], C | None]]) -> None:
+        for where, connection in lost:
+            place = " <- ".join(where) or "a call that was interrupted"
+            logger.warning("pool %r: a connection never came back; borrowed at %s", self.settings.name, place)
+            if connection is not None:
+                self._driver.abandon(connection)
 
     def _begin_in_child(self) -> None:
         """Start cold in a forked child: drop our copies of the parent's sockets without a word on them."""
         for slot in self._rack.slots:
+            slot.loan = None  # what the parent had lent out is nobody's here
             if slot.connection is not None:
                 self._driver.abandon(slot.connection)
         self._begin()
-
-
-def _nothing() -> None:
-    """Stand where nobody listens."""
 
 
 #: Every pool of this process, for the one hook that a fork calls; set up by the first pool, never at import.

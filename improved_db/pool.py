@@ -17,25 +17,23 @@ I11 In a forked child every slot is cold and the parent's sockets are untouched.
 I12 A slot lost with a dead thread or a collected borrower is back within one housekeeping period, or when the next
     borrower would otherwise wait.
 
-Connections are opened by short-lived threads, not by borrowers: a borrower that gives up, or is interrupted, leaves
-behind a connect that still ends in the rack, and whichever comes first, that connect or a returned connection, serves
-the first in line.
+Connections are opened by short-lived threads, not by borrowers (`opening`): whichever comes first, an opened or a
+returned connection, serves the first in line.
 
 Knows slots, the line and the clock. Does not know SQL, retries or any driver.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
-import random
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
 from improved_db.errors import LoanSpent
-from improved_db.lifecycle import FIRST_PAUSE, LONGEST_PAUSE, RULES, Lifecycle
+from improved_db.lifecycle import Lifecycle
+from improved_db.opening import FIRST_PAUSE, LONGEST_PAUSE, RULES, own_copy
 from improved_db.slot import Loan, Slot
 
 if TYPE_CHECKING:
@@ -46,6 +44,9 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 logger = logging.getLogger("improved_db.pool")
+
+#: Seconds that a ping gets at the least: a healthy connection is not thrown away because its borrower had no time.
+SHORTEST_PING: Final = 0.05
 
 
 def start_thread(work: Callable[[], None]) -> None:
@@ -116,15 +117,13 @@ class Pool(Lifecycle[C]):
             loan.signal = signal = threading.Lock()
             self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=self.settings.max_waiting)
             openers = self._rack.grow(self._new_loan)
-        self._start(openers)
         self._bury(lost)
+        self._start(openers)
         self._stand_in_line(loan)
 
     def _stand_in_line(self, loan: Loan[C]) -> None:
         assert loan.signal is not None
         self.clock.wait(loan.signal, loan.deadline - self._now())
-        if loan.slot is not None:
-            return
         with self._lock:
             self._rack.line.pop(loan, None)
             if loan.slot is not None:
@@ -132,7 +131,7 @@ class Pool(Lifecycle[C]):
             if loan.error is None:
                 self._rack.counters.timed_out += 1
         if loan.error is not None:
-            raise _again(loan.error)
+            raise own_copy(loan.error).with_traceback(loan.error.__traceback__)
         raise self._timeout(loan) from self._last_error
 
     def _flaw(self, loan: Loan[C]) -> str | None:
@@ -149,16 +148,18 @@ class Pool(Lifecycle[C]):
             return "dead"
         window = self.settings.ping_idle_after
         if slot.generation < self._generation or (window is not None and now - slot.checked_at >= window):
-            if not self._driver.ping(slot.connection, min(self.settings.ping_timeout, loan.deadline - now)):
+            generation = self._generation
+            patience = max(min(self.settings.ping_timeout, loan.deadline - now), SHORTEST_PING)
+            if not self._driver.ping(slot.connection, patience):
                 return "ping"
-            slot.generation = self._generation
+            slot.generation = generation
             slot.checked_at = self._now()
         if self.settings.check is not None and not self._passes_check(slot.connection):
             return "check"
         loan.connection = slot.connection
         loan.taken_at = now
-        for listener in self.listeners:
-            listener.waited(self.settings.name, now - loan.started_at)
+        if self.listeners:
+            self._tell(lambda listener: listener.waited(self.settings.name, now - loan.started_at))
         return None
 
     def _passes_check(self, connection: C) -> bool:
@@ -238,26 +239,18 @@ class Pool(Lifecycle[C]):
             if self._watchers:
                 self._wake_watchers()
         if connection is not None:
-            self._start(openers)
-            (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
+            try:
+                self._start(openers)
+            finally:
+                (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
         if lent and loan is not None and (loan.reported or self.listeners):
             self._came_home(loan, now - loan.taken_at)
-
-    def _rule(self, slot: Slot[C], now: float) -> str | None:
-        if self._closed:
-            return "closed"
-        if slot.generation < self._retire_below:
-            return "drained"
-        if len(self._rack.slots) > self._rack.max_size:
-            return "resized"
-        return "max_lifetime" if now >= slot.expires_at else None
 
     def _came_home(self, loan: Loan[C], seconds: float) -> None:
         name = self.settings.name
         if loan.reported:
             logger.warning("pool %r: a loan held for too long came back after %.1f s", name, seconds)
-        for listener in self.listeners:
-            listener.used(name, seconds)
+        self._tell(lambda listener: listener.used(name, seconds))
 
     def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
         """Distrust every connection that is not younger than this loan's: one outage, one invalidation.
@@ -271,104 +264,7 @@ class Pool(Lifecycle[C]):
                 self._generation += 1
                 self._retire_below = self._generation if retire else self._retire_below
 
-    # --- opening ---------------------------------------------------------------------------------------------------
-
-    def _start(self, openers: list[Loan[C]]) -> None:
-        for loan in openers:
-            try:
-                self._spawn(lambda loan=loan: self._open(loan))  # type: ignore[misc]  # a default cannot be typed
-            except RuntimeError as error:  # no more threads to be had
-                self._open_failed(loan, error)
-
-    def _open(self, loan: Loan[C]) -> None:
-        """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more."""
-        pause = FIRST_PAUSE
-        while True:
-            started_at, generation = self._now(), self._generation
-            try:
-                connection = self._connect()
-            except Exception as error:
-                if not self._open_failed(loan, error):
-                    return
-            except BaseException as error:
-                self._open_failed(loan, error, final=True)
-                raise
-            else:
-                self._opened(loan, connection, generation, started_at)
-                return
-            self.clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, guards nothing
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _connect(self) -> C:
-        connection = self._driver.connect()
-        if self.settings.configure is not None:
-            try:
-                self.settings.configure(connection)
-            except BaseException:
-                self._driver.abandon(connection)
-                raise
-            if not self._driver.restore(connection):
-                self._driver.abandon(connection)
-                raise RuntimeError("configure() left the connection unusable")
-        return connection
-
-    def _opened(self, loan: Loan[C], connection: C, generation: int, started_at: float) -> None:
-        slot, loan.slot = loan.slot, None
-        assert slot is not None
-        now = self._now()
-        slot.opened_at = slot.checked_at = now
-        slot.expires_at = now + self._lifetime()
-        openers: list[Loan[C]] = []
-        with self._lock:
-            self._rack.counters.opened += 1
-            self._rack.counters.open_seconds += now - started_at
-            self._last_error = None
-            slot.connection, slot.generation = connection, generation
-            unwanted = self._rule(slot, now)
-            if unwanted is not None:
-                self._rack.chill(slot)
-                self._count(unwanted)
-            else:
-                self._rack.opening -= 1
-                self._rack.give(slot, now)
-                openers = self._rack.grow(self._new_loan)
-            self._wake_watchers()
-        self._start(openers)
-        if unwanted is not None:
-            self._driver.close(connection)
-        for listener in self.listeners:
-            listener.created(self.settings.name, now - started_at)
-        self.on_opened()
-
-    def _open_failed(self, loan: Loan[C], error: BaseException, *, final: bool = False) -> bool:
-        """Tell those who wait, or keep the slot for another attempt; return whether to try again."""
-        slot = loan.slot
-        assert slot is not None
-        with self._lock:
-            self._rack.counters.open_errors += 1
-            self._last_error = error
-            if self._rack.used == 0 and self._rack.opening == 1 and not self._rack.suspended:
-                self._rack.fail_all(error)  # nothing is out that could come back
-            again = bool(self._rack.line) and not self._closed and not final
-            if not again:
-                loan.slot = None
-                self._rack.chill(slot)
-            self._wake_watchers()
-        logger.info("pool %r: could not connect: %s", self.settings.name, error)
-        return again
-
-    def _lifetime(self) -> float:
-        longest = self.settings.max_lifetime
-        if longest is None:
-            return float("inf")
-        return longest * (1.0 - self.settings.lifetime_jitter * random.random())  # noqa: S311  # spreads load
-
     # --- maintenance -----------------------------------------------------------------------------------------------
-
-    def _new_loan(self) -> Loan[C]:
-        loan: Loan[C] = Loan(self, threading.current_thread(), 0.0, float("inf"))
-        loan.upkeep = True
-        return loan
 
     def borrow_idle(self, due: Callable[[Slot[C]], bool]) -> Loan[C] | None:
         """Lend maintenance the connection that has been idle longest of those that are *due*, if one is."""
@@ -395,27 +291,3 @@ class Pool(Lifecycle[C]):
     def idle_limit(self) -> float | None:
         """Seconds after which the server ends idle sessions, once known."""
         return self._driver.idle_limit
-
-    def recover(self) -> None:
-        """Take back the slots of borrowers that vanished, and serve those in line with them."""
-        with self._lock:
-            lost = self._rack.recover()
-            openers = [] if self._closed else self._rack.grow(self._new_loan)
-            self._wake_watchers()
-        self._start(openers)
-        self._bury(lost)
-
-    def _bury(self, lost: list[tuple[list[str], C | None]]) -> None:
-        for where, connection in lost:
-            place = " <- ".join(where) or "a call that was interrupted"
-            logger.warning("pool %r: a connection never came back; borrowed at %s", self.settings.name, place)
-            if connection is not None:
-                self._driver.abandon(connection)
-
-
-def _again(error: BaseException) -> BaseException:
-    """Return a copy for one of several threads to raise: each raise writes on the exception's traceback."""
-    try:
-        return copy.copy(error).with_traceback(error.__traceback__)
-    except Exception:
-        return error

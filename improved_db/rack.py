@@ -111,31 +111,51 @@ class Rack(Generic[C]):
 
         A slot that maintenance looked at goes back to the far end, as idle as it was.
         """
-        while self.line and not self.suspended:
-            loan = next(iter(self.line))
-            assert loan.signal is not None
-            if loan.deadline <= now:  # nobody is served after its deadline; it finds neither slot nor error
-                del self.line[loan]
-                loan.signal.release()
-                continue
-            if not loan.counted:
-                loan.counted = True
-                self.counters.acquired += 1
-                self.counters.waited += 1
-                self.counters.wait_seconds += now - loan.started_at
-            slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
-            loan.slot = slot
-            del self.line[loan]
-            loan.signal.release()
+        first = self._first_in_line(now) if self.line else None
+        if first is not None:
+            self._hand_over(slot, first, now)
             return
+        where = len(self.warm) if used else 0
+        if slot.state is OPENING:
+            self.opening -= 1
         slot.state, slot.loan, slot.thread = WARM, None, None
         slot.idle_since = now if used else slot.idle_since
-        self.warm.insert(len(self.warm) if used else 0, slot)
+        self.warm.insert(where, slot)
 
     def serve(self, now: float) -> None:
         """Hand out what is in the rack to those in line, after a suspension."""
-        while self.line and self.warm and not self.suspended:
-            self.give(self.warm.pop(), now)
+        while self.warm and (first := self._first_in_line(now)) is not None:
+            self._hand_over(self.warm[-1], first, now)
+
+    def _first_in_line(self, now: float) -> Loan[C] | None:
+        while self.line and not self.suspended:
+            loan = next(iter(self.line))
+            if loan.deadline > now:
+                return loan
+            assert loan.signal is not None
+            del self.line[loan]
+            loan.signal.release()  # nobody is served after its deadline; it finds neither slot nor error
+        return None
+
+    def _hand_over(self, slot: Slot[C], loan: Loan[C], now: float) -> None:
+        assert loan.signal is not None
+        if not loan.counted:
+            loan.counted = True
+            self.counters.acquired += 1
+            self.counters.waited += 1
+            self.counters.wait_seconds += now - loan.started_at
+        if slot.state is OPENING:
+            self.opening -= 1
+        elif slot.state is WARM:
+            del self.warm[-1]
+        slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
+        loan.slot = slot
+        del self.line[loan]
+        loan.signal.release()
+
+    def hopeless(self) -> bool:
+        """Say whether those in line wait for nothing: no connection is out, and every opener has failed by now."""
+        return self.used == 0 and not self.suspended and all(s.failed for s in self.slots if s.state is OPENING)
 
     def fail_all(self, error: BaseException) -> None:
         """Tell everybody in line why they will not be served."""
@@ -174,7 +194,7 @@ class Rack(Generic[C]):
         while self.cold and len(openers) < wanted and self.opening < self.max_opening:
             loan = new_loan()
             slot = self.cold[-1]
-            slot.state, slot.loan, slot.thread, slot.place = OPENING, loan.ref, None, ()
+            slot.state, slot.loan, slot.thread, slot.place, slot.failed = OPENING, loan.ref, None, (), False
             loan.slot = slot
             self.opening += 1
             del self.cold[-1]
@@ -193,12 +213,12 @@ class Rack(Generic[C]):
 
     def resize(self, max_size: int) -> list[C]:
         """Add cold slots, or drop slots: cold ones, then the longest idle; lent ones go when they come back."""
-        self.max_size = max_size
         added: list[Slot[C]] = [Slot() for _ in range(max_size - len(self.slots))]
-        self.slots.extend(added)
-        self.cold.extend(added)
-        while self.cold and len(self.slots) > max_size:
-            self.slots.remove(self.cold.pop())
+        surplus = max(len(self.slots) - max_size, 0)
+        gone = set(self.cold[:surplus])
+        slots = [slot for slot in self.slots if slot not in gone] + added
+        cold = self.cold[surplus:] + added
+        self.max_size, self.slots, self.cold = max_size, slots, cold
         dropped = []
         while self.warm and len(self.slots) > max_size:
             connection = self.chill(self.warm[0])

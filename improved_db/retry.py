@@ -8,6 +8,7 @@ Knows policies, waits, the budget and the deadline. Does not know pools, SQL or 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
 import logging
@@ -19,10 +20,11 @@ from tenacity.nap import sleep as tenacity_sleep
 
 from improved_db.config import DEFAULT_RETRY
 from improved_db.errors import ConfigError, VerdictError
-from improved_db.verdict import Kind, Verdict
+from improved_db.outcome import Failed
+from improved_db.verdict import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tenacity.wait import wait_base
 
@@ -43,23 +45,14 @@ OVERLOAD: Final = tenacity.wait_random_exponential(multiplier=1.0, max=20.0)
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("improved_db_inside_retry", default=False)
 
 
-class Failed(Exception):  # never seen outside: a message from an attempt to the retrier
-    """One attempt failed.
-
-    Attributes:
-        error: What the caller gets if this was the last attempt.
-        again: Whether making it again is safe.
-    """
-
-    def __init__(
-        self, error: BaseException, *, again: bool, verdict: Verdict, kind: Kind = Kind.OTHER, reason: str = ""
-    ) -> None:
-        super().__init__(reason)
-        self.error = error
-        self.again = again
-        self.verdict = verdict
-        self.kind = kind
-        self.reason = reason
+@contextlib.contextmanager
+def inside_retry() -> Iterator[None]:
+    """Run the block as part of a retry of ours: nothing in it is tried again by itself."""
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

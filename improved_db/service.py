@@ -19,13 +19,13 @@ from improved_db.slot import Loan
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
-    from improved_db.wire.connection import Connection
     from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self
 
     from improved_db.stats import Borrowed, Listener, PoolStats
+    from improved_db.wire.connection import Connection
 
 
 class Service:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 Place = tuple[tuple["CodeType", int], ...]
 
-#: How many frames of the borrower are kept: enough to get from our own calls into the user's.
+#: How many frames of the borrower are kept.
 FRAMES: Final = 8
+#: Whose frames say nothing about the borrower: ours, and those of the ``with`` block that enters ours.
+NOT_THE_BORROWER: Final = frozenset({"improved_db", "contextlib"})
 
 
 class SlotState(enum.Enum):
@@ -50,12 +52,14 @@ class Slot(Generic[C]):
         idle_since: When the connection last came home.
         checked_at: When the server last proved to be there: an answer to a borrower or to a ping.
         generation: The pool's generation in which the connection was opened or last proven fit.
+        failed: Whether its opener's last attempt failed.
     """
 
     __slots__ = (
         "checked_at",
         "connection",
         "expires_at",
+        "failed",
         "generation",
         "idle_since",
         "loan",
@@ -73,12 +77,19 @@ class Slot(Generic[C]):
         self.place: Place = ()
         self.opened_at = self.expires_at = self.idle_since = self.checked_at = 0.0
         self.generation = 0
+        self.failed = False
 
     def is_lost(self) -> bool:
-        """Say whether the borrower vanished without giving back: its loan was collected, or its thread is dead."""
+        """Say whether the borrower vanished without giving back: its loan was collected, or its thread is dead.
+
+        A loan without its slot is being given back at this moment, by whichever thread.
+        """
         if self.loan is None:
             return False
-        return self.loan() is None or (self.thread is not None and not self.thread.is_alive())
+        loan = self.loan()
+        if loan is None:
+            return True
+        return loan.slot is not None and self.thread is not None and not self.thread.is_alive()
 
     def where(self) -> list[str]:
         """Return where it was borrowed, innermost first, as ``file:line in function``.
@@ -139,10 +150,12 @@ class Loan(Generic[C]):
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""
-        self.place = _walk(sys._getframe(2))  # the cheap, documented way to one's callers
+        self.place = _walk(sys._getframe(1))  # the cheap, documented way to one's callers
 
 
 def _walk(frame: FrameType | None) -> Place:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_BORROWER:
+        frame = frame.f_back
     place: list[tuple[CodeType, int]] = []
     while frame is not None and len(place) < FRAMES:
         place.append((frame.f_code, frame.f_lasti))

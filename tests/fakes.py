@@ -1,14 +1,69 @@
-"""The only fakes: a clock that stands still until told, and a driver that fails when, and only when, it is told to."""
+"""The only fakes: a clock that stands still until told, and a driver that fails when, and only when, it is told to.
+
+With them two helpers for real threads: one that runs something and hands out how it ended, one that waits on a state.
+"""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from improved_db.config import PoolSettings
+from improved_db.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.clock import Signal
+    from improved_db.slot import Loan
+
+R = TypeVar("R")
+
+#: Seconds after which something that has to happen will not: long enough for any machine, and never waited for.
+PATIENCE = 30.0
+
+
+def eventually(predicate: Callable[[], object], timeout: float = PATIENCE) -> None:
+    """Wait until *predicate* holds: for the state of other threads and processes, which tell nobody.
+
+    Raises:
+        AssertionError: It did not, for *timeout* seconds.
+    """
+    never = threading.Event()
+    for _ in range(int(timeout / 0.002)):
+        if predicate():
+            return
+        never.wait(0.002)
+    raise AssertionError(f"not after {timeout} s: {predicate}")
+
+
+class Caller(threading.Thread, Generic[R]):
+    """A thread that calls something, and tells how it ended."""
+
+    def __init__(self, call: Callable[[], R], name: str | None = None) -> None:
+        super().__init__(name=name, daemon=True)
+        self._call = call
+        self._results: list[R] = []
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Call it."""
+        try:
+            self._results.append(self._call())
+        except BaseException as error:  # handed to whoever asks
+            self.error = error
+        finally:
+            del self._call
+
+    def result(self) -> R:
+        """Return what the call returned, once it has, or raise what it raised."""
+        self.join(PATIENCE)
+        assert not self.is_alive(), f"{self.name} is blocked"
+        if self.error is not None:
+            raise self.error
+        return self._results.pop()
 
 
 class FakeClock:
@@ -86,6 +141,7 @@ class FakeDriver:
         self.before_restore: Callable[[], None] = lambda: None
         self.before_ping: Callable[[], None] = lambda: None
         self.idle_limit: float | None = None
+        self.pings: list[float] = []
 
     @property
     def open(self) -> list[FakeConnection]:
@@ -109,6 +165,7 @@ class FakeDriver:
         """Say what was ordered."""
         assert timeout >= 0
         connection.pinged += 1
+        self.pings.append(timeout)
         self.before_ping()
         return connection.open and connection.answers
 
@@ -132,3 +189,46 @@ class FakeDriver:
     def cut(self, connection: FakeConnection) -> None:
         """Close under the user."""
         connection.open = False
+
+
+class FakePool:
+    """A pool on a fake driver and a fake clock, whose openers run at once, in the thread that asks for them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = FakeClock()
+        self.driver = FakeDriver()
+        self.pool: Pool[FakeConnection] = Pool(
+            self.driver, PoolSettings(**settings), clock=self.clock, spawn=lambda work: work()
+        )
+
+    def in_seconds(self, seconds: float, action: Callable[[], object]) -> None:
+        """Let *action* happen when so much time has passed."""
+        self.clock.at(self.clock.now() + seconds, lambda: (action(), None)[1])
+
+    def borrow(self, number: int) -> list[Loan[FakeConnection]]:
+        """Borrow *number* connections."""
+        return [self.pool.acquire(1) for _ in range(number)]
+
+    def fill(self, number: int | None = None) -> list[FakeConnection]:
+        """Open *number* connections, all there may be by default, and leave them idle; the first is the oldest."""
+        loans = self.borrow(number or self.pool.settings.max_size)
+        for loan in loans:
+            self.pool.release(loan)
+        return [loan.connection for loan in loans]
+
+
+class ThreadedPool:
+    """A pool on a fake driver, with the real clock and openers in threads of their own."""
+
+    def __init__(self, driver: FakeDriver | None = None, **settings: Any) -> None:
+        self.driver = driver or FakeDriver()
+        self.pool: Pool[FakeConnection] = Pool(self.driver, PoolSettings(acquire_timeout=PATIENCE, **settings))
+
+    def in_line(self, number: int, work: Callable[[], R]) -> list[Caller[R]]:
+        """Let *number* threads do *work*, each standing in line before the next one comes."""
+        waiting = self.pool.stats().waiting
+        callers = []
+        for position in range(1, number + 1):
+            callers.append(Caller(work, name=f"borrower {position}"))
+            eventually(lambda: self.pool.stats().waiting == waiting + position)  # noqa: B023  # asked at once
+        return callers

@@ -9,6 +9,7 @@ Knows statements, the session's state and the handles that share it. Does not kn
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
+
+#: Seconds the server gets to answer for a statement that was ended because its time was over.
+LAST_WORD_TIMEOUT: Final = 2.0
 
 _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
@@ -77,14 +81,42 @@ class Connection(Handshake):
             self._row_kind = dict
         try:
             self._execute_command(QUERY, sql)
-            self._affected_rows = self._read_query_result()
-            result = first = self._result
-            while result.has_next:
-                self.next_result()
-                result = self._result
+            return self._finish()
         finally:
             if dict_rows:
                 self._row_kind = tuple
+
+    def run_limited(self, query: str, args: object, dict_rows: bool, seconds: float, end: Callable[[], object]) -> Any:
+        """Run one statement, as `run` does; if no answer has come after *seconds*, have it ended.
+
+        Args:
+            query: As for `run`.
+            args: As for `run`.
+            dict_rows: As for `run`.
+            seconds: How long to wait for the beginning of an answer.
+            end: Ends the statement on the server, whose answer then says so.
+
+        Raises:
+            pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
+        """
+        sql = self.bind(query, args).encode(self.encoding)
+        self._row_kind = dict if dict_rows else tuple
+        try:
+            self.within(seconds, lambda: self._execute_command(QUERY, sql))
+            if not self._poller.poll(seconds * 1000):
+                end()
+                return self.within(LAST_WORD_TIMEOUT, self._finish)
+            return self._finish()
+        finally:
+            self._row_kind = tuple
+
+    def _finish(self) -> Any:
+        """Read the whole answer; of several results the first one is kept."""
+        self._affected_rows = self._read_query_result()
+        result = first = self._result
+        while result.has_next:
+            self.next_result()
+            result = self._result
         self._result = None
         return first
 
@@ -101,12 +133,21 @@ class Connection(Handshake):
                 return query % tuple(map(self.escape, args)) if args else query
             if isinstance(args, Mapping):
                 return query % {name: self.escape(value) for name, value in args.items()} if args else query
-            return query % self.escape(args)
+            return query % (self.escape(args),)
         except (TypeError, ValueError, KeyError) as error:
             raise StatementError(
                 f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
                 "%(name)s, and write a literal percent sign as %%"
             ) from error
+
+    def is_settled(self) -> bool:
+        """Say whether the session is there and no statement is on the wire."""
+        return self._sock is not None and self.phase is None
+
+    def version(self) -> tuple[int, ...]:
+        """Return the server's version as numbers, as its greeting gave it."""
+        numbers = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", self.server_version)
+        return tuple(map(int, numbers.groups())) if numbers else ()
 
     def in_transaction(self) -> bool:
         """Say whether a transaction is open, as the server last told."""

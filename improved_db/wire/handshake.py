@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymysql.constants import COMMAND
 
+from improved_db.clock import MonotonicClock
 from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import Exchange
@@ -35,7 +36,15 @@ SESSION_ATTRIBUTES: Final = ("charset", "collation", "encoding", "db", "autocomm
 
 
 class Handshake(Exchange):
-    """A connection that opens quickly, in limited time, and can make its session new again."""
+    """A connection that opens quickly, in limited time, and can make its session new again.
+
+    Attributes:
+        local_port: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
+        opened_at: When the session began.
+    """
+
+    local_port = 0
+    opened_at = 0.0
 
     _poller: Any = None
     _as_new: dict[str, Any]
@@ -78,6 +87,8 @@ class Handshake(Exchange):
             self._rfile.close()  # nothing is in it: a server speaks when it is asked
             self._rfile = Buffer(self._sock)
         _tune(self._sock)
+        self.local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
+        self.opened_at = MonotonicClock.now()
         self._poller = _watch(self._sock)
         self._run_all(self._setup_commands())
 

@@ -96,6 +96,19 @@ def next_packet(session: Session, buffer: Buffer) -> bytes:
         pymysql.err.InternalError: The sequence number is not the next one, or the packet is empty.
         pymysql.err.OperationalError: 2013, as `want`.
     """
+    data, start = buffer.data, buffer.position + HEADER
+    if start < len(data):
+        size = data[start - 4] | data[start - 3] << 8 | data[start - 2] << 16
+        end, number = start + size, data[start - 1]
+        if end <= len(data) and 0 < size < FULL and number == session._next_seq_id and data[start] != ERR:
+            buffer.position = end
+            session._next_seq_id = (number + 1) & 255
+            return data[start:end]
+    return _next_packet_if_any(session, buffer)
+
+
+def _next_packet_if_any(session: Session, buffer: Buffer) -> bytes:
+    """Do as `next_packet` with one that is not here yet, comes in several, or is not what anybody hopes for."""
     parts = []
     size = FULL
     while size == FULL:
@@ -109,7 +122,7 @@ def next_packet(session: Session, buffer: Buffer) -> bytes:
         buffer.position = start + size
         parts.append(buffer.data[start : buffer.position])
         session._next_seq_id = (session._next_seq_id + 1) & 255
-    payload = parts[0] if len(parts) == 1 else b"".join(parts)
+    payload = b"".join(parts)
     if not payload:
         raise malformed("an empty packet")
     if payload[0] == ERR:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.connections
 
+from improved_db.clock import MonotonicClock
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -26,12 +27,23 @@ OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).par
 #: Options that ask for TLS. Without any of them a unix socket, which nobody can listen on, is not encrypted.
 TLS_OPTIONS: Final = frozenset(name for name in OPTIONS if name.startswith("ssl"))
 
+#: What the first connection asks for, in a way that every server answers.
+LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout")
+
 #: Seconds a polite goodbye may take.
 QUIT_TIMEOUT: Final = 0.2
 
 
+#: Seconds that ending a session from a second connection may take.
+END_TIMEOUT: Final = 1.0
+
+
 class PyMySQLDriver:
-    """Opens connections with one set of options and one TLS context for all of them."""
+    """Opens connections with one set of options and one TLS context for all of them.
+
+    Attributes:
+        rollback_on_timeout: Whether the server rolls the whole transaction back after a lock wait timeout.
+    """
 
     def __init__(
         self,
@@ -50,6 +62,7 @@ class PyMySQLDriver:
         self._reset = reset
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
+        self.rollback_on_timeout = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
     @property
@@ -66,9 +79,14 @@ class PyMySQLDriver:
         connection = self._prepare()
         connection.connect()
         if self._idle_limit is None:
-            for idle_limit, max_packet in connection.run("SELECT @@wait_timeout, @@max_allowed_packet").rows:
-                self._idle_limit, self._max_packet = float(idle_limit), int(max_packet)
+            self._read_limits(connection)
         return connection
+
+    def _read_limits(self, connection: Connection) -> None:
+        told = dict(connection.run(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}").rows)
+        self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
+        self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
+        self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def _prepare(self) -> Connection:
         """Build the object in a frame of its own: a traceback of a failed connect must not hold the password."""
@@ -108,6 +126,47 @@ class PyMySQLDriver:
         with contextlib.suppress(Exception):
             connection.drop()
 
+    def end(self, ghost: Connection, *, query_only: bool = False, through: Connection | None = None) -> bool:
+        """Have the server end a session that nobody waits for any more, or only its statement.
+
+        KILL goes by number, and numbers come back after a restart or mean somebody else on another server: so only a
+        session that the server lists with our port, and that is not older than the server itself, is ended.
+
+        Args:
+            ghost: Its connection, open or not.
+            query_only: End the statement; the session goes on.
+            through: A connection to do it on; one is opened for it if None.
+
+        Returns:
+            Whether it was ended. Never raises.
+        """
+        mine: Connection | None = None
+        try:
+            if through is None:
+                mine = through = self._prepare()
+                mine.connect_timeout = min(mine.connect_timeout or END_TIMEOUT, END_TIMEOUT)
+                mine.connect()
+            done: bool = through.within(END_TIMEOUT, lambda: _end_through(through, ghost, query_only))
+        except Exception as error:
+            logger.info("a session could not be ended on the server: %s", error)
+            return False
+        finally:
+            if mine is not None:
+                self.close(mine)
+        return done
+
     def cut(self, connection: Connection) -> None:
         """Shut the socket down, so that a thread blocked on it gets an error."""
         connection.shut_down()
+
+
+def _end_through(connection: Connection, ghost: Connection, query_only: bool) -> bool:
+    number = ghost.thread_id()
+    listed = connection.run("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number).rows
+    if not listed or (ghost.local_port and not str(listed[0][0]).endswith(f":{ghost.local_port}")):
+        return False
+    uptime = connection.run("SHOW GLOBAL STATUS LIKE 'Uptime'").rows
+    if not uptime or float(uptime[0][1]) + 1.0 < MonotonicClock.now() - ghost.opened_at:
+        return False
+    connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
+    return True

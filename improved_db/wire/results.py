@@ -19,10 +19,19 @@ import pymysql.connections
 from pymysql import err
 from pymysql.constants import ER, SERVER_STATUS
 
-from improved_db.wire import packets
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.columns import keys
 from improved_db.wire.decoders import SKIP
+from improved_db.wire.packets import (
+    LOCAL_INFILE,
+    OK,
+    ErrPacket,
+    await_answer,
+    column_count,
+    eof_status,
+    next_packet,
+    ok_fields,
+)
 from improved_db.wire.resultset import read_rows as read_row_packets
 from improved_db.wire.resultset import read_shape
 
@@ -85,7 +94,7 @@ class Result:
 
     def _end(self, session: Session, eof: bytes) -> None:
         """Take over what the EOF packet says, and let the connection know, which PyMySQL does not."""
-        status, self.warning_count = packets.eof_status(eof)
+        status, self.warning_count = eof_status(eof)
         self.server_status = session.server_status = status
         self.has_next = status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
 
@@ -155,13 +164,13 @@ class StreamedResult(Result):
             raise err.InterfaceError(0, "the connection of this result is closed")
         rows: list[Any] = []
         try:
-            packets.await_answer(session)
+            await_answer(session)
             eof = read_row_packets(session, buffer, self._shape, decoder, rows, whole=False)
             if eof is not None:
                 self._leave()
                 self._end(session, eof)
                 buffer.trim()
-        except packets.ErrPacket as said:
+        except ErrPacket as said:
             self._leave()
             error = said.error
         except BaseException:
@@ -205,13 +214,13 @@ def read_query_result(session: Session, unbuffered: bool = False, row_kind: type
     if type(session._rfile) is not Buffer:
         return _read_as_pymysql(session, unbuffered, row_kind)
     try:
-        if packets.await_answer(session) == packets.LOCAL_INFILE:
+        if await_answer(session) == LOCAL_INFILE:
             return _serve_local_file(session)
         session._result = result = _read_answer(session, session._rfile, unbuffered, row_kind)
         if result.server_status is not None:
             session.server_status = result.server_status
         return result.affected_rows
-    except packets.ErrPacket as said:
+    except ErrPacket as said:
         error = said.error
     except BaseException:
         session._force_close()
@@ -241,16 +250,16 @@ def read_rows(result: Any, max_rows: int) -> list[Any]:
 
 
 def _read_answer(session: Session, buffer: Buffer, unbuffered: bool, row_kind: type) -> Result:
-    payload = packets.next_packet(session, buffer)
+    payload = next_packet(session, buffer)
     result = Result()
-    if payload[0] == packets.OK:
+    if payload[0] == OK:
         buffer.trim()
-        affected, insert_id, status, warnings, message = packets.ok_fields(payload)
+        affected, insert_id, status, warnings, message = ok_fields(payload)
         result.affected_rows, result.insert_id, result.server_status = affected, insert_id, status
         result.warning_count, result.message = warnings, message
         result.has_next = status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
         return result
-    shape = read_shape(session, buffer, packets.column_count(payload))
+    shape = read_shape(session, buffer, column_count(payload))
     if unbuffered:
         return StreamedResult(session, shape, row_kind)
     rows: list[Any] = []
@@ -274,7 +283,7 @@ def _serve_local_file(session: Session) -> int | None:
     try:
         return _read_as_pymysql(session, unbuffered=False, row_kind=tuple)
     except err.MySQLError as error:
-        raise packets.ErrPacket(error) from None
+        raise ErrPacket(error) from None
 
 
 def _read_as_pymysql(session: Session, unbuffered: bool, row_kind: type) -> int | None:

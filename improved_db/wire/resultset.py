@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from improved_db.wire.columns import shape_of
 from improved_db.wire.decoders import check_row
-from improved_db.wire.packets import EOF, ERR, FULL, HEADER, is_eof, malformed, next_packet, want
+from improved_db.wire.packets import EOF, EOF_LIMIT, ERR, FULL, HEADER, is_eof, malformed, next_packet, want
 
 if TYPE_CHECKING:
     from improved_db.wire.buffer import Buffer
@@ -20,32 +20,35 @@ if TYPE_CHECKING:
 
 def read_shape(session: Session, buffer: Buffer, count: int) -> Shape:
     """Consume *count* column definitions and the EOF after them; raises as `next_packet` does."""
-    end = _definitions_end(session, buffer, count)
-    shape = shape_of(buffer.data[buffer.position : end], session)
-    buffer.position = end
-    session._next_seq_id = (session._next_seq_id + count) & 255
-    if not is_eof(next_packet(session, buffer)):
+    size, eof_size = _definitions(session, buffer, count)
+    start = buffer.position
+    end = start + size
+    if buffer.data[end + HEADER] != EOF or eof_size >= HEADER + EOF_LIMIT:
         raise malformed("no end of the column definitions")
-    return shape
+    buffer.position = end + eof_size
+    session._next_seq_id = (session._next_seq_id + count + 1) & 255
+    return shape_of(buffer.data[start:end], session)
 
 
-def _definitions_end(session: Session, buffer: Buffer, count: int) -> int:
-    """Have *count* column definitions here, without consuming them, and return where they end."""
+def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int]:
+    """Have *count* column definitions and the packet after them here, unconsumed, and return the sizes of both."""
     first = session._next_seq_id
     while True:
         data, start = buffer.data, buffer.position
-        position, last = start, len(data) - HEADER - 1
-        for number in range(first, first + count):
+        position = end = start
+        last = len(data) - HEADER - 1
+        for number in range(first, first + count + 1):
+            position = end
             if position > last:
                 break
             if data[position + 3] != number & 255 or data[position + HEADER] == ERR:
                 buffer.position, session._next_seq_id = position, number & 255
                 next_packet(session, buffer)  # raises what is wrong
-            position += HEADER + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
+            end = position + HEADER + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
         else:
-            if position <= len(data):
-                return position
-        want(buffer, position - start + HEADER + 1)  # another packet follows in any case
+            if end <= len(data):
+                return position - start, end - position
+        want(buffer, end - start + HEADER + 1)  # another packet follows in any case
 
 
 def read_rows(
@@ -78,10 +81,14 @@ def read_rows(
 
 def _is_plain_row(session: Session, buffer: Buffer) -> bool:
     """Say whether the next packet is for the decoder; if it is, it is here as a whole afterwards."""
-    want(buffer, HEADER + 1)
     data, start = buffer.data, buffer.position
+    if len(data) - start <= HEADER:
+        want(buffer, HEADER + 1)
+        data, start = buffer.data, buffer.position
+    if data[start + HEADER] >= EOF or data[start + 3] != session._next_seq_id:
+        return False
     size = data[start] | data[start + 1] << 8 | data[start + 2] << 16
-    if not 0 < size < FULL or data[start + 3] != session._next_seq_id or data[start + HEADER] >= EOF:
+    if not 0 < size < FULL:
         return False
     want(buffer, HEADER + size)
     return True

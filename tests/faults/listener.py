@@ -79,7 +79,7 @@ class Listener(abc.ABC):
         self.changed = threading.Condition()
         self.connections = 0
         self._version = 0
-        self._threads: set[threading.Thread] = set()
+        self._live: dict[threading.Thread, object] = {}  #: whatever `serve` keeps of its session, for other threads
         self._socket = self._bind(0)
         self.port: int = self._socket.getsockname()[1]
         self._acceptor: threading.Thread | None = None
@@ -106,7 +106,7 @@ class Listener(abc.ABC):
     def sessions(self) -> int:
         """How many connections are being served now."""
         with self.changed:
-            return len(self._threads)
+            return len(self._live)
 
     def accept(self) -> None:
         """Let connections in, from now on."""
@@ -171,7 +171,7 @@ class Listener(abc.ABC):
             thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
             with self.changed:
                 self.connections += 1
-                self._threads.add(thread)
+                self._live[thread] = None
                 self.note_change()
             thread.start()
 
@@ -180,5 +180,5 @@ class Listener(abc.ABC):
             self.serve(client)
         finally:
             with self.changed:
-                self._threads.discard(threading.current_thread())
+                del self._live[threading.current_thread()]
                 self.note_change()

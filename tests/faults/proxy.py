@@ -14,8 +14,10 @@ Knows sockets and packets. Does not know what is under test.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -218,25 +220,23 @@ class Proxy(Listener):
         self.flowing = True
         self.flows = 0
         self._rules: list[_Rule] = []
-        self._sessions: dict[Session, None] = {}
 
     def serve(self, client: socket.socket) -> None:
         """See `Listener`."""
         with self.changed:
             session = Session(self, client, self.connections)
-            self._sessions[session] = None
-        try:
-            session.run()
-        finally:
-            with self.changed:
-                del self._sessions[session]
+            self._live[threading.current_thread()] = session
+        session.run()
 
     # --- rules -----------------------------------------------------------------------------------------------------
 
     def on_query(self, pattern: bytes, fault: Fault, times: int | None = 1) -> None:
-        """Let *fault* happen to the next *times* queries (None: to all) that contain *pattern* in any case."""
-        wanted = pattern.lower()
-        self._add(_Rule(lambda command, body: command == COM_QUERY and wanted in body.lower(), fault, times))
+        """Let *fault* happen to the next *times* queries (None: to all) in which *pattern*, in any case, is found.
+
+        Mind that ``b"commit"`` is found in SET AUTOCOMMIT too; ``b"^commit"`` is not.
+        """
+        search = re.compile(pattern, re.IGNORECASE).search
+        self._add(_Rule(lambda command, body: command == COM_QUERY and search(body) is not None, fault, times))
 
     def on_command(self, command: int, fault: Fault, times: int | None = 1) -> None:
         """Let *fault* happen to the next *times* commands of this number (None: to all)."""
@@ -270,12 +270,12 @@ class Proxy(Listener):
     def cut_all(self, *, reset: bool = True) -> None:
         """Cut every session, and return when they are gone; new ones are let in."""
         with self.changed:
-            cut = list(self._sessions)
-            for session in cut:
+            cut = {thread: session for thread, session in self._live.items() if isinstance(session, Session)}
+            for session in cut.values():
                 session.ending = Cut(reset=reset)
                 session.bell.ring()
             self.note_change()
-        self.wait_until(lambda: not any(session in self._sessions for session in cut))
+        self.wait_until(lambda: cut.keys().isdisjoint(self._live))
 
     def hang_up_all(self) -> None:
         """See `Listener`."""
@@ -304,11 +304,10 @@ class Proxy(Listener):
 
     def seen(self, pattern: bytes, way: Way = Way.FROM_CLIENT) -> int:
         """How many queries with *pattern* (in any case) the clients have sent."""
+        search = re.compile(pattern, re.IGNORECASE).search
         with self.changed:
-            log = list(self.packets)
-        return sum(
-            line.way is way and line.command == COM_QUERY and pattern.lower() in line.payload.lower() for line in log
-        )
+            queries = [line.payload for line in self.packets if line.way is way and line.command == COM_QUERY]
+        return sum(search(query) is not None for query in queries)
 
     def forwarded(self, pattern: bytes) -> int:
         """How many queries with *pattern* (in any case) the server was handed whole."""

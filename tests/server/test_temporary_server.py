@@ -135,9 +135,10 @@ def test_options_reach_the_server_and_win(folder: Path) -> None:
 
 def test_server_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None:
     """The reason is in a log that is about to be removed."""
-    with pytest.raises(RuntimeError, match="no-such-option"):
+    with pytest.raises(RuntimeError, match="no-such-option") as caught:
         TemporaryServer(options=["--no-such-option"])
-    assert list(folder.iterdir()) == []
+    assert list(folder.iterdir()) == []  # although the traceback still holds the server
+    assert "--no-such-option" in str(caught.value)
 
 
 def test_restart_keeps_data_socket_and_port(folder: Path) -> None:
@@ -197,7 +198,8 @@ def test_paused_server_can_be_stopped_and_started(folder: Path) -> None:
 
 
 def test_closed_server_is_gone_for_good(folder: Path) -> None:
-    """After close there is no folder to start on, and a second close has nothing to do."""
+    """After close there is no folder to start on, no open file is left, and a second close has nothing to do."""
+    files = len(os.listdir("/dev/fd"))
     server = TemporaryServer()
     pid = server.pid
     server.close()
@@ -205,6 +207,7 @@ def test_closed_server_is_gone_for_good(folder: Path) -> None:
     assert pid is not None
     assert is_gone(pid)
     assert list(folder.iterdir()) == []
+    assert len(os.listdir("/dev/fd")) == files
     with pytest.raises(RuntimeError, match="closed"):
         server.start()
 

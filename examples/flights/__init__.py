@@ -1,0 +1,1 @@
+"""The parts of the flights demo: its tables, its questions, its picture. Start it with flights_demo.py."""

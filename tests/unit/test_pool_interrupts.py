@@ -1,0 +1,178 @@
+"""An interrupt may come after any call: whatever it hits, no slot is lost and the lock is free."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import improved_db.housekeeper
+import improved_db.lifecycle
+import improved_db.opening
+import improved_db.pool
+import improved_db.rack
+import improved_db.slot
+from improved_db.housekeeper import Housekeeper
+from tests.fakes import FakePool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+MODULES = (
+    improved_db.housekeeper,
+    improved_db.lifecycle,
+    improved_db.opening,
+    improved_db.pool,
+    improved_db.rack,
+    improved_db.slot,
+)
+FILES = frozenset(str(Path(module.__file__ or "")) for module in MODULES)
+
+
+class Interrupt(KeyboardInterrupt):
+    """Ctrl-C, told from a real one."""
+
+
+class Bomb:
+    """Raises once, at the n-th instant at which CPython looks for signals: when a function begins, or a call is over."""
+
+    def __init__(self, instant: int) -> None:
+        self.instant = instant
+        self.seen = 0
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> None:
+        """Hear of an event, as a profile function."""
+        if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
+            return
+        self.seen += 1
+        if self.seen == self.instant:
+            raise Interrupt
+
+    @property
+    def went_off(self) -> bool:
+        """Whether it raised."""
+        return self.seen >= self.instant
+
+
+def interrupted(bomb: Bomb, scenario: Callable[[], object]) -> None:
+    """Run *scenario* with the bomb in it."""
+    sys.setprofile(bomb)
+    try:
+        scenario()
+    except Interrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+
+
+def borrow_idle(fake: FakePool) -> None:
+    fake.pool.release(fake.pool.acquire(1))
+
+
+def hand_over(fake: FakePool) -> None:
+    first, second = fake.pool.acquire(1), fake.pool.acquire(1)
+    fake.clock.at(fake.clock.now() + 1, lambda: fake.pool.release(first))
+    third = fake.pool.acquire(5)
+    fake.pool.release(third)
+    fake.pool.release(second)
+
+
+def time_out(fake: FakePool) -> None:
+    kept = [fake.pool.acquire(1), fake.pool.acquire(1)]
+    with pytest.raises(TimeoutError):
+        fake.pool.acquire(5)
+    del kept
+
+
+def discard(fake: FakePool) -> None:
+    first, second = fake.pool.acquire(1), fake.pool.acquire(1)
+    fake.clock.at(fake.clock.now() + 1, lambda: fake.pool.release(first, "broken"))
+    fake.pool.release(fake.pool.acquire(5))
+    fake.pool.release(second)
+
+
+def exchange(fake: FakePool) -> None:
+    for connection in fake.driver.open:
+        connection.alive = False
+    fake.pool.release(fake.pool.acquire(5))
+
+
+def vanish(fake: FakePool) -> None:
+    kept = [fake.pool.acquire(1), fake.pool.acquire(1)]
+    del kept
+    fake.pool.release(fake.pool.acquire(5))
+    fake.pool.recover()
+
+
+def resize(fake: FakePool) -> None:
+    first = fake.pool.acquire(1)
+    fake.pool.resize(5, 4)
+    fake.pool.resize(1)
+    fake.pool.release(first)
+    fake.pool.resize(2)
+
+
+def drain(fake: FakePool) -> None:
+    first = fake.pool.acquire(1)
+    fake.pool.drain()
+    fake.pool.release(first)
+
+
+def suspend(fake: FakePool) -> None:
+    fake.pool.suspend()
+    fake.clock.at(fake.clock.now() + 1, fake.pool.resume)
+    fake.pool.release(fake.pool.acquire(5))
+
+
+def keep_house(fake: FakePool) -> None:
+    fake.pool.resize(4, 2)
+    housekeeper = Housekeeper(fake.pool)
+    for _ in range(4):
+        fake.clock.advance(400)
+        housekeeper.round(fake.pool)
+
+
+def connect_badly(fake: FakePool) -> None:
+    first, second = fake.pool.acquire(1), fake.pool.acquire(1)
+    fake.driver.connect_errors += [ConnectionRefusedError("no"), ConnectionRefusedError("no")]
+    fake.clock.at(fake.clock.now() + 1, lambda: fake.pool.release(first, "broken"))
+    fake.pool.release(fake.pool.acquire(60))
+    fake.pool.release(second)
+
+
+SCENARIOS = [
+    borrow_idle, hand_over, time_out, discard, exchange, vanish, resize, drain, suspend, keep_house, connect_badly,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_interrupt_at_any_instant_loses_no_slot(scenario: Callable[[FakePool], None]) -> None:
+    """Ctrl-C, and a timeout that a signal raises, arrive wherever they like; other pools shrink for ever by it."""
+    instant, went_off = 0, True
+    while went_off:
+        instant += 1
+        fake = FakePool(max_size=2)
+        fake.fill()
+        bomb = Bomb(instant)
+        interrupted(bomb, lambda: scenario(fake))  # noqa: B023  # run at once
+        went_off = bomb.went_off
+        fake.clock.advance(10)
+        fake.driver.connect_errors.clear()
+        gc.collect(0)
+        fake.pool.resume()
+        fake.pool.resize(fake.pool.settings.max_size)
+        fake.pool.recover()
+        stats = fake.pool.stats()
+        where = f"instant {instant}: {stats}"
+        assert stats.idle + stats.used + stats.opening + stats.cold == stats.max_size, where
+        assert (stats.used, stats.opening, stats.waiting) == (0, 0, 0), where
+        loans = [fake.pool.acquire(1) for _ in range(stats.max_size)]
+        assert len({loan.connection.number for loan in loans}) == stats.max_size
+        for loan in loans:
+            fake.pool.release(loan)
+        fake.pool.close()
+        assert fake.pool.stats().size == 0
