@@ -6,20 +6,23 @@ Knows what users type and who does it. Does not know locks, sockets or bytes.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from improved_db.config import seal
+from improved_db.durability import SETTINGS, Finding, findings
 from improved_db.errors import StatementError
 from improved_db.executor import Executor
 from improved_db.loading import Loading, load_on
 from improved_db.options import Secret
 from improved_db.rows import Rows
 from improved_db.service import Service
+from improved_db.streaming import Stream, streamed
 from improved_db.unit_of_work import UnitsOfWork
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from improved_db.progress import Progress
     from improved_db.transaction import Transaction
@@ -82,6 +85,7 @@ class ImprovedDb(Service):
         exec_many: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        exactly_once: bool = False,
     ) -> Rows: ...
     @overload
     def execute_query(
@@ -94,6 +98,7 @@ class ImprovedDb(Service):
         exec_many: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        exactly_once: bool = False,
     ) -> Any: ...
     @overload
     def execute_query(
@@ -119,6 +124,7 @@ class ImprovedDb(Service):
                 *dictcursor*: rows as dicts. *return_one*: the first row or None. *idempotent*: None = tried again
                 after an unknown outcome only if provably read-only; True = running it twice is the same as once;
                 False = never sent again once bytes have left. *timeout*: seconds the statement may run.
+                *exactly_once*: as for `run_transaction`.
 
         Returns:
             `Rows`: a tuple of rows (tuples, or dicts) with ``rowcount``, ``lastrowid``, ``columns`` and
@@ -147,6 +153,7 @@ class ImprovedDb(Service):
         exec_many: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        exactly_once: bool = False,
     ) -> Rows: ...
     @overload
     def execute_query_multiplex(
@@ -159,6 +166,7 @@ class ImprovedDb(Service):
         exec_many: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        exactly_once: bool = False,
     ) -> Any: ...
     @overload
     def execute_query_multiplex(
@@ -198,9 +206,14 @@ class ImprovedDb(Service):
         exec_many: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        exactly_once: bool = False,
     ) -> Any:
         if exec_many:
-            rows = self.exec_many(query, args)
+            rows = self.exec_many(query, args, exactly_once=exactly_once)
+        elif exactly_once:
+            rows = self.run_transaction(
+                lambda tx: tx.execute_query(query, args, dictcursor=dictcursor, timeout=timeout), exactly_once=True
+            )
         else:
             rows = Rows.of(self._executor.run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
@@ -226,7 +239,13 @@ class ImprovedDb(Service):
         return (rows[0] if rows else None) if return_one else rows
 
     def exec_many(
-        self, query: str, rows: Iterable[Any], *, atomic: bool = True, progress: bool | Progress | None = None
+        self,
+        query: str,
+        rows: Iterable[Any],
+        *,
+        atomic: bool = True,
+        progress: bool | Progress | None = None,
+        exactly_once: bool = False,
     ) -> Rows:
         """Run one statement for many rows, as few large statements.
 
@@ -237,6 +256,7 @@ class ImprovedDb(Service):
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are in.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
                 and the total, None if unknown.
+            exactly_once: As for `run_transaction`; only for *atomic*.
 
         Returns:
             Empty `Rows` with the ``rowcount`` of all statements and the ``lastrowid`` of the last.
@@ -246,7 +266,57 @@ class ImprovedDb(Service):
                 ``max_allowed_packet``.
             OutcomeUnknown: The answer to COMMIT, or to a chunk, was lost.
         """
-        return self._loading.run(query, rows, atomic=atomic, progress=progress)
+        if exactly_once and not atomic:
+            raise StatementError("exactly_once needs atomic=True: one token stands for one transaction")
+        replayed = partial(self._units.replayed, exactly_once=True) if exactly_once else None
+        return self._loading.run(query, rows, atomic=atomic, progress=progress, replayed=replayed)
+
+    def load_rows(
+        self,
+        table: str,
+        rows: Iterable[Any],
+        columns: Sequence[str] | None = None,
+        *,
+        progress: bool | Progress | None = None,
+    ) -> Rows:
+        """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable: the quickest way in.
+
+        It runs on a connection of its own that allows this for this call alone. Where the server refuses, the rows go
+        by `exec_many`, and a warning says so. Values are converted as LOAD DATA does it, and warnings are counted
+        where INSERT would raise errors.
+
+        Args:
+            table: ``table`` or ``database.table``.
+            rows: Any iterable of sequences, or of mappings, whose keys are the columns.
+            columns: Of which columns the rows are; None for all of the table's.
+            progress: As for `exec_many`.
+
+        Returns:
+            Empty `Rows` with ``rowcount`` and ``warning_count``.
+
+        Raises:
+            StatementError: *rows* is not rows, or a row does not fit *columns*.
+            OutcomeUnknown: The answer to COMMIT was lost.
+        """
+        return self._loading.load_rows(table, rows, columns, progress)
+
+    @contextlib.contextmanager
+    def stream(
+        self, query: str, args: Any = None, *, dictcursor: bool = False, batch_size: int = 1000
+    ) -> Iterator[Stream]:
+        """Run one statement and iterate over its rows as the server sends them, with constant memory.
+
+        Starting it is tried again where that is safe; once rows have come, nothing is. Leaving the block early closes
+        the connection instead of reading the rest.
+
+        Args:
+            query: The statement.
+            args: As for `execute_query`.
+            dictcursor: Rows as dicts.
+            batch_size: The most rows that are decoded at a time.
+        """
+        with streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size) as stream:
+            yield stream
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
@@ -311,3 +381,14 @@ class ImprovedDb(Service):
             older_than: Longer than any call may take.
         """
         return self._units.outcomes.purge(older_than)
+
+    def check_durability(self) -> list[Finding]:
+        """Return what in the server's settings weakens the promise that an acknowledged write is there to stay.
+
+        Returns:
+            A list to be read by a person, each with the setting, its value and what it means; empty if all is well.
+        """
+        names = ", ".join(f"'{name}'" for name in SETTINGS)
+        rows = self._execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+        pool = self._pool.settings
+        return findings(dict(rows), idle_timeout=pool.idle_timeout, min_size=pool.min_size)

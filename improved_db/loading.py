@@ -6,23 +6,33 @@ Knows chunks, the executor and what is in after a failure. Does not know how row
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sized
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.bulk import Backlog, Encoder, Spooled, Unacked, rows_of
 from improved_db.executor import Standing
-from improved_db.matrix import Unit
+from improved_db.matrix import Unit, giving_up
+from improved_db.outcome import error_for
 from improved_db.progress import Progress, shown
 from improved_db.rows import Rows
+from improved_db.wire.exchange import DriverError
+from improved_db.wire.local_load import LocalLoad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from improved_db.bulk import Chunk
     from improved_db.executor import Executor
+    from improved_db.transaction import Transaction
     from improved_db.wire.connection import Connection
 
 __all__ = ["Loading", "Progress"]
+
+logger = logging.getLogger("improved_db.bulk")
+
+#: How servers say that they take no LOAD DATA LOCAL: before any row has been taken from the caller.
+REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 
 
 class Loading:
@@ -31,16 +41,68 @@ class Loading:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def run(self, query: str, rows: Iterable[Any], *, atomic: bool, progress: bool | Progress | None) -> Rows:
-        """Run *query* for every row; see `ImprovedDb.exec_many`."""
+    def run(
+        self,
+        query: str,
+        rows: Iterable[Any],
+        *,
+        atomic: bool,
+        progress: bool | Progress | None,
+        replayed: Callable[[Callable[[Transaction], Rows]], Rows] | None = None,
+    ) -> Rows:
+        """Run *query* for every row; see `ImprovedDb.exec_many`.
+
+        Args:
+            query: The statement.
+            rows: The rows.
+            atomic: All of them in one transaction.
+            progress: Who wants to know how far it is.
+            replayed: Makes that transaction, exactly once; a plain one is made here if None.
+        """
         source = rows_of(rows)
         if source is None:
             return Rows.counted(0)
         backlog = Spooled() if atomic else Unacked()
         with backlog, shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
+            if replayed is not None:
+                return replayed(lambda tx: tx.exchange(load.send))
             unit = Unit.BULK_ATOMIC if atomic else Unit.BULK_CHUNKS
             return self._executor.repeat(unit, load.in_one if atomic else load.by_chunks, self._executor.deadline())
+
+    def load_rows(
+        self, table: str, rows: Iterable[Any], columns: Sequence[str] | None, progress: bool | Progress | None
+    ) -> Rows:
+        """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
+        source = rows_of(rows)
+        if source is None:
+            return Rows.counted(0)
+        load = LocalLoad(table, columns, source)
+        connection = self._executor.driver.connect_for_load()
+        try:
+            with shown(progress, _number(rows)) as tell:
+                return self._load_local(connection, load, tell)
+        except DriverError as error:
+            if error.args[0] not in REFUSALS:
+                raise
+            logger.warning("the server refuses LOAD DATA LOCAL (%s); the rows go by INSERT instead", error)
+        finally:
+            self._executor.driver.close(connection)
+        return self.run(load.insert(), load.sequences(), atomic=True, progress=progress)
+
+    def _load_local(self, connection: Connection, load: LocalLoad, tell: Callable[[int], object]) -> Rows:
+        standing = Standing()
+        try:
+            connection.begin()
+            standing.in_transaction = True
+            done = connection.load_local(load.statement(), load.packets(tell))
+            standing.at_commit = True
+            connection.commit()
+        except DriverError as error:
+            judgement = self._executor.judge(connection, error, standing)
+            last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
+            raise error_for(last, error) from error
+        return Rows.counted(int(done.affected_rows), 0, int(done.warning_count))
 
 
 def load_on(

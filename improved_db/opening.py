@@ -167,7 +167,7 @@ class Opening(Generic[C]):
         return again
 
     def _is_idle(self) -> bool:
-        return self._closed or not self._rack.line
+        return self._closed or self._rack.first_in_line(self._now()) is None
 
     def _lifetime(self) -> float:
         longest = self.settings.max_lifetime

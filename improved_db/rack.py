@@ -111,7 +111,7 @@ class Rack(Generic[C]):
 
         A slot that maintenance looked at goes back to the far end, as idle as it was.
         """
-        first = self._first_in_line(now) if self.line else None
+        first = self.first_in_line(now) if self.line else None
         if first is not None:
             self._hand_over(slot, first, now)
             return
@@ -124,10 +124,11 @@ class Rack(Generic[C]):
 
     def serve(self, now: float) -> None:
         """Hand out what is in the rack to those in line, after a suspension."""
-        while self.warm and (first := self._first_in_line(now)) is not None:
+        while self.warm and (first := self.first_in_line(now)) is not None:
             self._hand_over(self.warm[-1], first, now)
 
-    def _first_in_line(self, now: float) -> Loan[C] | None:
+    def first_in_line(self, now: float) -> Loan[C] | None:
+        """Return who is to be served next, if anybody; those whose deadline has passed leave the line."""
         while self.line and not self.suspended:
             loan = next(iter(self.line))
             if loan.deadline > now:

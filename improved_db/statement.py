@@ -87,12 +87,12 @@ _DENIED: Final = _words(
 )
 _DENIED_PAIRS: Final = frozenset({("FOR", "SHARE"), ("NEXT", "VALUE"), ("PREVIOUS", "VALUE")})
 
-#: Reserved by every server, so that an unquoted one before a parenthesis is not the name of a stored function.
+#: Reserved by every server (ROW: at least a keyword), so that an unquoted one is no stored function's name.
 _RESERVED: Final = _words(
     """
     ALL AND AS BETWEEN BINARY BY CASE CHAR CONVERT DATABASE DECIMAL DEFAULT DISTINCT DISTINCTROW DIV ELSE EXISTS FORCE
     FROM HAVING IF IN INDEX INTERVAL JOIN KEY LEFT LIKE MATCH MOD NOT ON OR PARTITION REGEXP REPEAT REPLACE RIGHT RLIKE
-    SCHEMA SELECT STRAIGHT_JOIN THEN UNION USING UTC_DATE UTC_TIME UTC_TIMESTAMP VALUES WHEN WHERE XOR
+    ROW SCHEMA SELECT STRAIGHT_JOIN THEN UNION USING UTC_DATE UTC_TIME UTC_TIMESTAMP VALUES WHEN WHERE XOR
     """
 )
 #: Built into MySQL from 5.7 and MariaDB from 10.5 on, without effects, and independent of the session. A name that is
@@ -250,18 +250,24 @@ def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple
         None where this server has no limit for this statement, or it is not sure that it would be heeded.
     """
     seconds = max(0.001, min(seconds, _LONGEST_LIMIT))
-    tokens = _clear(query)
-    keys = [token.key for token in tokens]
-    if not keys or ";" in keys:
-        return None
-    if flavour in _MARIADB and version >= (10, 1, 2) and _verb(tokens) in _LIMITED_BY_MARIADB:
+    verb, end = _outermost(query)
+    if flavour in _MARIADB and version >= (10, 1, 2) and verb in _LIMITED_BY_MARIADB:
         watched = flavour is Flavour.MARIADB or is_read_only(query)
         return f"SET STATEMENT max_statement_time={seconds:.3f} FOR {query}" if watched else None
     # A second hint is not heeded, nor one outside the outermost SELECT, which WITH and parentheses hide.
-    if flavour in _MYSQL and version >= (5, 7, 8) and keys[0] == "SELECT" and "/*+" not in query:
+    if flavour in _MYSQL and version >= (5, 7, 8) and verb == "SELECT" and end and "/*+" not in query:
         hint = f" /*+ MAX_EXECUTION_TIME({math.ceil(seconds * 1000)}) */ "
-        return query[: tokens[0].end] + hint + query[tokens[0].end :] if is_read_only(query) else None
+        return query[:end] + hint + query[end:] if is_read_only(query) else None
     return None
+
+
+@_remembered
+def _outermost(query: str) -> tuple[str, int]:
+    """Return the first word of a single statement, and where it ends; 0 if parentheses stand before it."""
+    tokens = _clear(query)
+    if any(token.key == ";" for token in tokens):
+        return "", 0
+    return _verb(tokens), tokens[0].end if tokens and tokens[0].key != "(" else 0
 
 
 def _tokens(query: str) -> Iterator[_Token]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from improved_db.errors import (
     StatementError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from improved_db.verdict import Judgement
     from improved_db.wire.connection import Connection
 
+T = TypeVar("T")
 logger = logging.getLogger("improved_db.transaction")
 
 #: What `transaction(isolation=...)` may be.
@@ -165,6 +166,15 @@ class Transaction:
         """
         self._refuse_if_over()
         self._callbacks.append(callback)
+
+    def exchange(self, exchange: Callable[[Connection], T]) -> T:
+        """Run *exchange* on the connection, if the transaction is open; it must leave no answer unread.
+
+        Raises:
+            VerdictError: As for `execute_query`.
+        """
+        done: T = self._guarded(lambda: exchange(self._connection))
+        return done
 
     def _guarded(self, exchange: Callable[[], Any]) -> Any:
         """Run *exchange* if the transaction is open, and note what it did to the transaction."""

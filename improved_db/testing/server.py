@@ -50,15 +50,11 @@ _OPTIONS = [
     "--key-buffer-size=1M",
     "--skip-log-bin",
 ]
+# MariaDB makes a new key at each start since 11.4, in up to a second; MySQL's packages name a folder for imports
+# and exports that may be missing.
 _OPTIONS_OF = {
-    "mariadb": [
-        "--aria-pagecache-buffer-size=8M",
-        "--skip-ssl",
-    ],  # since 11.4 each start makes a key, in up to a second
-    "mysql": [
-        "--loose-mysqlx=OFF",
-        "--secure-file-priv=",
-    ],  # the packages' default folder for the latter may be missing
+    "mariadb": ["--aria-pagecache-buffer-size=8M", "--skip-ssl"],
+    "mysql": ["--loose-mysqlx=OFF", "--secure-file-priv="],
 }
 
 
@@ -78,7 +74,7 @@ class TemporaryServer:
     """
 
     def __init__(self, *, tcp: bool = False, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
-        """Install, start, and wait until it answers: 0.2 s, or 0.7 s if this server's template is not cached yet.
+        """Install, start, and wait until it answers: MariaDB 0.1 s, MySQL 0.6 s; the very first time 0.7 s and 3 s.
 
         Args:
             tcp: Listen on a free port of 127.0.0.1 as well.
@@ -88,6 +84,7 @@ class TemporaryServer:
 
         Raises:
             ServerNotFound: There is none; the text is the one command that installs it here.
+            ConfigError: ``IMPROVED_DB_SERVER`` names something that is no server.
             RuntimeError: It did not start; the text holds the end of its log.
         """
         self._binary = find_server(flavour)

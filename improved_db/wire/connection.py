@@ -20,6 +20,7 @@ from pymysql.constants import SERVER_STATUS
 from improved_db.errors import StatementError
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.handshake import Handshake
+from improved_db.wire.results import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -119,6 +120,28 @@ class Connection(Handshake):
             result = self._result
         self._result = None
         return first
+
+    def start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
+        """Run one statement and stop in front of the first row; `next_rows` reads on."""
+        sql = self.bind(query, args).encode(self.encoding)
+        self._row_kind = dict if dict_rows else tuple
+        try:
+            self._execute_command(QUERY, sql)
+            self._affected_rows = self._read_query_result(unbuffered=True)
+        finally:
+            self._row_kind = tuple
+
+    def next_rows(self, most: int) -> list[Any]:
+        """Return the next rows of the stream, at most so many; none at its end."""
+        return [] if self._result is None else read_rows(self._result, most)
+
+    def is_streaming(self) -> bool:
+        """Say whether the server is still sending rows."""
+        return self._result is not None and bool(self._result.unbuffered_active)
+
+    def streamed_columns(self) -> tuple[str, ...]:
+        """Return the names of the columns of the stream."""
+        return tuple(column[0] for column in self._result.description or ())
 
     def bind(self, query: str, args: object) -> str:
         """Put escaped *args* into the placeholders of *query*.

@@ -22,7 +22,7 @@ from improved_db.wire.results import read_query_result
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     class Base(pymysql.connections.Connection[Any]):  # PyMySQL's own methods
         """PyMySQL's connection with the names that its stubs leave out."""
@@ -51,9 +51,13 @@ if TYPE_CHECKING:
         def _create_ssl_ctx(self, sslp: Any) -> Any: ...
         def get_autocommit(self) -> bool: ...
         def thread_id(self) -> int: ...
+        def write_packet(self, payload: bytes) -> None: ...
 
 else:
     Base = pymysql.connections.Connection
+
+#: The base of what the server and the driver say.
+DriverError = err.MySQLError
 
 #: A statement of this many bytes or more takes several packets, which PyMySQL writes.
 ONE_PACKET: Final = 0xFFFFFF - 1
@@ -189,6 +193,31 @@ class Exchange(Base):
         self.send_all([(QUERY, statement.encode(self.encoding)) for statement in statements])
         self.read_all(len(statements))
         self._touched = touched
+
+    def load_local(self, statement: str, packets: Iterable[bytes]) -> Any:
+        """Run a LOAD DATA LOCAL statement and send *packets*, whatever file the server asks for.
+
+        An error while making them closes the connection, and the server undoes what it has.
+
+        Returns:
+            PyMySQL's OK packet: ``affected_rows``, ``warning_count``.
+
+        Raises:
+            pymysql.err.MySQLError: The server refused, or the connection was lost.
+        """
+        self._execute_command(QUERY, statement)
+        asked = self._read_packet()
+        if not asked.is_load_local_packet():
+            self._force_close()
+            raise err.InternalError("the server did not ask for the rows of LOAD DATA LOCAL")
+        try:
+            for packet in packets:
+                self.write_packet(packet)
+            self.write_packet(b"")  # that was all
+        except BaseException:
+            self._force_close()
+            raise
+        return self._read_ok_packet()
 
     def read_all(self, number: int) -> tuple[int, int]:
         """Read the answers to *number* commands; of several errors the first is raised, after the last answer.

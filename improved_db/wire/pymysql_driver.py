@@ -88,9 +88,15 @@ class PyMySQLDriver:
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
-    def _prepare(self) -> Connection:
+    def connect_for_load(self) -> Connection:
+        """Open a session that may LOAD DATA LOCAL; it is for one call, and sends nothing but what it is given."""
+        connection = self._prepare(local_infile=True)
+        connection.connect()
+        return connection
+
+    def _prepare(self, **more: Any) -> Connection:
         """Build the object in a frame of its own: a traceback of a failed connect must not hold the password."""
-        options = dict(self._options())
+        options = {**self._options(), **more}
         if options.get("unix_socket") and not any(options.get(name) for name in TLS_OPTIONS):
             options["ssl_disabled"] = True
         return Connection(tls_contexts=self._tls_contexts, defer_connect=True, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -38,13 +38,13 @@ class Interrupt(KeyboardInterrupt):
 
 
 class Bomb:
-    """Raises once, at the n-th instant at which CPython looks for signals: when a function begins, or a call is over."""
+    """Raises once, at the n-th instant at which CPython looks for signals: a function begins, or a call is over."""
 
     def __init__(self, instant: int) -> None:
         self.instant = instant
         self.seen = 0
 
-    def __call__(self, frame: FrameType, event: str, arg: object) -> None:
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
         """Hear of an event, as a profile function."""
         if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
             return

@@ -1,0 +1,114 @@
+"""The public names: the ones the contract has, each documented and typed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+
+import improved_db
+from improved_db import errors
+from improved_db.testing import ServerBinary, TemporaryServer, find_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAMES = {
+    "Borrowed",
+    "Connection",
+    "ImprovedDb",
+    "Listener",
+    "PoolStats",
+    "RetryPolicy",
+    "Rows",
+    "Verdict",
+    "__version__",
+}
+ERRORS = {
+    name: error
+    for name, error in vars(errors).items()
+    if inspect.isclass(error) and issubclass(error, errors.ImprovedDbError)
+}
+CLASSES = [value for value in vars(improved_db).values() if inspect.isclass(value)] + [TemporaryServer, ServerBinary]
+
+#: The parents that let ``except`` clauses written for PyMySQL, or for Python, keep working.
+PARENTS = {
+    "ConfigError": ValueError,
+    "LoanSpent": pymysql.err.OperationalError,
+    "OutcomeUnknown": pymysql.err.OperationalError,
+    "PoolClosed": pymysql.err.OperationalError,
+    "PoolTimeout": TimeoutError,
+    "ServerRefused": pymysql.err.OperationalError,
+    "StatementError": pymysql.err.ProgrammingError,
+    "TooManyWaiting": pymysql.err.OperationalError,
+    "TransactionLost": pymysql.err.OperationalError,
+    "TransactionRolledBack": pymysql.err.OperationalError,
+}
+
+
+def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield every public function, and every public method and property written in this package."""
+    yield "find_server", find_server
+    for cls in CLASSES:
+        for base in cls.__mro__:
+            if not base.__module__.startswith("improved_db"):
+                continue
+            for name, value in vars(base).items():
+                function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                if inspect.isfunction(function) and (name == "__init__" or not name.startswith("_")):
+                    yield f"{cls.__name__}.{name}", function
+
+
+FUNCTIONS = dict(functions())
+
+
+def test_the_package_exports_what_the_contract_names_and_every_error() -> None:
+    """A name that is missing cannot be used; one too many has to be kept for ever."""
+    assert set(improved_db.__all__) == NAMES | set(ERRORS)
+    assert improved_db.__all__ == sorted(improved_db.__all__)
+    assert all(hasattr(improved_db, name) for name in improved_db.__all__)
+
+
+def test_version_is_one_that_installers_understand() -> None:
+    """It is read by setup.py, and compared by pip."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+", improved_db.__version__)
+
+
+@pytest.mark.parametrize(("name", "parent"), PARENTS.items())
+def test_errors_are_caught_by_the_clauses_people_have(name: str, parent: type[Exception]) -> None:
+    """Who comes from PyMySQL has ``except pymysql.err.OperationalError`` in many places."""
+    assert issubclass(ERRORS[name], parent)
+    assert issubclass(ERRORS[name], improved_db.ImprovedDbError)
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_public_class_is_documented(cls: type) -> None:
+    """help() is the documentation that is always at hand."""
+    assert cls.__doc__
+    assert not cls.__doc__.startswith(f"{cls.__name__}("), "this is what dataclass writes where nobody has written"
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if not name.endswith("__init__")])
+def test_every_public_function_is_documented(name: str) -> None:
+    """What overrides a method of PyMySQL's may leave that to PyMySQL; nothing else may."""
+    assert inspect.getdoc(FUNCTIONS[name])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_is_typed(name: str) -> None:
+    """An untyped one silences a type checker in the whole of its caller's expression."""
+    signature = inspect.signature(FUNCTIONS[name])
+    untyped = [
+        p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name not in {"self", "cls"}
+    ]
+    assert untyped == []
+    assert signature.return_annotation is not signature.empty or name.endswith("__init__")
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    """Without the marker they ignore every annotation of an installed package."""
+    assert files(improved_db).joinpath("py.typed").is_file()
