@@ -20,6 +20,7 @@ from improved_db.errors import (
     ServerRefused,
     StatementError,
     TooManyWaiting,
+    TransactionEnded,
     TransactionLost,
     TransactionRolledBack,
     VerdictError,
@@ -27,6 +28,7 @@ from improved_db.errors import (
 from improved_db.retry import RetryPolicy
 from improved_db.rows import Rows
 from improved_db.stats import Borrowed, Listener, PoolStats
+from improved_db.transaction import Transaction
 from improved_db.wire.connection import Connection
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "ServerRefused",
     "StatementError",
     "TooManyWaiting",
+    "Transaction",
+    "TransactionEnded",
     "TransactionLost",
     "TransactionRolledBack",
     "Verdict",

@@ -116,25 +116,13 @@ class Loan(Generic[C]):
         reported: Whether it was reported as held for too long.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "connection",
-        "counted",
-        "deadline",
-        "error",
-        "place",
-        "pool",
-        "ref",
-        "reported",
-        "signal",
-        "slot",
-        "started_at",
-        "taken_at",
-        "thread",
-        "upkeep",
-    )
-
+    # Defaults live in the class: one loan is made for each query, and most of them never have more.
     connection: C
+    slot: Slot[C] | None = None
+    signal: Signal | None = None
+    error: BaseException | None = None
+    place: Place = ()
+    upkeep = counted = reported = False
 
     def __init__(self, pool: object, thread: Thread, started_at: float, deadline: float) -> None:
         self.pool = pool
@@ -142,11 +130,6 @@ class Loan(Generic[C]):
         self.started_at = self.taken_at = started_at
         self.deadline = deadline
         self.ref = weakref.ref(self)
-        self.slot: Slot[C] | None = None
-        self.signal: Signal | None = None
-        self.error: BaseException | None = None
-        self.place: Place = ()
-        self.upkeep = self.counted = self.reported = False
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""

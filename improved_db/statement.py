@@ -45,13 +45,13 @@ _TOKEN: Final = re.compile(
                | [0-9]+\.[0-9]*[eE][-+]?[0-9]+(?![\w$]) | [0-9]+[eE][-+][0-9]+(?![\w$]) | [0-9]+\.[0-9]+(?![\w$])
                | [0-9][0-9A-Za-z_$\x80-\U0010ffff]* )
   | (?P<word>    [A-Za-z_\x80-\U0010ffff][0-9A-Za-z_$\x80-\U0010ffff]* )
-  | (?P<mark>    %% | := | /(?!\*) | [-!%&()*+,.:;<=>?@^{|}~] )
+  | (?P<mark>    %% | %(?!\() | := | /(?!\*) | [-!&()*+,.:;<=>?@^{|}~] )
   | (?P<unclear> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PLACEHOLDER: Final = re.compile(r"%(?:\([^)]*\))?[-#0-9 +.*]*[sra]")
-_FORMATTABLE: Final = re.compile(rf"[^%]*(?:(?:%%|{_PLACEHOLDER.pattern})[^%]*)*")
+#: Texts that PyMySQL can put arguments in, as far as one sees: every % begins a conversion.
+_FORMATTABLE: Final = re.compile(r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*")
 
 
 class _Token(NamedTuple):
@@ -140,6 +140,7 @@ _NEVER_COMMITS: Final = _words(
     SELECT WITH TABLE VALUES INSERT REPLACE UPDATE DELETE SHOW EXPLAIN DESCRIBE DESC DO USE SAVEPOINT RELEASE
     """
 )
+_SET_MORE: Final = frozenset({"GLOBAL", "PASSWORD", "PERSIST", "PERSIST_ONLY"})
 _TEMPORARY: Final = (["CREATE", "TEMPORARY", "TABLE"], ["DROP", "TEMPORARY", "TABLE"])
 
 _MARIADB: Final = frozenset({Flavour.MARIADB, Flavour.GALERA})
@@ -201,7 +202,7 @@ def may_commit(query: str) -> bool:
     if not keys or ";" in keys:
         return True
     verb = _verb(tokens)
-    if verb == "ROLLBACK":
+    if verb == "ROLLBACK":  # TO SAVEPOINT
         return "TO" not in keys[1:3]
     if verb == "SET":
         return _may_set_autocommit(tokens)
@@ -278,12 +279,16 @@ def _tokens(query: str) -> Iterator[_Token]:
         if kind in {"word", "value"} and not text.isprintable():
             kind = "unclear"  # some character sets have spaces that others take for letters
         if kind != "space":
-            ascii_word = kind == "word" and text.isascii()
-            key = text.upper() if ascii_word else text if kind == "mark" else "@@" if kind == "setting" else ""
-            yield _Token(kind, text, key, gap, match.end())
+            yield _Token(kind, text, _key(kind, text), gap, match.end())
         if kind == "unclear":
             return
         gap = kind in {"space", "comment"}
+
+
+def _key(kind: str, text: str) -> str:
+    if kind == "word" and text.isascii():
+        return text.upper()
+    return {"mark": text, "setting": "@@"}.get(kind, "")
 
 
 def _clear(query: str) -> list[_Token]:
@@ -291,12 +296,10 @@ def _clear(query: str) -> list[_Token]:
     tokens = list(_tokens(query))
     if not tokens or tokens[-1].kind == "unclear":
         return []
-    # The value of a placeholder inside quotes or a comment can end them. No placeholder is one in a text with a lone
-    # %, as in LIKE '%s%', because PyMySQL could not format it.
-    if _FORMATTABLE.fullmatch(query) and any(
-        token.kind in {"comment", "text", "name"} and _PLACEHOLDER.search(token.text.replace("%%", ""))
-        for token in tokens
-    ):
+    # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' holds none: the last % shows that
+    # nothing will be put into this text.
+    quoted = (token.text for token in tokens if token.kind in {"comment", "text", "name"})
+    if _FORMATTABLE.fullmatch(query) and any("%" in text.replace("%%", "") for text in quoted):
         return []
     tokens = [token for token in tokens if token.kind != "comment"]
     return tokens[:-1] if tokens and tokens[-1].key == ";" else tokens
@@ -365,7 +368,7 @@ def _may_set_autocommit(tokens: Sequence[_Token]) -> bool:
     """Whether a SET may be more than assignments to variables of the user and the session."""
     keys = [token.key for token in tokens]
     texts = " ".join(token.text for token in tokens).upper()
-    if "AUTOCOMMIT" in texts or "PASSWORD" in keys:
+    if "AUTOCOMMIT" in texts or not _SET_MORE.isdisjoint(keys):
         return True
     name = 2 if keys[1:2] in (["SESSION"], ["LOCAL"]) else 1
     return keys[1:2] not in (["@"], ["@@"], ["NAMES"]) and keys[name + 1 : name + 2] not in (["="], [":="])

@@ -9,13 +9,17 @@ Knows a socket. Does not know packets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    import socket
+from typing import Final, Protocol
 
 #: The most bytes taken in by one recv.
 RECEIVE_SIZE: Final = 64 * 1024
+
+
+class Source(Protocol):
+    """What bytes come from: a socket, encrypted or not."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return at most *size* bytes, none at the end."""
 
 
 class Buffer:
@@ -29,11 +33,11 @@ class Buffer:
         position: Where the next packet begins.
     """
 
-    __slots__ = ("_sock", "data", "position")
+    __slots__ = ("_source", "data", "position")
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Begin with nothing; *sock* is read from here only, and is closed by its owner."""
-        self._sock = sock
+    def __init__(self, source: Source) -> None:
+        """Begin with nothing; *source* is read from here only, and is closed by its owner."""
+        self._source = source
         self.data = b""
         self.position = 0
 
@@ -49,7 +53,7 @@ class Buffer:
             return
         parts = [self.data[self.position :]] if self.position < len(self.data) else []
         while missing > 0:
-            part = self._sock.recv(RECEIVE_SIZE)
+            part = self._source.recv(RECEIVE_SIZE)
             if not part:
                 self.data, self.position = b"".join(parts), 0
                 raise EOFError("the other side closed the connection")

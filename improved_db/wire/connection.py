@@ -218,7 +218,6 @@ class Connection(Handshake):
             False if the connection is good for nothing.
         """
         if not reset and self.is_clean():
-            self._result = None
             return True
         result = self._result
         if self._sock is None or self.phase is not None or (result is not None and result.unbuffered_active):

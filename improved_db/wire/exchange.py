@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         _current_timeout: float | None
         server_status: int
         server_version: str
+        unix_socket: str | None
+        host_info: str
+        _secure: bool
 
         def _force_close(self) -> None: ...
         def _read_packet(self, *args: Any) -> Any: ...

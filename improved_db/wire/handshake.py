@@ -10,7 +10,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
-from pymysql.constants import COMMAND
+from pymysql import err
+from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
 from improved_db.verdict import Phase
@@ -81,6 +82,8 @@ class Handshake(Exchange):
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
         self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
+        if sock is None and self.unix_socket:
+            sock = self._connect_to_path(self.unix_socket)
         super().connect(sock)
         self.sql_mode, self.init_command, self.autocommit_mode = settings
         if supported():
@@ -91,6 +94,23 @@ class Handshake(Exchange):
         self.opened_at = MonotonicClock.now()
         self._poller = _watch(self._sock)
         self._run_all(self._setup_commands())
+
+    def _connect_to_path(self, path: str) -> socket.socket:
+        """Connect to a unix socket; PyMySQL would leave its end open when that fails."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self._time_left())
+            sock.connect(path)
+        except OSError as error:
+            sock.close()
+            text = f"Can't connect to MySQL server through socket {path!r} ({error})"
+            raise err.OperationalError(CR.CR_CONNECTION_ERROR, text) from error
+        except BaseException:
+            sock.close()
+            raise
+        self.host_info = "Localhost via UNIX socket"
+        self._secure = True
+        return sock
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Set the session's charset (and collation); while connecting this is part of the one set-up statement."""

@@ -120,24 +120,24 @@ def _join(pieces: tuple[str, ...], columns: Sequence[list[str]], count: int) -> 
 
 def escape_column(column: Sequence[Any], connection: Escaping) -> list[str]:
     """Return the literals of *column*, each as ``connection.escape`` gives it; raises as that does."""
-    kinds = set(map(type, column))
+    kinds = set(map(type, column)) if _escapes_as_pymysql(connection) else set()
     if len(kinds) == 2 and type(None) in kinds and connection.encoders.get(type(None)) is converters.escape_None:
         others = iter(escape_column([value for value in column if value is not None], connection))
         return ["NULL" if value is None else next(others) for value in column]
-    literals = None
-    if len(kinds) == 1:
-        encode = _column_encoder(kinds.pop(), connection)
-        literals = None if encode is None else encode(column)
+    encode = _column_encoder(kinds.pop(), connection) if len(kinds) == 1 else None
+    literals = None if encode is None else encode(column)
     return list(map(connection.escape, column)) if literals is None else literals
+
+
+def _escapes_as_pymysql(connection: Escaping) -> bool:
+    """Say whether the connection's class has left PyMySQL's escaping as it is."""
+    family: Any = type(connection)
+    standard: Any = pymysql.connections.Connection
+    return all(getattr(family, name, None) is getattr(standard, name, None) for name in ("escape", "_escape_string"))
 
 
 def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
     """Return what does to a column what the connection does to a value of this type; None if that is not for sure."""
-    family: Any = type(connection)
-    standard: Any = pymysql.connections.Connection
-    for name in ("escape", "_escape_string"):
-        if getattr(family, name, None) is not getattr(standard, name, None):
-            return None
     if kind is str:
         without_backslashes = connection.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
         return _quoted_texts if without_backslashes else _escaped_texts

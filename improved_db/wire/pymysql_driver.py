@@ -60,6 +60,7 @@ class PyMySQLDriver:
         """
         self._options = options
         self._reset = reset
+        self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
         self.rollback_on_timeout = False
@@ -101,12 +102,8 @@ class PyMySQLDriver:
             options["ssl_disabled"] = True
         return Connection(tls_contexts=self._tls_contexts, defer_connect=True, **options)
 
-    def is_alive(self, connection: Connection) -> bool:
-        """Look at the socket: an idle one that is readable has hung up."""
-        try:
-            return connection.is_alive()
-        except Exception:
-            return False
+    #: Look at the socket: an idle one that is readable has hung up.
+    is_alive = staticmethod(Connection.is_alive)
 
     def ping(self, connection: Connection, timeout: float) -> bool:
         """Ask the server for a sign of life within *timeout* seconds."""
@@ -114,6 +111,8 @@ class PyMySQLDriver:
 
     def restore(self, connection: Connection) -> bool:
         """Make the session as good as new, with no round trip where it is."""
+        if self._only_if_needed and connection.is_clean():
+            return True
         try:
             if callable(self._reset):
                 self._reset(connection)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     PyMySQLConnection = pymysql.connections.Connection
 
-VALUES = [["alpha", "beta"], [None, ""], ["gamma", "delta"]]
+VALUES: list[list[str | None]] = [["alpha", "beta"], [None, ""], ["gamma", "delta"]]
 EXPECTED = (("alpha", "beta"), (None, ""), ("gamma", "delta"))
 
 
@@ -58,13 +58,17 @@ class Trickle:
 class Wired(PyMySQLConnection):
     """PyMySQL's connection, reading through a buffer; as `improved_db.Connection` is, and nothing more."""
 
+    row_kind: type = tuple
+    server_status: int
+    _result: Any
+
     def __init__(self, data: bytes, sizes: list[int] | None = None) -> None:
         super().__init__(defer_connect=True, ssl_disabled=True)
-        self.row_kind: type = tuple
         self._sock: Any = Trickle(data, sizes or [RECEIVE_SIZE])
         self._rfile: Any = Buffer(self._sock)
         self._next_seq_id = 1
-        self._read_timeout = self._current_timeout = None
+        self._read_timeout: float | None = None
+        self._current_timeout: float | None = None
         self.server_status = 0
 
     def _read_query_result(self, unbuffered: bool = False) -> Any:
@@ -227,7 +231,7 @@ def test_a_goodbye_among_the_rows_is_one_too() -> None:
 
 def test_more_than_256_packets_count_on_from_0() -> None:
     """The sequence number is one byte."""
-    values = [[str(number)] for number in range(1000)]
+    values: list[list[str | None]] = [[str(number)] for number in range(1000)]
     with closing(Wired(stream(*rows(["n"], values)))) as connection:
         connection.next_result()
         assert connection.result.rows == tuple((str(number),) for number in range(1000))
@@ -309,7 +313,7 @@ def test_whatever_else_happens_closes_the_connection(error: type[BaseException],
 
 def test_memory_stays_constant_while_streaming() -> None:
     """The point of a stream is a result that is larger than memory."""
-    values = [["x" * 100]] * 20_000
+    values: list[list[str | None]] = [["x" * 100]] * 20_000
     with closing(Wired(stream(*rows(["a"], values)), [50_000])) as connection:
         connection.next_result(unbuffered=True)
         count = largest = 0

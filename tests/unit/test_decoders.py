@@ -23,23 +23,24 @@ def packed(*values: bytes | None) -> bytes:
     return b"".join(b"\xfb" if value is None else lenenc(len(value)) + value for value in values)
 
 
-def outcome(function: Callable[[], Any]) -> tuple[str, Any]:
+def outcome(function: Callable[[Any], Any], value: Any) -> tuple[str, str]:
     """Return the type and value of a result; an exception counts as one, whatever it is."""
     try:
-        value = function()
+        result = function(value)
     except Exception:
-        return "raises", None
-    return type(value).__name__, value
+        return "raises", ""
+    return type(result).__name__, repr(result)
 
 
 def same_as_pymysql(converter: Callable[[Any], Any], raw: bytes) -> None:
     """Compare a column of standard type with what PyMySQL makes of it, with and without ``use_unicode``."""
-    for encoding in ("ascii", None):
-        decoder = make_decoder([(encoding, converter)])
-        expected = outcome(lambda encoding=encoding: converter(raw.decode(encoding) if encoding else raw))
-        if expected[1] != expected[1]:  # noqa: PLR0124  # nan
-            continue
-        assert outcome(lambda decoder=decoder: decoder.one(packed(raw))[0]) == expected
+
+    def decoded(value: bytes) -> Any:
+        return converter(value.decode("ascii"))
+
+    for encoding, expected in (("ascii", decoded), (None, converter)):
+        decoder = make_decoder([(encoding, converter), (None, None)])
+        assert outcome(decoder.one, packed(raw, b"")) == outcome(lambda value: (expected(value), b""), raw)  # noqa: B023
 
 
 def digits(pattern: str) -> st.SearchStrategy[bytes]:
@@ -70,7 +71,7 @@ ZONE = r"(Z|[+-][0-2][0-9](:?[0-5][0-9])?)?"
 @example(b"2020-01-01 10:00:00.")
 @example(b"2020-01-01 10:00:00,123456")
 @example(b"2020-01-01 10:00:00.1234567")
-@example("2020-01-0١ 10:00:00".encode())
+@example("2020-01-0\N{ARABIC-INDIC DIGIT ONE} 10:00:00".encode())
 def test_datetimes_are_read_as_pymysql_reads_them(raw: bytes) -> None:
     """`fromisoformat` takes more than PyMySQL, and something else in each Python version."""
     same_as_pymysql(converters.convert_datetime, raw)
@@ -134,7 +135,13 @@ def test_a_run_stops_in_front_of_what_is_no_plain_row() -> None:
     """An end, an error, half a packet or a gap is for others to judge, and must still be there for them."""
     decoder = make_decoder([("utf8", None)])
     good = frame(7, packed(b"one"))
-    for follow in (b"", frame(8, b"\xfe\0\0\2\0"), frame(8, b"\xffx"), frame(9, packed(b"x")), frame(8, packed(b"x"))[:-1]):
+    for follow in (
+        b"",
+        frame(8, b"\xfe\0\0\2\0"),
+        frame(8, b"\xffx"),
+        frame(9, packed(b"x")),
+        frame(8, packed(b"x"))[:-1],
+    ):
         for run in (decoder.run, SKIP.run):
             rows: list[Any] = []
             assert run(good + follow, 0, 7, rows) == (len(good), 8)

@@ -25,6 +25,7 @@ NAMES = {
     "PoolStats",
     "RetryPolicy",
     "Rows",
+    "Transaction",
     "Verdict",
     "__version__",
 }
@@ -45,6 +46,7 @@ PARENTS = {
     "ServerRefused": pymysql.err.OperationalError,
     "StatementError": pymysql.err.ProgrammingError,
     "TooManyWaiting": pymysql.err.OperationalError,
+    "TransactionEnded": pymysql.err.OperationalError,
     "TransactionLost": pymysql.err.OperationalError,
     "TransactionRolledBack": pymysql.err.OperationalError,
 }
@@ -58,8 +60,9 @@ def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
             if not base.__module__.startswith("improved_db"):
                 continue
             for name, value in vars(base).items():
-                function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-                if inspect.isfunction(function) and (name == "__init__" or not name.startswith("_")):
+                function: Any = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                ours = inspect.isfunction(function) and function.__module__.startswith("improved_db")
+                if ours and (name == "__init__" or not name.startswith("_")):
                     yield f"{cls.__name__}.{name}", function
 
 

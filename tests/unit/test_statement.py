@@ -1,0 +1,495 @@
+"""What one SQL text gives away, and what it does not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pymysql.converters import escape_string
+
+from improved_db.error_table import Flavour
+from improved_db.statement import READ_ONLY_FUNCTIONS, digest, is_read_only, may_commit, with_time_limit
+
+MARIADB_10_11 = (Flavour.MARIADB, (10, 11, 6))
+MYSQL_8 = (Flavour.MYSQL, (8, 0, 36))
+
+READS = [
+    "select 1",
+    "SELECT a, b FROM t WHERE id = %s",
+    "select a from t where id = %(id)s and b in (%s, %s) and c = 10 %% 3",
+    "  select 1 ;  ",
+    "select 1; -- the end",
+    "-- who asks\nselect 1",
+    "# who asks\nselect 1",
+    "/* who asks */ select /* what */ 1",
+    "select /*+ MAX_EXECUTION_TIME(5) */ a from t",
+    "(select 1)",
+    "((select 1) union all (select 2)) order by 1",
+    "(select 1) except (select 2)",
+    "select a from t where a = any (select b from u) and exists (select 1)",
+    "select 1 from t where a in(1,2) and (b = 1 or not(c)) and d between (1) and (2)",
+    "select t.a, `t`.`b`, db.t.c from db.t as t join (u, v) on (u.a = v.a) join w using (a)",
+    "select x.a from (select 1 as a) x, (select 2) as y (b)",
+    "select a from t use index (i) ignore index for order by (j) partition (p)",
+    "select count(*), max(a), group_concat(distinct b order by c separator ',') from t group by (a) having (count(*) > 1)",
+    "select row_number() over (partition by a order by b), sum(a) over w, lag(a, 1) over () from t window w as (order by a)",
+    "select case when (a) then (b) else (c) end, if (a, b, c), ifnull(a, b), coalesce(a, b), left (a, 2) from t",
+    "select cast(a as char(10)), cast(a as decimal(10,2)), convert(a using utf8mb4), convert(a, decimal(3)) from t",
+    "select now(6), current_timestamp, curdate() + interval 1 day, date_add(now(), interval (2) hour), date '2020-01-01'",
+    "select concat('it''s', \"a\"\"b\", N'x', x'41', b'01', 0x41, _utf8'c', 'back\\\\slash', 'tab\\t')",
+    "select json_extract(a, '$.b'), a->'$.b', a->>'$.b', json_object('a', 1) from t",
+    "select match (a, b) against ('x' in boolean mode) from t",
+    "select substring(a from 1 for 2), trim(both 'x' from a), position('a' in b), extract(year from now()) from t",
+    "select uuid(), rand(), sleep(0), user(), current_user(), database(), version()",
+    "select {fn abs(1)}, {d '2020-01-01'}",
+    "select date_format(a, '%Y-%m-%d %H:%i:%s') from t where a like '%s%'",
+    "select '%%s' from t where a = %s",
+    "select @@version, @@global.max_connections, @@session.wait_timeout, @@hostname",
+    "select 5 --1",
+    "select a.update_time, updated, into_it, locked from t",
+    "select `for update`, `into`, `f(`, `get_lock` from t",
+    "with c as (select 1) select * from c",
+    "with recursive c (n) as (select 1 union all select n + 1 from c where n < 9), d (m) as (select 2) select * from c, d",
+    "values (1, 2), (3, 4)",
+    "values row(1, 2), row(3, 4)",
+    "table t order by a limit 1",
+    "show tables",
+    "show full columns from t like 'a%'",
+    "show create table t",
+    "show global status like 'Threads%'",
+    "show global variables where variable_name in ('a', 'b')",
+    "show engine innodb status",
+    "desc t",
+    "describe db.t a",
+    "explain t",
+    "explain select * from t",
+    "explain format=json with c as (select 1) select * from c",
+    "explain extended select 1",
+    "desc (select 1)",
+    "select größe from maße",
+]
+
+#: Each of these at the end of a read makes it something else.
+DENIED = [
+    "for update",
+    "FOR\nUPDATE skip locked",
+    "for share",
+    "for /* x */ share",
+    "lock in share mode",
+    "into outfile 'x'",
+    "into dumpfile 'x'",
+    "into @a",
+    "union select @a",
+    "union select @'a'",
+    "union select @`a`",
+    "union select @a:=1",
+    "union select @@last_insert_id",
+    "union select @@session.identity",
+    "union select @@in_transaction",
+    "union select @@versions",
+    "union select @@global.hot.key_buffer_size",
+    "procedure analyse()",
+    "union select nextval(s)",
+    "union select lastval(s)",
+    "union select setval(s, 5)",
+    "union select next value for s",
+    "union select previous value for s",
+    "union select s.nextval",
+    "union select s.currval",
+    "union select get_lock('a', 1)",
+    "union select release_lock('a')",
+    "union select release_all_locks()",
+    "union select is_used_lock('a')",
+    "union select last_insert_id()",
+    "union select last_insert_id(5)",
+    "union select found_rows()",
+    "union select row_count()",
+    "union select connection_id()",
+    "union select current_role",
+    "union select master_pos_wait('f', 1)",
+    "union select wait_for_executed_gtid_set('x')",
+    "union select load_file('x')",
+    "union select extractvalue(a, '$@b')",
+    "union select sql_calc_found_rows a from t",
+    "union select f()",
+    "union select f(1) over (order by a)",
+    "union select rank()",
+    "union select row_number() over",
+    "union select f((select 1))",
+    "union select `f`(1)",
+    'union select "f"(1)',
+    "union select db.f(1)",
+    "union select db . f (1)",
+    "union select db.abs(1)",
+    "union select db.if(1)",
+    "union select `abs`(1)",
+    "union select now ()",
+    "union select count/**/(a)",
+    "union select 1f(1)",
+    "union select \N{LATIN SMALL LETTER LONG S}in(1)",
+    "union select {fn f(1)}",
+    "union select 1 as a, f(2)",
+    "union select (1), f(2)",
+    "union select 'a' or f(2)",
+    "union select %sabs(1)",
+    "union select %(a)sabs(1)",
+    "union select '%s'",
+    "union select /* %s */ 1",
+    "union select `%(a)s`",
+    "; delete from t",
+    ";;",
+    "/*! for update */",
+    "/*!50000 for update */",
+    "/*M! for update */",
+    "/*M!100100 for update */",
+    "/*+ QB_NAME(`*/`) */",
+    "for\N{NO-BREAK SPACE}update",
+    "--\N{NO-BREAK SPACE}x",
+    "/* never closed",
+    "'never closed",
+    "`never closed",
+    "union select 'it\\'s'",
+    "union select '\\\\\\''",
+    'union select "\\""',
+    "union select \\N",
+    "union select $$ it's $$",
+    "union select [a] from t",
+    "union select (1",
+    "union select 1)",
+    "\x00",
+]
+
+NOT_READS = [
+    "",
+    ";",
+    "-- nothing\n",
+    "insert into t values (1)",
+    "replace t values (1)",
+    "update t set a = 1",
+    "delete from t",
+    "with c as (select 1) update t set a = 1",
+    "with c as (select 1) delete from t",
+    "call p()",
+    "do sleep(1)",
+    "set @a = 1",
+    "set statement max_statement_time=1 for select 1",
+    "use db",
+    "handler t read first",
+    "begin",
+    "commit",
+    "lock tables t read",
+    "create table t (a int)",
+    "truncate t",
+    "analyze select 1",
+    "analyze table t",
+    "explain analyze select 1",
+    "explain update t set a = 1",
+    "explain insert t values (1)",
+    "explain for connection 5",
+    "explain format=json into @a select 1",
+    "show warnings",
+    "show errors",
+    "show count(*) warnings",
+    "show profile",
+    "show status",
+    "show session status",
+    "show variables like 'version'",
+    "show global",
+    "show",
+    "desc",
+    "execute immediate 'select 1'",
+    "/*! select 1 */",
+    "select 1; select 2",
+    "1",
+    "no sql at all",
+]
+
+
+@pytest.mark.parametrize("query", READS)
+def test_a_read_is_known_as_one(query: str) -> None:
+    """Otherwise it is not run again after a lost connection."""
+    assert is_read_only(query)
+
+
+@pytest.mark.parametrize("query", NOT_READS)
+def test_what_does_not_begin_as_a_read_is_none(query: str) -> None:
+    """Run twice, it may do its work twice."""
+    assert not is_read_only(query)
+
+
+@pytest.mark.parametrize("denied", DENIED)
+def test_a_read_with_something_more_is_none(denied: str) -> None:
+    """Locks, sequences, variables and functions of the users' own are not undone by forgetting the answer."""
+    assert not is_read_only(f"select a from t {denied}")
+
+
+@given(query=st.sampled_from(READS), denied=st.sampled_from(DENIED))
+def test_nothing_before_a_denied_construct_hides_it(query: str, denied: str) -> None:
+    """One context in which a lock is overlooked is one too many."""
+    assert not is_read_only(f"{query}\n{denied}")
+
+
+def doubled(text: str, quote: str) -> str:
+    """Quote as every sql_mode reads it."""
+    return quote + text.replace(quote, quote * 2) + quote
+
+
+@given(text=st.sampled_from(DENIED) | st.text(), quote=st.sampled_from("'\"`"))
+@example(text="; delete from t", quote="'")
+def test_a_literal_or_a_quoted_name_is_no_construct(text: str, quote: str) -> None:
+    """People search for the words of SQL, too."""
+    assert is_read_only(f"select {doubled(text.replace(chr(92), '').replace('%', ''), quote)} from t")
+
+
+@given(text=st.sampled_from(DENIED) | st.text())
+def test_a_comment_is_no_construct(text: str) -> None:
+    """Comments say where a query comes from, in any words."""
+    text = "".join(character for character in text if character not in "*%\n\x00")
+    assert is_read_only(f"select 1 /* {text} */ from t")
+    assert is_read_only(f"select 1 # {text}\n from t")
+    assert is_read_only(f"select 1 -- {text}\n from t")
+
+
+@pytest.mark.parametrize("name", sorted(READ_ONLY_FUNCTIONS))
+def test_a_function_is_known_only_by_its_own_name(name: str) -> None:
+    """A stored function may have the same name in a database, and unquoted, before a space."""
+    assert is_read_only(f"select {name}(1)")
+    assert not is_read_only(f"select db.{name}(1)")
+    assert not is_read_only(f"select `{name}`(1)")
+    assert not is_read_only(f"select {name}_(1)")
+
+
+def test_a_text_too_long_to_be_remembered_is_judged_the_same() -> None:
+    """Long texts are the ones with values in them."""
+    numbers = ", ".join(map(str, range(10_000)))
+    assert is_read_only(f"select a from t where b in ({numbers})")
+    assert not is_read_only(f"select a from t where b in ({numbers}) for update")
+
+
+@given(st.text(alphabet=st.sampled_from("select(f)'\"`\\/*!-#%s@;. \n\N{NO-BREAK SPACE}"), max_size=40))
+def test_any_text_gets_an_answer(text: str) -> None:
+    """The question is asked while an error is being handled; a second error would hide it."""
+    assert is_read_only(text) in {True, False}
+    assert may_commit(text) in {True, False}
+    assert len(digest(text)) <= 120
+    assert with_time_limit(text, 1.0, *MARIADB_10_11) in {None, f"SET STATEMENT max_statement_time=1.000 FOR {text}"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 1",
+        "select f(1) for update",
+        "(select 1)",
+        "with c as (select 1) update t set a = 1",
+        "insert into t values (%s, 'it''s')",
+        "replace into t values (1)",
+        "update t set a = replace(a, ';', ',')",
+        "delete from t where a like '%s%';",
+        "show tables",
+        "explain update t set a = 1",
+        "use db",
+        "do sleep(1)",
+        "savepoint a",
+        "release savepoint a",
+        "rollback to a",
+        "rollback work to savepoint a",
+        "create temporary table a (b int)",
+        "drop temporary table a",
+        "set @a = 1",
+        "set @a := 1, @b = 2",
+        "set @@session.sql_mode = ''",
+        "set @@wait_timeout = 5",
+        "set session sql_mode = ''",
+        "set sql_mode = ''",
+        "set names utf8mb4",
+    ],
+)
+def test_these_leave_the_transaction_open(query: str) -> None:
+    """A transaction of these can be run again as a whole."""
+    assert not may_commit(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "begin",
+        "start transaction",
+        "commit",
+        "rollback",
+        "rollback and chain",
+        "create table t (a int)",
+        "create table temporary (a int)",
+        "alter table t add b int",
+        "drop table t",
+        "truncate t",
+        "rename table t to u",
+        "lock tables t read",
+        "unlock tables",
+        "grant select on t to u",
+        "call p()",
+        "prepare s from 'drop table t'",
+        "execute immediate 'drop table t'",
+        "load data infile 'x' into table t",
+        "analyze table t",
+        "flush tables",
+        "xa start 'a'",
+        "set autocommit = 1",
+        "set @@autocommit = 1",
+        "set @@session.autocommit := 1",
+        "set `autocommit` = 1",
+        "set sql_mode = '', autocommit = 1",
+        "set @a = 1, session autocommit = 1",
+        "set password = 'x'",
+        "set @a = 1, password = 'x'",
+        "set global sql_mode = ''",
+        "set role r",
+        "set statement sql_mode = '' for drop table t",
+        "set",
+        "select 1; commit",
+        "/*! commit */",
+        "select 'it\\'s'",
+    ],
+)
+def test_whatever_may_commit_is_said_to(query: str) -> None:
+    """Half of a transaction that was committed on the way must not be run twice."""
+    assert may_commit(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select  1\n+ 2", "select ? + ?"),
+        ("select * from t where id=%s and b=%(b)s", "select * from t where id=? and b=?"),
+        ("select 'it''s', \"q\", x'41', N'n', 0x41, 1.5e-3, .5", "select ?, ?, ?, ?, ?, ?, .?"),
+        ("select t1.a from t1 where utf8 = _utf8'x'", "select t1.a from t1 where utf8 = _utf8?"),
+        ("select a from t where b in (1, -2, %s)", "select a from t where b in (...)"),
+        ("insert into t (a, b) values (1,'x'), (2,'y')", "insert into t (a, b) values (...), ..."),
+        ("select /* request 5 */ a -- secret\n from `t`", "select a from `t`"),
+        ("select `two\nlines` from t", "select ? from t"),
+        ("select 'it\\'s a secret' from t", "select ..."),
+        ("select /*! 5 */ 1", "select ..."),
+        ("select a from t where b in (" + "123, " * 5000 + "4)", "select a from t where b in (...) ..."),
+        ("", ""),
+    ],
+)
+def test_a_digest_shows_the_statement_without_its_values(query: str, expected: str) -> None:
+    """Log lines about one statement should look alike, whatever its values."""
+    assert digest(query) == expected
+
+
+def test_a_long_digest_is_cut() -> None:
+    """A log line is to be read."""
+    shown = digest("select " + ", ".join(f"column_{'x' * 20}" for _ in range(20)) + " from t")
+    assert len(shown) == 120
+    assert shown.endswith("...")
+
+
+@given(
+    value=st.text(),
+    way=st.sampled_from(["doubled", "backslashes", "double quotes"]),
+    pad=st.just(0) | st.integers(9_900, 10_010),
+    tail=st.sampled_from([" and b = 2", "'", "", ") -- c", "/*"]),
+)
+def test_no_string_gets_into_a_digest(value: str, way: str, pad: int, tail: str) -> None:
+    """Logs are read by more people than the data."""
+    value = f"§{value}§"
+    quotes = {
+        "doubled": doubled(value, "'"),
+        "backslashes": f"'{escape_string(value)}'",
+        "double quotes": doubled(value, '"'),
+    }
+    assert "§" not in digest(f"select a{' ' * pad} from t where a = {quotes[way]}{tail}")
+    assert "§" not in digest(f"insert into t values (1, {' ' * pad}{quotes[way]}){tail}")
+
+
+@given(
+    st.lists(st.integers() | st.floats() | st.decimals() | st.binary().map(lambda value: f"0x{value.hex()}"), min_size=1)
+)
+def test_no_number_gets_into_a_digest(values: list[object]) -> None:
+    """An account number is a value, too."""
+    numbers = [str(value) for value in values if str(value)[-1].isdigit()]
+    shown = digest(f"select a from t where b in ({', '.join(numbers)}) or c = {'+'.join(numbers)}")
+    assert not any(character.isdigit() for character in shown)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 1",
+        "/* c */ (select 1) union (select 2);",
+        "with c as (select 1) select * from c",
+        "insert into t values (%s)",
+        "update t set a = f(1)",
+        "delete from t where a like '%s%'",
+    ],
+)
+def test_mariadb_limits_any_query_and_change(query: str) -> None:
+    """The session stays usable, which it does not when the client cuts the connection."""
+    assert with_time_limit(query, 1.5, *MARIADB_10_11) == f"SET STATEMENT max_statement_time=1.500 FOR {query}"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select 1", "select /*+ MAX_EXECUTION_TIME(1500) */  1"),
+        ("SELECT(1)", "SELECT /*+ MAX_EXECUTION_TIME(1500) */ (1)"),
+        (
+            "-- select\nselect a from t union select %s",
+            "-- select\nselect /*+ MAX_EXECUTION_TIME(1500) */  a from t union select %s",
+        ),
+    ],
+)
+def test_mysql_limits_a_read_by_a_hint_after_its_first_select(query: str, expected: str) -> None:
+    """Elsewhere the hint is taken for a comment, and nothing is limited."""
+    assert with_time_limit(query, 1.5, *MYSQL_8) == expected
+
+
+@pytest.mark.parametrize(
+    ("flavour", "version", "query"),
+    [
+        (Flavour.MARIADB, (10, 0, 38), "select 1"),
+        (Flavour.MARIADB, (10, 11, 6), "call p()"),
+        (Flavour.MARIADB, (10, 11, 6), "alter table t add b int"),
+        (Flavour.MARIADB, (10, 11, 6), "commit"),
+        (Flavour.MARIADB, (10, 11, 6), "select 1; select 2"),
+        (Flavour.MARIADB, (10, 11, 6), "/*! select */ 1"),
+        (Flavour.MARIADB, (10, 11, 6), ""),
+        (Flavour.GALERA, (10, 11, 6), "insert into t values (1)"),
+        (Flavour.MYSQL, (5, 6, 51), "select 1"),
+        (Flavour.MYSQL, (5, 7, 7), "select 1"),
+        (Flavour.MYSQL, (8, 0, 36), "insert into t select 1"),
+        (Flavour.MYSQL, (8, 0, 36), "(select 1)"),
+        (Flavour.MYSQL, (8, 0, 36), "with c as (select 1) select * from c"),
+        (Flavour.MYSQL, (8, 0, 36), "select f()"),
+        (Flavour.MYSQL, (8, 0, 36), "select 1 for update"),
+        (Flavour.MYSQL, (8, 0, 36), "select /*+ NO_ICP(t) */ a from t"),
+        (Flavour.MYSQL, (8, 0, 36), "show tables"),
+        (Flavour.TIDB, (8, 0, 11), "select 1"),
+        (Flavour.VITESS, (8, 0, 30), "select 1"),
+        (Flavour.PROXYSQL, (8, 0, 30), "select 1"),
+    ],
+)
+def test_no_limit_is_promised_that_may_not_be_kept(flavour: Flavour, version: tuple[int, ...], query: str) -> None:
+    """None tells the caller to watch the clock itself."""
+    assert with_time_limit(query, 1.0, flavour, version) is None
+
+
+@pytest.mark.parametrize(("flavour", "version"), [(Flavour.GALERA, (10, 11, 6)), (Flavour.AURORA, (8, 0, 36))])
+def test_a_flavour_of_the_two_limits_its_reads_too(flavour: Flavour, version: tuple[int, ...]) -> None:
+    """They are MariaDB and MySQL inside."""
+    assert with_time_limit("select 1", 1.0, flavour, version) is not None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.0001])
+def test_a_limit_of_nothing_is_the_shortest_one(seconds: float) -> None:
+    """To both servers 0 means no limit at all."""
+    assert "=0.001 " in str(with_time_limit("select 1", seconds, *MARIADB_10_11))
+    assert "(1)" in str(with_time_limit("select 1", seconds, *MYSQL_8))
+
+
+def test_a_limit_for_ever_is_one_that_the_server_takes() -> None:
+    """MariaDB complains about more than a year."""
+    assert "=31536000.000 " in str(with_time_limit("select 1", float("inf"), *MARIADB_10_11))
+    assert "(31536000000)" in str(with_time_limit("select 1", float("inf"), *MYSQL_8))
