@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from improved_db.errors import StatementError
+from improved_db.outcome import callers_rows
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.insert import split_insert
 from improved_db.wire.literals import rows_to_sql
@@ -62,7 +63,7 @@ def rows_of(rows: Any) -> Iterator[Any] | None:
         )
     iterator = iter(rows)
     first = list(islice(iterator, 1))
-    return chain(first, iterator) if first else None
+    return callers_rows(chain(first, iterator)) if first else None
 
 
 class Encoder:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from improved_db.errors import ImprovedDbError, StatementError
 from improved_db.matrix import Action, Unit, action, giving_up
-from improved_db.outcome import Failed, error_for
+from improved_db.outcome import CallersOwn, Failed, error_for
 from improved_db.statement import is_read_only, with_time_limit
 from improved_db.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
 
@@ -38,13 +38,11 @@ class Standing:
         in_transaction: A transaction of ours is open.
         at_commit: Its COMMIT is on the wire.
         committed_part: A statement has committed part of it already.
-        callers_error: What went wrong is the caller's own, and no word about the connection.
     """
 
     in_transaction = False
     at_commit = False
     committed_part = False
-    callers_error = False
 
 
 class Executor:
@@ -229,9 +227,10 @@ class Executor:
         Raises:
             BaseException: *error* itself, where it is nobody's to retry: an interrupt, or arguments that do not fit.
         """
-        if isinstance(error, StatementError) or standing.callers_error:
+        if isinstance(error, (StatementError, CallersOwn)):
             self.pool.release(loan)
-            raise error
+            own = error.error if isinstance(error, CallersOwn) else error
+            raise own from own.__cause__
         judgement = self.judge(loan.connection, error, standing)
         if loan.connection.phase is Phase.AWAIT and _given_up(error):
             self.driver.end(loan.connection)  # the server is still at it, with its locks

@@ -36,6 +36,7 @@ class Housekeeper(Generic[C]):
     def __init__(self, pool: Pool[C], period: float = PERIOD) -> None:
         """Be ready to look after *pool*; no thread starts before a connection is opened."""
         self._period = period
+        self._compared = False
         self._fresh_start()
         self._pool = weakref.ref(pool, self._wake)
         pool.on_opened = self.attend
@@ -53,8 +54,13 @@ class Housekeeper(Generic[C]):
         if self._pid != os.getpid():
             self._fresh_start()
         if self._on_duty.acquire(blocking=False):
-            self._thread = threading.Thread(target=self._run, name="improved_db-housekeeper", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="improved_db-housekeeper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads to be had; the next connection asks again
+                self._on_duty.release()
+            else:
+                self._thread = thread  # not before it can be joined
 
     def stop(self) -> None:
         """End the thread, and wait for its end unless it is the caller."""
@@ -75,6 +81,9 @@ class Housekeeper(Generic[C]):
                 self._alarm.acquire(timeout=pause)
         finally:
             self._on_duty.release()
+        pool = self._pool()
+        if pool is not None and not pool.closed and pool.stats().size > 0:
+            self.attend()  # one was opened while this thread, about to leave, still counted as on duty
 
     def _visit(self) -> float | None:
         pool = self._pool()
@@ -92,6 +101,7 @@ class Housekeeper(Generic[C]):
         Returns:
             Seconds until the next round; None when there is nothing to watch.
         """
+        self._compare_with_server(pool)
         pool.recover()
         self._tidy_idle(pool)
         pool.replenish()
@@ -102,6 +112,22 @@ class Housekeeper(Generic[C]):
         times = (pool.settings.idle_timeout, pool.settings.max_lifetime, pool.settings.leak_warn_after, keepalive(pool))
         shortest = min((time for time in times if time is not None), default=self._period)
         return max(min(self._period, shortest / 2), SHORTEST_PERIOD)
+
+    def _compare_with_server(self, pool: Pool[C]) -> None:
+        """Warn, once, where the server ends idle sessions before we do."""
+        if self._compared or pool.idle_limit is None:
+            return
+        self._compared = True
+        for name in ("keepalive", "idle_timeout"):
+            ours = getattr(pool.settings, name)
+            if ours is not None and ours >= pool.idle_limit:
+                logger.warning(
+                    "pool %r: %s is %g s, but the server ends idle sessions after %g s (wait_timeout); set it lower",
+                    pool.settings.name,
+                    name,
+                    ours,
+                    pool.idle_limit,
+                )
 
     def _tidy_idle(self, pool: Pool[C]) -> None:
         now = pool.clock.now()

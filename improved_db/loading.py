@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from improved_db.bulk import Backlog, Encoder, Spooled, Unacked, rows_of
 from improved_db.executor import Standing
 from improved_db.matrix import Unit, giving_up
-from improved_db.outcome import error_for
+from improved_db.outcome import CallersOwn, error_for
 from improved_db.progress import Progress, shown
 from improved_db.rows import Rows
 from improved_db.wire.exchange import DriverError
@@ -82,6 +82,8 @@ class Loading:
         try:
             with shown(progress, _number(rows)) as tell:
                 return self._load_local(connection, load, tell)
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
         except DriverError as error:
             if error.args[0] not in REFUSALS:
                 raise
@@ -116,16 +118,23 @@ def load_on(
     source = rows_of(rows)
     if source is None:
         return Rows.counted(0)
-    with shown(progress, _number(rows)) as tell:
-        load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
-        if connection.in_transaction() or not connection.get_autocommit():
-            return load.send(connection)
-        try:
-            return load.in_one(connection, Standing())
-        except Exception:
-            if connection.is_settled():
-                connection.rollback()
-            raise
+    try:
+        with shown(progress, _number(rows)) as tell:
+            load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
+            if connection.in_transaction() or not connection.get_autocommit():
+                return load.send(connection)
+            return _in_one(connection, load)
+    except CallersOwn as own:
+        raise own.error from own.error.__cause__
+
+
+def _in_one(connection: Connection, load: _Load) -> Rows:
+    try:
+        return load.in_one(connection, Standing())
+    except Exception:
+        if connection.is_settled():
+            connection.rollback()
+        raise
 
 
 def _number(rows: Iterable[Any]) -> int | None:
@@ -158,8 +167,8 @@ class _Load:
         self._commit_each = not connection.get_autocommit()
         try:
             return self.send(connection)
-        except Exception as error:
-            self._mark(error)
+        except BaseException as error:
+            self._mark(error.error if isinstance(error, CallersOwn) else error)
             raise
 
     def send(self, connection: Connection) -> Rows:

@@ -52,6 +52,8 @@ class Opening(Generic[C]):
         self._driver = driver
         self._spawn = spawn
         self._now = clock.now
+        window = settings.ping_idle_after
+        self._ping_window = float("inf") if window is None else window
         self._generation = self._retire_below = 0
         self._last_error: BaseException | None = None
         self._closed = False
@@ -132,11 +134,9 @@ class Opening(Generic[C]):
                 self._count(unwanted)
             openers = [] if self._closed else self._rack.grow(self._new_loan)
             self._wake_watchers()
-        try:
-            self._start(openers)
-        finally:
-            if unwanted is not None:
-                self._driver.close(connection)
+        if unwanted is not None:
+            self._driver.close(connection)
+        self._start(openers)
         self._tell(lambda listener: listener.created(self.settings.name, now - started_at))
         if unwanted is None:
             self.on_opened()

@@ -5,14 +5,18 @@ Knows errors, verdicts and the matrix. Does not know pools, connections or how o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
 from improved_db.matrix import Action
 from improved_db.verdict import Kind, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from improved_db.verdict import Judgement
+
+T = TypeVar("T")
 
 #: What each action that raises gives the caller; RAISE gives the driver's own error.
 ERRORS: Final[dict[Action, tuple[type[VerdictError], str]]] = {
@@ -48,6 +52,24 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
     def judged(cls, error: BaseException, judgement: Judgement, *, again: bool) -> Failed:
         """Return the message for a judged failure."""
         return cls(error, again=again, verdict=judgement.verdict, kind=judgement.kind, reason=judgement.reason)
+
+
+class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called
+    """Code of the caller's raised `error`, which says nothing about the connection it was called beside."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def callers_rows(rows: Iterable[T]) -> Iterator[T]:
+    """Iterate over what the caller gave; what it raises becomes `CallersOwn`."""
+    try:
+        yield from rows
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise CallersOwn(error) from error
 
 
 def error_for(what: Action, error: BaseException) -> BaseException:

@@ -26,8 +26,9 @@ Knows slots, the line and the clock. Does not know SQL, retries or any driver.
 from __future__ import annotations
 
 import logging
-import os
 import threading
+from os import getpid
+from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
@@ -92,11 +93,11 @@ class Pool(Lifecycle[C]):
         """
         started_at = self._now()
         patience = self.settings.acquire_timeout if timeout is None else timeout
-        loan: Loan[C] = Loan(self, threading.current_thread(), started_at, started_at + patience)
+        loan: Loan[C] = Loan(self, current_thread(), started_at, started_at + patience)
         if note_place:
             loan.note_place()
         try:
-            self._take(loan, first=False)
+            self._take(loan)
             pause = 0.0
             while (flaw := self._flaw(loan)) is not None:
                 pause = self._exchange(loan, flaw, pause)
@@ -105,14 +106,14 @@ class Pool(Lifecycle[C]):
             raise
         return loan
 
-    def _take(self, loan: Loan[C], *, first: bool) -> None:
+    def _take(self, loan: Loan[C], first: bool = False) -> None:
         """Take a slot from the rack, or stand in line until one is handed over."""
-        if self._pid != os.getpid():
+        if self._pid != getpid():
             self._begin_in_child()
         with self._lock:
-            self._ensure_open()
-            if self._rack.take(loan):
+            if not self._closed and self._rack.take(loan):
                 return
+            self._ensure_open()
             lost = self._rack.recover()
             loan.signal = signal = threading.Lock()
             self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=self.settings.max_waiting)
@@ -140,32 +141,38 @@ class Pool(Lifecycle[C]):
         assert slot is not None
         assert slot.connection is not None
         now = self._now()
-        if slot.generation < self._retire_below:
-            return "drained"
-        if now >= slot.expires_at:
-            return "max_lifetime"
         if not self._driver.is_alive(slot.connection):
             return "dead"
-        window = self.settings.ping_idle_after
-        if slot.generation < self._generation or (window is not None and now - slot.checked_at >= window):
-            generation = self._generation
-            patience = max(min(self.settings.ping_timeout, loan.deadline - now), SHORTEST_PING)
-            if not self._driver.ping(slot.connection, patience):
-                return "ping"
-            slot.generation = generation
-            slot.checked_at = self._now()
-        if self.settings.check is not None and not self._passes_check(slot.connection):
-            return "check"
+        silent = now - slot.checked_at >= self._ping_window
+        if silent or now >= slot.expires_at or slot.generation != self._generation or self.settings.check is not None:
+            flaw = self._examine(slot, slot.connection, now, loan.deadline)
+            if flaw is not None:
+                return flaw
         loan.connection = slot.connection
         loan.taken_at = now
         if self.listeners:
             self._tell(lambda listener: listener.waited(self.settings.name, now - loan.started_at))
         return None
 
-    def _passes_check(self, connection: C) -> bool:
-        assert self.settings.check is not None
+    def _examine(self, slot: Slot[C], connection: C, now: float, deadline: float) -> str | None:
+        """Look closely at a connection that is old, was silent for long, or has become suspect."""
+        if slot.generation < self._retire_below:
+            return "drained"
+        if now >= slot.expires_at:
+            return "max_lifetime"
+        if now - slot.checked_at >= self._ping_window or slot.generation != self._generation:
+            generation = self._generation
+            if not self._driver.ping(connection, max(min(self.settings.ping_timeout, deadline - now), SHORTEST_PING)):
+                return "ping"
+            slot.generation = generation
+            slot.checked_at = self._now()
+        if self.settings.check is not None and not self._passes_check(self.settings.check, connection):
+            return "check"
+        return None
+
+    def _passes_check(self, check: Callable[[C], object], connection: C) -> bool:
         try:
-            self.settings.check(connection)
+            check(connection)
         except Exception as error:
             logger.warning("pool %r: check failed: %s", self.settings.name, error)
             return False
@@ -239,10 +246,8 @@ class Pool(Lifecycle[C]):
             if self._watchers:
                 self._wake_watchers()
         if connection is not None:
-            try:
-                self._start(openers)
-            finally:
-                (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
+            (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
+            self._start(openers)  # only now: there are never more sessions than slots
         if lent and loan is not None and (loan.reported or self.listeners):
             self._came_home(loan, now - loan.taken_at)
 

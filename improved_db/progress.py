@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from improved_db.outcome import CallersOwn
+
 #: Called with the number of rows done and the total, None if unknown.
 Progress: TypeAlias = Callable[[int, "int | None"], object]
 
@@ -25,7 +27,14 @@ def shown(progress: bool | Progress | None, total: int | None) -> Iterator[Calla
     """
     if callable(progress):
         tell = progress
-        yield lambda done: tell(done, total)
+
+        def call(done: int) -> None:
+            try:
+                tell(done, total)
+            except BaseException as error:
+                raise CallersOwn(error) from error
+
+        yield call
     elif progress:
         with _bar(total) as show:
             yield show

@@ -68,7 +68,10 @@ class Rack(Generic[C]):
         if not loan.counted:
             loan.counted = True
             self.counters.acquired += 1
-        self._lend(self.warm, -1, loan)
+        slot = self.warm[-1]  # as `_lend` does; this is every query's way
+        slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
+        loan.slot = slot
+        del self.warm[-1]
         return True
 
     def take_idle(self, loan: Loan[C], due: Callable[[Slot[C]], bool]) -> bool:
@@ -111,16 +114,17 @@ class Rack(Generic[C]):
 
         A slot that maintenance looked at goes back to the far end, as idle as it was.
         """
-        first = self.first_in_line(now) if self.line else None
-        if first is not None:
+        if self.line and (first := self.first_in_line(now)) is not None:
             self._hand_over(slot, first, now)
             return
-        where = len(self.warm) if used else 0
         if slot.state is OPENING:
             self.opening -= 1
         slot.state, slot.loan, slot.thread = WARM, None, None
-        slot.idle_since = now if used else slot.idle_since
-        self.warm.insert(where, slot)
+        if used:
+            slot.idle_since = now
+            self.warm.append(slot)
+        else:
+            self.warm.insert(0, slot)
 
     def serve(self, now: float) -> None:
         """Hand out what is in the rack to those in line, after a suspension."""

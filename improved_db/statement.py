@@ -33,7 +33,7 @@ _LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
 _TOKEN: Final = re.compile(
     r"""
     (?P<space>   [ \t\n\r\f\v]+ )
-  | (?P<comment> --(?=[\x00-\x20\x7f]|\Z)[^\n\0]* | \#[^\n\0]*
+  | (?P<comment> --(?=[\x00-\x20\x7f])[^\n\0]* | \#[^\n\0]*
                | /\*\+[^'"`]*?\*/ | /\*(?![!+]|M!).*?\*/ )
   | (?P<text>    [xXbBnN]?'[^'\\]*(?:(?:''|\\[^'])[^'\\]*)*' | "[^"\\]*(?:(?:""|\\[^"])[^"\\]*)*" )
   | (?P<name>    `[^`]*(?:``[^`]*)*` )
@@ -57,7 +57,7 @@ _FORMATTABLE: Final = re.compile(r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][
 class _Token(NamedTuple):
     kind: str  # a group of _TOKEN
     text: str
-    key: str  # a word in upper case, a mark as it is, "@@" for a setting, else ""
+    key: str  # a word in upper case, a mark as it is, else ""
     gap: bool  # white space or a comment stands before it
     end: int
 
@@ -67,7 +67,6 @@ def _words(text: str) -> frozenset[str]:
 
 
 _NOTHING: Final = _Token("", "", "", gap=False, end=0)
-_OPERANDS: Final = frozenset({"text", "name", "setting", "value"})
 
 _QUERIES: Final = frozenset({"SELECT", "WITH", "TABLE", "VALUES"})
 _EXPLAINS: Final = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
@@ -82,7 +81,7 @@ _SHOWN: Final = _words(
 #: UPDATE and DELETE can follow besides a query; INSERT and REPLACE come before theirs.
 _DENIED: Final = _words(
     """
-    @ : := ; INTO UPDATE DELETE LOCK PROCEDURE ANALYZE SQL_CALC_FOUND_ROWS CURRENT_ROLE NEXTVAL CURRVAL
+    @ := ; INTO UPDATE DELETE LOCK ANALYZE SQL_CALC_FOUND_ROWS CURRENT_ROLE NEXTVAL CURRVAL
     """
 )
 _DENIED_PAIRS: Final = frozenset({("FOR", "SHARE"), ("NEXT", "VALUE"), ("PREVIOUS", "VALUE")})
@@ -96,7 +95,8 @@ _RESERVED: Final = _words(
     """
 )
 #: Built into MySQL from 5.7 and MariaDB from 10.5 on, without effects, and independent of the session. A name that is
-#: built into some of them only can be anybody's stored function on the others. EXTRACTVALUE reads user variables.
+#: built into some of them only, or there for some numbers of arguments only (POINT), can be anybody's stored function
+#: elsewhere. EXTRACTVALUE reads user variables.
 READ_ONLY_FUNCTIONS: Final = _words(
     """
     AVG BIT_AND BIT_OR BIT_XOR COUNT GROUP_CONCAT JSON_ARRAYAGG JSON_OBJECTAGG MAX MIN STD STDDEV STDDEV_POP
@@ -119,12 +119,11 @@ READ_ONLY_FUNCTIONS: Final = _words(
     AES_DECRYPT AES_ENCRYPT COMPRESS INET6_ATON INET6_NTOA INET_ATON INET_NTOA IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED
     IS_IPV6 MD5 SHA SHA1 SHA2 UNCOMPRESS UNCOMPRESSED_LENGTH UUID UUID_SHORT
     CURRENT_USER SESSION_USER SLEEP SYSTEM_USER USER VERSION
-    LINESTRING MULTILINESTRING MULTIPOINT MULTIPOLYGON POINT POLYGON ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT
-    ST_BUFFER ST_CENTROID ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE ST_DIMENSION ST_DISJOINT ST_DISTANCE
-    ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMETRYN ST_GEOMETRYTYPE ST_GEOMFROMTEXT ST_GEOMFROMWKB
-    ST_INTERSECTION ST_INTERSECTS ST_ISCLOSED ST_ISEMPTY ST_ISSIMPLE ST_LENGTH ST_NUMGEOMETRIES ST_NUMPOINTS
-    ST_OVERLAPS ST_POINTFROMTEXT ST_POINTN ST_SRID ST_STARTPOINT ST_SYMDIFFERENCE ST_TOUCHES ST_UNION ST_WITHIN ST_X
-    ST_Y
+    ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_BUFFER ST_CENTROID ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE
+    ST_DIMENSION ST_DISJOINT ST_DISTANCE ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMETRYN ST_GEOMETRYTYPE
+    ST_GEOMFROMTEXT ST_GEOMFROMWKB ST_INTERSECTION ST_INTERSECTS ST_ISCLOSED ST_ISEMPTY ST_ISSIMPLE ST_LENGTH
+    ST_NUMGEOMETRIES ST_NUMPOINTS ST_OVERLAPS ST_POINTFROMTEXT ST_POINTN ST_SRID ST_STARTPOINT ST_SYMDIFFERENCE
+    ST_TOUCHES ST_UNION ST_WITHIN ST_X ST_Y
     """
 )
 #: Functions only in front of OVER (...): where they are not built in, that is an error.
@@ -199,7 +198,7 @@ def may_commit(query: str) -> bool:
     """
     tokens = _clear(query)
     keys = [token.key for token in tokens]
-    if not keys or ";" in keys:
+    if ";" in keys:
         return True
     verb = _verb(tokens)
     if verb == "ROLLBACK":  # TO SAVEPOINT
@@ -288,7 +287,7 @@ def _tokens(query: str) -> Iterator[_Token]:
 def _key(kind: str, text: str) -> str:
     if kind == "word" and text.isascii():
         return text.upper()
-    return {"mark": text, "setting": "@@"}.get(kind, "")
+    return text if kind == "mark" else ""
 
 
 def _clear(query: str) -> list[_Token]:
@@ -357,8 +356,8 @@ def _calls_nothing_unknown(tokens: Sequence[_Token], at: int, close: int) -> boo
         return False  # db.f(): after a dot every word is a name, reserved or not
     if tokens[at + 1].key == "SELECT" or before.key in _RESERVED:
         return True  # the arguments of a function are expressions, and a query among them has its own parentheses
-    if earlier.kind in _OPERANDS or earlier.key in {")", "AS", "WITH", "RECURSIVE"}:
-        return True  # no expression begins after an operand: this is OVER, AGAINST, or a name with a list of columns
+    if earlier.key in {")", "AS"}:
+        return True  # no expression begins here: this is OVER, AGAINST, a type, or a name with a list of columns
     if before.key in READ_ONLY_FUNCTIONS:
         return not tokens[at].gap  # "now (" is a stored function, unless under IGNORE_SPACE
     return after == ["AS", "("] or (before.key in _WINDOWED and after == ["OVER", "("])
@@ -371,4 +370,4 @@ def _may_set_autocommit(tokens: Sequence[_Token]) -> bool:
     if "AUTOCOMMIT" in texts or not _SET_MORE.isdisjoint(keys):
         return True
     name = 2 if keys[1:2] in (["SESSION"], ["LOCAL"]) else 1
-    return keys[1:2] not in (["@"], ["@@"], ["NAMES"]) and keys[name + 1 : name + 2] not in (["="], [":="])
+    return keys[1:2] not in (["@"], ["NAMES"]) and keys[name + 1 : name + 2] not in (["="], [":="])

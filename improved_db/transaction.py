@@ -22,7 +22,7 @@ from improved_db.errors import (
 )
 from improved_db.loading import load_on
 from improved_db.matrix import Action, Unit, action
-from improved_db.outcome import error_for
+from improved_db.outcome import CallersOwn, error_for
 from improved_db.rows import Rows
 from improved_db.verdict import Fate
 
@@ -183,6 +183,8 @@ class Transaction:
             result = exchange()
         except StatementError:
             raise
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
         except Exception as error:
             raise self._after(error) from error
         except BaseException:

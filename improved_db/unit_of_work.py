@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost
 from improved_db.executor import Standing
 from improved_db.matrix import Unit
-from improved_db.outcome import Failed
+from improved_db.outcome import CallersOwn, Failed
 from improved_db.outcomes import Outcomes, write
 from improved_db.retry import inside_retry
 from improved_db.transaction import ISOLATION_LEVELS, State, Transaction
@@ -145,7 +145,8 @@ class _Attempts(Generic[T]):
             self.ghost = None if connection.is_settled() else connection
             if tx.failure is not None and _stems_from(error, tx.failure):
                 raise tx.failure from tx.failure.__cause__  # the driver's own error is the one to judge
-            standing.callers_error = self.token is None
+            if self.token is None:
+                raise CallersOwn(error) from error
             raise
         finally:
             tx.abandon()

@@ -137,9 +137,10 @@ class FakeDriver:
         self.made: list[FakeConnection] = []
         self.connect_errors: list[BaseException] = []
         self.restore_errors: list[BaseException] = []
-        self.before_connect: Callable[[], None] = lambda: None
-        self.before_restore: Callable[[], None] = lambda: None
-        self.before_ping: Callable[[], None] = lambda: None
+        self.before_connect: Callable[[], object] = lambda: None
+        self.before_restore: Callable[[], object] = lambda: None
+        self.before_ping: Callable[[], object] = lambda: None
+        self.before_close: Callable[[], object] = lambda: None
         self.idle_limit: float | None = None
         self.pings: list[float] = []
 
@@ -179,6 +180,7 @@ class FakeDriver:
 
     def close(self, connection: FakeConnection) -> None:
         """Close politely."""
+        self.before_close()
         connection.said_goodbye = True
         connection.open = False
 
@@ -189,6 +191,32 @@ class FakeDriver:
     def cut(self, connection: FakeConnection) -> None:
         """Close under the user."""
         connection.open = False
+
+
+class Gate:
+    """What threads stop at until it is opened: for the hooks of the driver."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def __call__(self) -> None:
+        """Stop here."""
+        self._reached.set()
+        assert self._opened.wait(PATIENCE)
+
+    def wait_reached(self) -> None:
+        """Wait until somebody has stopped."""
+        assert self._reached.wait(PATIENCE)
+
+    def open(self) -> None:
+        """Let everybody through, from now on."""
+        self._opened.set()
+
+
+def refuse() -> None:
+    """Refuse a connect."""
+    raise ConnectionRefusedError("refused")
 
 
 class FakePool:

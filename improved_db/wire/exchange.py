@@ -15,7 +15,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
-from improved_db.errors import LoanSpent
+from improved_db.errors import LoanSpent, StatementError
 from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.results import read_query_result
@@ -80,8 +80,10 @@ class Exchange(Base):
     Attributes:
         phase: What was being done to the socket; None while no statement is on the wire. An exchange that was
             interrupted leaves it set, and the connection is then good for nothing.
+        statement_limit: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
     """
 
+    statement_limit: float = float("inf")
     phase: Phase | None = None
     _touched = False  # the session may differ from a new one in more than a transaction
     _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
@@ -94,6 +96,11 @@ class Exchange(Base):
             raise self._closed_error()
         if isinstance(sql, str):
             sql = sql.encode(self.encoding)
+        if len(sql) >= self.statement_limit:
+            raise StatementError(
+                f"the statement has {len(sql):,} bytes, more than the server's max_allowed_packet of "
+                f"{self.statement_limit:,}; raise that on the server, or split the statement"
+            )
         result = self._result
         if len(sql) >= ONE_PACKET or (result is not None and (result.unbuffered_active or result.has_next)):
             self.phase = SEND

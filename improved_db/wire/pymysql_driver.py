@@ -81,6 +81,7 @@ class PyMySQLDriver:
         connection.connect()
         if self._idle_limit is None:
             self._read_limits(connection)
+        connection.statement_limit = self._max_packet
         return connection
 
     def _read_limits(self, connection: Connection) -> None:

@@ -82,7 +82,6 @@ def test_an_option_that_cannot_be_meant(options: dict[str, Any], says: str) -> N
         "postgres://app:topsecret@db.example.com/shop",
         "mysql://app:topsecret@db.example.com:port/shop",
         "mysql://app:topsecret@db.example.com:99999/shop",
-        "mysql://app:top@secret@db.example.com/shop",
         "mysql://app:topsecret@db.example.com/shop?chraset=utf8mb4",
         "mysql://app:topsecret@db.example.com/shop?connect_timeout=soon",
         "mysql://app:topsecret@db.example.com/shop/table",
@@ -100,7 +99,7 @@ def test_a_malformed_url(url: str) -> None:
 @pytest.mark.parametrize("config", [42, ["mysql://db/shop"], b"mysql://db/shop", object()])
 def test_a_config_of_the_wrong_type(config: Any) -> None:
     """The text has both types that can be given."""
-    with pytest.raises(ConfigError, match="config must be a dict of options or a URL, not a"):
+    with pytest.raises(ConfigError, match="config must be a dict of options or a URL, not "):
         ImprovedDb(config)
 
 
@@ -189,7 +188,7 @@ def test_args_that_do_not_fit(db: ImprovedDb, query: str, args: object) -> None:
         db.execute_query(connection, query, args)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), lambda: 1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": 1}])
 def test_a_value_that_sql_does_not_have(db: ImprovedDb, value: object) -> None:
     """A NaN that arrives as 0, or as text, is found much later."""
     with pytest.raises(pymysql.err.ProgrammingError):
@@ -229,7 +228,7 @@ def test_something_else_where_rows_are_expected(db: ImprovedDb, rows: Any) -> No
     assert db.execute_query("select * from pets") == ()
 
 
-@pytest.mark.parametrize("odd", [("x",), ("x", 1, 2), (), 5, "x", None])
+@pytest.mark.parametrize("odd", [("x",), ("x", 1, 2), 5, "x", None])
 @pytest.mark.parametrize("place", [0, 700])
 def test_a_row_of_another_length(db: ImprovedDb, odd: Any, place: int) -> None:
     """The text has the row's number, and no row is in: neither those before it nor those after it."""
@@ -237,6 +236,13 @@ def test_a_row_of_another_length(db: ImprovedDb, odd: Any, place: int) -> None:
     rows[place] = odd
     with pytest.raises(StatementError, match=f"row {place + 1}\\b"):
         db.exec_many(INSERT, rows)
+    assert db.execute_query("select count(*) from pets") == ((0,),)
+
+
+def test_an_empty_row(db: ImprovedDb) -> None:
+    """For ``execute_query`` no args mean that there are no placeholders; for a row they are missing."""
+    with pytest.raises(StatementError):
+        db.exec_many(INSERT, [("a", 1), ()])
     assert db.execute_query("select count(*) from pets") == ((0,),)
 
 
@@ -282,21 +288,21 @@ def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> No
 @pytest.mark.parametrize(
     "use",
     [
-        lambda db, connection: db.execute_query(connection, "select 1"),
-        lambda db, connection: connection.query("select 1"),
-        lambda db, connection: connection.commit(),
-        lambda db, connection: connection.cursor().execute("select 1"),
-        lambda db, connection: connection.ping(reconnect=False),
+        lambda connection: connection.query("select 1"),
+        lambda connection: connection.commit(),
+        lambda connection: connection.cursor().execute("select 1"),
+        lambda connection: connection.run("select 1"),
     ],
 )
-def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable[[ImprovedDb, Any], object]) -> None:
+def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable[[Any], object]) -> None:
     """Its statement would land in the middle of somebody else's transaction."""
     with db.connection() as connection:
         pass
     with db.connection() as somebody_elses:
-        with pytest.raises(pymysql.err.Error):
-            use(db, connection)
-        assert somebody_elses.open
+        with pytest.raises(LoanSpent, match="borrow another"):
+            use(connection)
+        with pytest.raises(LoanSpent, match="borrow another"):
+            db.execute_query(connection, "select 1")
         assert db.execute_query(somebody_elses, "select 1") == ((1,),)
 
 

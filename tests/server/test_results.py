@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import shlex
 import shutil
 import subprocess
 import threading
@@ -352,6 +353,10 @@ def test_settings_changed_on_the_way_count(database: dict[str, Any]) -> None:
     with closing(Wired(**database)) as wired:
         wired.query("select 1 as n, 'ü' as t")
         assert wired.result.rows == ((1, "ü"),)
+        wired.encoding = "cp1252"  # of the client alone: the server's answer is the same
+        wired.query("select 1 as n, 'ü' as t")
+        assert wired.result.rows == ((1, "ü".encode().decode("cp1252")),)
+        wired.encoding = "utf8"
         wired.decoders[FIELD_TYPE.LONG] = wired.decoders[FIELD_TYPE.LONGLONG] = upper
         wired.query("select 1 as n, 'ü' as t")
         assert wired.result.rows == ((("mine", "1"), "ü"),)
@@ -487,28 +492,8 @@ def test_another_pymysql_is_left_to_read_by_itself(database: dict[str, Any], mon
 def test_encrypted_connections_are_read_too(tmp_path: Path) -> None:
     """TLS hands out records, not what the socket has."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *[
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-                "-keyout",
-            ],
-            key,
-            "-out",
-            certificate,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
     options = [f"--ssl-cert={certificate}", f"--ssl-key={key}"]
     with TemporaryServer(tcp=True, options=options) as server:
         host = {name: value for name, value in server.connect_options.items() if name != "unix_socket"}

@@ -148,6 +148,19 @@ def test_a_run_stops_in_front_of_what_is_no_plain_row() -> None:
             assert rows == ([("one",)] if run is decoder.run else [])
 
 
+def test_a_run_leaves_a_row_in_several_packets_alone() -> None:
+    """Its first packet looks like a row of its own; it may be here as a whole, together with rows before it."""
+    decoder = make_decoder([(None, None)])
+    long = packed(b"x" * (0xFFFFFF - 4))
+    assert len(long) == 0xFFFFFF
+    good = frame(7, packed(b"one"))
+    data = good + frame(8, long) + frame(9, b"") + frame(10, packed(b"two"))
+    for run in (decoder.run, SKIP.run):
+        assert run(data, 0, 7, []) == (len(good), 8)
+        assert run(data, len(good), 8, []) == (len(good), 8)
+    assert decoder.one(long) == (b"x" * (0xFFFFFF - 4),)
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -122,9 +122,13 @@ def tables(draw: st.DrawFn) -> list[tuple[Any, ...]]:
 @example(rows=[(Decimal("1E+5"),), (Decimal("-0E-7"),)], escaping=PLAIN)
 @example(rows=[(True,), (2,)], escaping=PLAIN)
 def test_any_rows_are_written_as_pymysql_writes_them(rows: list[Any], escaping: Any) -> None:
-    """Faster, and not one character different; what PyMySQL refuses is refused with the same error."""
+    """Faster, and not one character different; where PyMySQL refuses a value, the error is the same."""
     values = f"({', '.join(['%s'] * len(rows[0]))})"
-    assert outcome(rows_to_sql, values, rows, escaping) == outcome(one_by_one, values, rows, escaping)
+    written = outcome(rows_to_sql, values, rows, escaping)
+    if isinstance(written, str):
+        assert written == one_by_one(values, rows, escaping)
+    else:  # of several values that cannot be written, the first by columns is another than the first by rows
+        assert written in [outcome(one_by_one, "%s", [(cell,)], escaping) for row in rows for cell in row]
 
 
 @pytest.mark.parametrize("values", ["(%s, upper(%s), 5, '%%')", "(%s,%s)", "(now(), %s + %s)", "((%s), (select '%s'))"])

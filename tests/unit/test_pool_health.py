@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from improved_db.errors import PoolTimeout
-from improved_db.slot import Loan
-from tests.fakes import PATIENCE, Caller, FakeConnection, FakePool, ThreadedPool
+from tests.fakes import Caller, FakeConnection, FakePool, Gate, ThreadedPool
+
+if TYPE_CHECKING:
+    from improved_db.slot import Loan
 
 
 def test_dead_idle_connection_is_replaced_before_it_is_lent() -> None:
@@ -25,7 +27,9 @@ def test_when_all_idle_connections_are_dead_one_call_still_succeeds() -> None:
     fake = FakePool(max_size=5)
     for connection in fake.fill():
         connection.alive = False
+    fake.clock.advance(1)
     assert fake.pool.acquire(1).connection.number == 6
+    assert fake.clock.now() == 1.0
     assert fake.pool.stats().discarded == {"dead": 5}
 
 
@@ -54,8 +58,9 @@ def test_ping_window_may_be_always_or_never(window: float | None, pings: int) ->
     """Some networks need it each time, some servers are behind a socket and need it never."""
     fake = FakePool(max_size=1, ping_idle_after=window)
     fake.fill()
+    fake.driver.pings.clear()
     for _ in range(2):
-        fake.clock.advance(1000 if window is None else 1)
+        fake.clock.advance(1000)
         fake.pool.release(fake.pool.acquire(1))
     assert len(fake.driver.pings) == pings
 
@@ -107,13 +112,12 @@ def test_no_lock_is_held_while_a_connection_is_looked_at() -> None:
     """Where validation runs under the lock, one silent server stops every thread of the program."""
     threaded = ThreadedPool(max_size=2, ping_idle_after=0.0)
     threaded.pool.release(threaded.pool.acquire())
-    silent, heard = threading.Event(), threading.Event()
-    threaded.driver.before_ping = lambda: (silent.set(), _wait(heard))[1]
+    threaded.driver.before_ping = silence = Gate()
     caller = Caller(threaded.pool.acquire)
-    _wait(silent)
+    silence.wait_reached()
     threaded.driver.before_ping = lambda: None
     threaded.pool.release(threaded.pool.acquire())
-    heard.set()
+    silence.open()
     threaded.pool.release(caller.result())
     threaded.pool.close()
 
@@ -155,7 +159,7 @@ def test_check_that_always_fails_ends_in_a_timeout_and_does_not_spin() -> None:
 
 def test_check_leaves_nothing_behind_in_the_session() -> None:
     """What the check began, a transaction for one, is undone before the borrower comes."""
-    fake = FakePool(max_size=1, check=lambda connection: None)
+    fake = FakePool(max_size=1, check=lambda _: None)
     connection = fake.fill()[0]
     before = connection.restored
     fake.pool.acquire(1)
@@ -310,7 +314,3 @@ def _return_all(fake: FakePool) -> list[Loan[FakeConnection]]:
     for loan in loans:
         fake.pool.release(loan)
     return loans
-
-
-def _wait(event: threading.Event) -> None:
-    assert event.wait(PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -9,11 +10,7 @@ import pytest
 from improved_db.config import PoolSettings
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
 from improved_db.pool import Pool
-from tests.fakes import PATIENCE, Caller, FakeClock, FakeDriver, FakePool, ThreadedPool, eventually
-
-
-def refuse(text: str = "refused") -> None:
-    raise ConnectionRefusedError(text)
+from tests.fakes import PATIENCE, Caller, FakeClock, FakeDriver, FakePool, Gate, ThreadedPool, eventually, refuse
 
 
 def test_failed_connect_gives_its_slot_back() -> None:
@@ -40,10 +37,10 @@ def test_failed_connect_is_told_at_once_when_nothing_is_out() -> None:
 def test_everybody_in_line_hears_of_the_failed_connects() -> None:
     """All opens fail: each waiter gets the error, and none is left behind to wait for its timeout."""
     threaded = ThreadedPool(max_size=4)
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: (go.wait(PATIENCE), refuse())[1]
+    threaded.driver.before_connect = gate = Gate()
+    threaded.driver.connect_errors += [ConnectionRefusedError("refused")] * 9
     callers = threaded.in_line(6, threaded.pool.acquire)
-    go.set()
+    gate.open()
     for caller in callers:
         with pytest.raises(ConnectionRefusedError):
             caller.result()
@@ -69,10 +66,10 @@ def test_one_failed_connect_of_several_fails_nobody() -> None:
 def test_waiters_share_no_exception_object() -> None:
     """Each raise writes on the traceback; threads that share one write into each other's."""
     threaded = ThreadedPool(max_size=1)
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: (go.wait(PATIENCE), refuse())[1]
+    threaded.driver.before_connect = gate = Gate()
+    threaded.driver.connect_errors += [ConnectionRefusedError("refused")] * 9
     callers = threaded.in_line(3, threaded.pool.acquire)
-    go.set()
+    gate.open()
     errors = []
     for caller in callers:
         with pytest.raises(ConnectionRefusedError) as caught:
@@ -99,7 +96,7 @@ def test_pauses_between_connects_double_and_are_bounded() -> None:
     fake.driver.before_connect = lambda: tries.append(fake.clock.now())
     fake.driver.connect_errors += [ConnectionRefusedError("no")] * 10
     fake.pool.acquire(60)
-    pauses = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     for number, pause in enumerate(pauses):
         longest = min(0.05 * 2**number, 2.0)
         assert longest / 2 <= pause <= longest
@@ -129,11 +126,10 @@ def test_last_failure_is_told_when_the_last_connection_out_proves_dead() -> None
 def test_connect_that_outlives_its_borrower_ends_in_the_rack() -> None:
     """Where connecting takes longer than any caller waits, a pool that drops late connects never warms up."""
     threaded = ThreadedPool(max_size=1)
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: _set_later(go)
+    threaded.driver.before_connect = gate = Gate()
     with pytest.raises(PoolTimeout):
         threaded.pool.acquire(0)
-    go.set()
+    gate.open()
     eventually(lambda: threaded.pool.stats().idle == 1)
     threaded.pool.release(threaded.pool.acquire(0))
     assert threaded.pool.stats().opened == 1
@@ -144,13 +140,12 @@ def test_connect_finished_after_its_borrower_was_served_is_kept() -> None:
     """The line was served by a return; the connection that arrives then is idle, not leaked."""
     threaded = ThreadedPool(max_size=2)
     loan = threaded.pool.acquire()
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: _set_later(go)
+    threaded.driver.before_connect = gate = Gate()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
     threaded.pool.release(loan)
     mine = waiting.result()
     assert mine.connection is loan.connection
-    go.set()
+    gate.open()
     eventually(lambda: threaded.pool.stats().idle == 1)
     threaded.pool.release(mine)
     threaded.pool.close()
@@ -160,15 +155,15 @@ def test_connect_finished_after_its_borrower_was_served_is_kept() -> None:
 def test_hanging_connect_holds_nobody_else_up() -> None:
     """One connect that hangs costs one slot, not the pool; and who waited for it is served by the next return."""
     threaded = ThreadedPool(max_size=3)
-    hang, first = threading.Event(), threading.Semaphore(1)
-    threaded.driver.before_connect = lambda: _set_later(hang) if first.acquire(blocking=False) else None
+    hang, first = Gate(), threading.Semaphore(1)
+    threaded.driver.before_connect = lambda: hang() if first.acquire(blocking=False) else None
     callers = threaded.in_line(1, threaded.pool.acquire)
     callers += [Caller(threaded.pool.acquire) for _ in range(2)]
     eventually(lambda: threaded.pool.stats().used == 2 and threaded.pool.stats().waiting == 1)
     threaded.pool.release(callers[0].result())
     loans = [caller.result() for caller in callers[1:]]
     assert threaded.pool.stats().opening == 1
-    hang.set()
+    hang.open()
     for loan in loans:
         threaded.pool.release(loan)
     threaded.pool.close()
@@ -203,13 +198,12 @@ def test_spike_on_slow_connects_opens_only_what_is_still_needed() -> None:
     """Those served by returns need no connection of their own: the need is asked again before each connect."""
     threaded = ThreadedPool(max_size=50, max_opening=1)
     loan = threaded.pool.acquire()
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: _set_later(go)
+    threaded.driver.before_connect = gate = Gate()
     callers = threaded.in_line(20, lambda: threaded.pool.release(threaded.pool.acquire()))
     threaded.pool.release(loan)
     for caller in callers:
         caller.result()
-    go.set()
+    gate.open()
     eventually(lambda: threaded.pool.stats().opening == 0)
     assert threaded.pool.stats().opened == 2
     threaded.pool.close()
@@ -248,13 +242,12 @@ def test_close_ends_an_opener_between_two_tries() -> None:
 def test_connection_that_arrives_in_a_closed_pool_is_closed() -> None:
     """Nobody would ever find it again."""
     threaded = ThreadedPool(max_size=1)
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: _set_later(go)
+    threaded.driver.before_connect = gate = Gate()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
     threaded.pool.close(0)
     with pytest.raises(PoolClosed):
         waiting.result()
-    go.set()
+    gate.open()
     eventually(lambda: threaded.pool.stats().cold == 1)
     eventually(lambda: threaded.driver.made and threaded.driver.open == [])
     assert threaded.driver.made[0].said_goodbye
@@ -276,11 +269,10 @@ def test_connect_begun_before_a_shrink_is_surplus_and_strands_nobody() -> None:
     """The slot leaves with the connection; who waits is served by the others."""
     threaded = ThreadedPool(max_size=2)
     loan = threaded.pool.acquire()
-    go = threading.Event()
-    threaded.driver.before_connect = lambda: _set_later(go)
+    threaded.driver.before_connect = gate = Gate()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
     threaded.pool.resize(1)
-    go.set()
+    gate.open()
     eventually(lambda: threaded.pool.stats().retired == {"resized": 1})
     threaded.pool.release(loan)
     threaded.pool.release(waiting.result())
@@ -355,7 +347,3 @@ def test_configure_that_leaves_the_session_unfit_is_a_connect_error() -> None:
 
 def _wait(turns: threading.Semaphore) -> None:
     assert turns.acquire(timeout=PATIENCE)
-
-
-def _set_later(event: threading.Event) -> None:
-    assert event.wait(PATIENCE)

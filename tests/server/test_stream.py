@@ -1,0 +1,95 @@
+"""Streaming: rows as they come, and a way out that does not read the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pymysql.err
+import pytest
+
+from improved_db import ImprovedDb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(name="db")
+def _db(database: dict[str, Any]) -> Iterator[ImprovedDb]:
+    with ImprovedDb(database, max_size=2) as db:
+        db.execute_query("create table numbers (n int primary key, name varchar(20))")
+        db.exec_many("insert into numbers values (%s, %s)", ((n, f"name {n}") for n in range(5000)))
+        yield db
+
+
+def test_stream_gives_every_row_in_order(db: ImprovedDb) -> None:
+    """Batches must neither lose nor repeat a row at their seams."""
+    with db.stream("select n from numbers order by n", batch_size=7) as rows:
+        assert [row[0] for row in rows] == list(range(5000))
+
+
+def test_streamed_rows_are_those_of_execute_query(db: ImprovedDb) -> None:
+    """Streaming is a way to read, not another result."""
+    query = "select * from numbers where n < %s order by n"
+    for dictcursor in (False, True):
+        with db.stream(query, 100, dictcursor=dictcursor) as rows:
+            assert rows.columns == ("n", "name")
+            assert tuple(rows) == db.execute_query(query, 100, dictcursor=dictcursor)
+
+
+def test_stream_read_to_its_end_keeps_its_connection(db: ImprovedDb) -> None:
+    """A finished result leaves nothing on the wire."""
+    before = db.stats().opened
+    for _ in range(3):
+        with db.stream("select * from numbers") as rows:
+            assert sum(1 for _ in rows) == 5000
+    assert db.stats().opened == before
+    assert db.stats().discarded == {}
+
+
+def test_leaving_early_does_not_drain(db: ImprovedDb) -> None:
+    """A billion rows must not be read because somebody wanted three; the connection goes, the slot stays."""
+    with db.stream("select a.n from numbers a, numbers b, numbers c") as rows:
+        for _, _row in zip(range(3), rows, strict=False):
+            pass
+    stats = db.stats()
+    assert stats.discarded == {"unread": 1}
+    assert stats.used == 0
+    assert db.execute_query("select count(*) from numbers", return_one=True) == (5000,)
+
+
+def test_exception_in_the_block_costs_at_most_the_connection(db: ImprovedDb) -> None:
+    """The caller's own error reaches it, and the pool is as large as before."""
+    with pytest.raises(KeyError), db.stream("select * from numbers") as rows:  # noqa: PT012  # the block is the claim
+        next(iter(rows))
+        raise KeyError("mine")
+    assert db.stats().used == 0
+    assert db.execute_query("select 1") == ((1,),)
+
+
+def test_error_before_the_first_row_is_the_servers(db: ImprovedDb) -> None:
+    """A statement that does not start is an ordinary error, and the connection lives."""
+    with pytest.raises(pymysql.err.ProgrammingError), db.stream("select * from nowhere"):
+        pytest.fail("there is nothing to stream")
+    assert db.stats().discarded == {}
+
+
+def test_killed_stream_raises_and_is_not_retried(db: ImprovedDb) -> None:
+    """Rows that were handed on cannot be taken back, so nothing is run again."""
+    with (
+        pytest.raises(pymysql.err.OperationalError),
+        db.stream("select connection_id() from numbers a, numbers b") as rows,
+    ):
+        first = next(iter(rows))
+        db.execute_query(f"kill {int(first[0])}")
+        for _ in rows:
+            pass
+    assert db.stats().retries == {}
+    assert db.stats().used == 0
+
+
+def test_statement_without_rows_streams_nothing(db: ImprovedDb) -> None:
+    """An UPDATE has no rows to give."""
+    with db.stream("update numbers set name = 'x' where n = 1") as rows:
+        assert rows.columns == ()
+        assert list(rows) == []
+    assert db.execute_query("select name from numbers where n = 1") == (("x",),)
