@@ -28,7 +28,11 @@ T = TypeVar("T")
 #: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
 GRACE: Final = 0.2
 
+#: How far the causes of an error are followed.
+LONGEST_CHAIN: Final = 20
+
 AGAIN: Final = frozenset({Action.RETRY, Action.RESUME})
+UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
 
 
 class Standing:
@@ -37,12 +41,18 @@ class Standing:
     Attributes:
         in_transaction: A transaction of ours is open.
         at_commit: Its COMMIT is on the wire.
+        read_only: It is one that we said is READ ONLY.
         committed_part: A statement has committed part of it already.
+        kept_part: Tables without transactions have kept part of it.
+        statement: What was sent last, before its arguments were put in.
     """
 
     in_transaction = False
     at_commit = False
+    read_only = False
     committed_part = False
+    kept_part = False
+    statement = ""
 
 
 class Executor:
@@ -103,7 +113,7 @@ class Executor:
         except Failed as failed:
             first = failed
         attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
-        return self.retrier.again(first, attempt, deadline)
+        return self.retrier.again(first, attempt, deadline, self._lent)
 
     def _attempt(
         self,
@@ -124,10 +134,12 @@ class Executor:
                 result = self.perform(connection, query, args, dict_rows, timeout, deadline)
             if not self._autocommit:
                 standing = Committing
-                connection.commit_if_open()
+                self.bounded(connection, deadline, connection.commit_if_open)
         except BaseException as error:
             unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
-            raise self.failed(loan, error, unit, standing(), idempotent) from error
+            stood = standing()
+            stood.statement = query
+            raise self.failed(loan, error, unit, stood, idempotent) from error
         self.pool.release(loan)
         return result
 
@@ -158,6 +170,13 @@ class Executor:
         end = partial(self.driver.end, connection, query_only=True)
         return connection.run_limited(limited or query, args, dict_rows, patience, end)
 
+    def bounded(self, connection: Connection, deadline: float | None, exchange: Callable[[], T]) -> T:
+        """Run *exchange*, whose every write to and read from *connection* ends by *deadline*."""
+        if deadline is None:
+            return exchange()
+        done: T = connection.within(max(deadline - self.pool.clock.now(), 0.001), exchange)
+        return done
+
     # --- any unit of work ------------------------------------------------------------------------------------------
 
     def repeat(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
@@ -179,7 +198,10 @@ class Executor:
             return attempt()
         except Failed as failed:
             first = failed
-        return self.retrier.again(first, attempt, deadline)
+        return self.retrier.again(first, attempt, deadline, self._lent)
+
+    def _lent(self) -> int:
+        return self.pool.stats().acquired
 
     def attempt(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
         """Do *work* on a borrowed connection, once.
@@ -190,7 +212,7 @@ class Executor:
         loan = self.borrow(deadline)
         standing = Standing()
         try:
-            done = work(loan.connection, standing)
+            done = self.bounded(loan.connection, deadline, partial(work, loan.connection, standing))
         except BaseException as error:
             raise self.failed(loan, error, unit, standing) from error
         self.pool.release(loan)
@@ -227,24 +249,33 @@ class Executor:
         Raises:
             BaseException: *error* itself, where it is nobody's to retry: an interrupt, or arguments that do not fit.
         """
-        if isinstance(error, (StatementError, CallersOwn)):
+        told, own = (error.made_of, error.error) if isinstance(error, CallersOwn) else (error, error)
+        if told is None or isinstance(told, StatementError):
             self.pool.release(loan)
-            own = error.error if isinstance(error, CallersOwn) else error
             raise own from own.__cause__
-        judgement = self.judge(loan.connection, error, standing)
-        if loan.connection.phase is Phase.AWAIT and _given_up(error):
-            self.driver.end(loan.connection)  # the server is still at it, with its locks
+        judgement = self.judge(loan.connection, told, standing)
+        self.end_if_given_up(loan.connection, told)
+        if (judgement.verdict in UNDONE or unit is Unit.BULK_CHUNKS) and unit is not Unit.READ:
+            standing.kept_part = _keeps_part(loan.connection)
         self.give_back(loan, judgement)
         if not isinstance(error, Exception):
             raise error
         facts: dict[str, Any] = {
             "idempotent": idempotent,
+            "transactional_engine": not standing.kept_part,
             "at_commit": standing.at_commit,
             "implicit_commit": standing.committed_part,
         }
         now = action(judgement.verdict, unit, **facts)
         last = giving_up(judgement.verdict, unit, **facts) if now in AGAIN else now
-        return Failed.judged(error_for(last, error), judgement, again=now in AGAIN)
+        # The caller gets what the caller made of it, unless that could be taken for a no.
+        final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
+        return Failed.judged(final, judgement, again=now in AGAIN, statement=standing.statement)
+
+    def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
+        """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
+        if connection.phase is Phase.AWAIT and _given_up(error):
+            self.driver.end(connection)
 
     def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
         """Say what is true after *error* on *connection*."""
@@ -257,6 +288,7 @@ class Executor:
             flavour=self._flavour(connection),
             in_transaction=standing.in_transaction,
             autocommit=self._autocommit,
+            read_only_session=standing.read_only,
             rollback_on_timeout=self.driver.rollback_on_timeout,
         )
 
@@ -282,4 +314,17 @@ class Committing(Standing):
 
 def _given_up(error: BaseException) -> bool:
     """Say whether it was us who stopped waiting, by a time limit or an interrupt, and not the connection that ended."""
-    return not isinstance(error, Exception) or isinstance(error.__cause__, TimeoutError)
+    link: BaseException | None = error
+    for _ in range(LONGEST_CHAIN):
+        if link is None or isinstance(link, TimeoutError):
+            break
+        link = link.__cause__ or link.__context__
+    return link is not None or not isinstance(error, Exception)
+
+
+def _keeps_part(connection: Connection) -> bool:
+    """Roll back, and say whether something is left all the same; a session that is gone does not tell."""
+    try:
+        return connection.is_settled() and not connection.undo()
+    except Exception:
+        return False

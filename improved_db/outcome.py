@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
 from improved_db.matrix import Action
+from improved_db.statement import digest
 from improved_db.verdict import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -36,10 +37,18 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         verdict: What is known about it.
         kind: Which wait comes before another one.
         reason: A few words without values.
+        statement: What was sent last, before its arguments were put in.
     """
 
     def __init__(
-        self, error: BaseException, *, again: bool, verdict: Verdict, kind: Kind = Kind.OTHER, reason: str = ""
+        self,
+        error: BaseException,
+        *,
+        again: bool,
+        verdict: Verdict,
+        kind: Kind = Kind.OTHER,
+        reason: str = "",
+        statement: str = "",
     ) -> None:
         super().__init__(reason)
         self.error = error
@@ -47,19 +56,32 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         self.verdict = verdict
         self.kind = kind
         self.reason = reason
+        self.statement = statement
 
     @classmethod
-    def judged(cls, error: BaseException, judgement: Judgement, *, again: bool) -> Failed:
+    def judged(cls, error: BaseException, judgement: Judgement, *, again: bool, statement: str = "") -> Failed:
         """Return the message for a judged failure."""
-        return cls(error, again=again, verdict=judgement.verdict, kind=judgement.kind, reason=judgement.reason)
+        verdict, kind, reason = judgement.verdict, judgement.kind, judgement.reason
+        return cls(error, again=again, verdict=verdict, kind=kind, reason=reason, statement=statement)
+
+    def story(self) -> str:
+        """Return one line about it, without values."""
+        at = f" at {digest(self.statement)}" if self.statement else ""
+        return f"{self.verdict.value}: {self.reason}{at}"
 
 
 class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called
-    """Code of the caller's raised `error`, which says nothing about the connection it was called beside."""
+    """Code of the caller's raised an error, which says nothing about the connection it was called beside.
 
-    def __init__(self, error: BaseException) -> None:
+    Attributes:
+        error: What it raised.
+        made_of: What the driver had said, if the caller's code made another error of that.
+    """
+
+    def __init__(self, error: BaseException, made_of: BaseException | None = None) -> None:
         super().__init__(str(error))
         self.error = error
+        self.made_of = made_of
 
 
 def callers_rows(rows: Iterable[T]) -> Iterator[T]:
@@ -80,8 +102,5 @@ def error_for(what: Action, error: BaseException) -> BaseException:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = error.args[1] if len(error.args) > 1 else str(error)
     ours = kind(code, f"{text}; {meaning}", sqlstate=getattr(error, "sqlstate", None))
-    for name in ("acked_rows", "unknown_rows"):  # noted by a bulk load that commits chunk by chunk
-        if hasattr(error, name):
-            setattr(ours, name, getattr(error, name))
     ours.__cause__ = error
     return ours

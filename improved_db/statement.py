@@ -247,8 +247,11 @@ def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple
         version: Its version, as in ``(10, 11, 6)``.
 
     Returns:
-        None where this server has no limit for this statement, or it is not sure that it would be heeded.
+        None where this server has no limit for this statement, or it is not sure that it would be heeded, or the text
+        is longer than 10,000 characters.
     """
+    if len(query) > _LONG:
+        return None  # asked before every attempt, and to read a megabyte takes a second
     seconds = max(0.001, min(seconds, _LONGEST_LIMIT))
     verb, end = _outermost(query)
     if flavour in _MARIADB and version >= (10, 1, 2) and verb in _LIMITED_BY_MARIADB:

@@ -118,7 +118,7 @@ class Exchange(Base):
 
     def _write_bytes(self, data: bytes) -> None:
         if self._deadline is not None:
-            self._write_timeout = self._time_left()
+            self._write_timeout = self._time_left(self._write_timeout)
         if self._current_timeout != self._write_timeout:
             self._sock.settimeout(self._write_timeout)
             self._current_timeout = self._write_timeout
@@ -133,7 +133,7 @@ class Exchange(Base):
 
     def _read_query_result(self, unbuffered: bool = False) -> Any:
         if self._deadline is not None:
-            self._read_timeout = self._time_left()
+            self._read_timeout = self._time_left(self._read_timeout)
         try:
             affected = read_query_result(self, unbuffered, self._row_kind)
         except err.MySQLError:
@@ -146,12 +146,17 @@ class Exchange(Base):
 
     def _read_packet(self, *args: Any) -> Any:
         if self._deadline is not None:
-            self._read_timeout = self._time_left()
+            self._read_timeout = self._time_left(self._read_timeout)
         try:
             return super()._read_packet(*args)
         except err.MySQLError:
             self._note_error()
             raise
+
+    def commit(self) -> None:
+        """Commit; the answer is read as that to any statement, so that a goodbye in its place is known for one."""
+        self._execute_command(QUERY, b"COMMIT")
+        self._read_query_result()
 
     def _read_ok_packet(self) -> Any:
         ok = super()._read_ok_packet()
@@ -264,16 +269,20 @@ class Exchange(Base):
     def within(self, seconds: float, exchange: Callable[[], Any]) -> Any:
         """Run *exchange*, each of whose writes and reads gets what is left of *seconds*."""
         timeouts = self._read_timeout, self._write_timeout
-        self._deadline = MonotonicClock.now() + seconds
+        outer = self._deadline
+        mine = MonotonicClock.now() + seconds
+        self._deadline = mine if outer is None else min(mine, outer)
         try:
             return exchange()
         finally:
-            self._deadline = None
+            self._deadline = outer
             self._read_timeout, self._write_timeout = timeouts
 
-    def _time_left(self) -> float:
+    def _time_left(self, own: float | None = None) -> float:
+        """Return the seconds until the deadline, or *own* if that is less: the user's timeout, or what was left before."""
         assert self._deadline is not None
-        return max(self._deadline - MonotonicClock.now(), 0.001)
+        left = max(self._deadline - MonotonicClock.now(), 0.001)
+        return left if own is None else min(left, own)
 
 
 def _touches(sql: bytes, first: bytes) -> bool:

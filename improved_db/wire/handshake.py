@@ -82,6 +82,7 @@ class Handshake(Exchange):
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
         self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
+        self._read_timeout = self._write_timeout = None  # the user's are for statements, and come back afterwards
         if sock is None and self.unix_socket:
             sock = self._connect_to_path(self.unix_socket)
         super().connect(sock)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from improved_db.housekeeper import Housekeeper, keepalive
-from tests.fakes import Caller, FakeConnection, FakePool, ThreadedPool, eventually
+from tests.fakes import Caller, FakeConnection, FakePool, ThreadedPool, eventually, refuse
 
 if TYPE_CHECKING:
+    from improved_db.pool import Pool
     from improved_db.slot import Loan
     from improved_db.stats import Borrowed
 
@@ -29,10 +30,6 @@ class Kept(FakePool):
         """Let time pass, and make a round."""
         self.clock.advance(seconds)
         return self.housekeeper.round(self.pool)
-
-
-def refuse() -> None:
-    raise ConnectionRefusedError("refused")
 
 
 def housekeepers() -> list[threading.Thread]:
@@ -171,8 +168,14 @@ def test_connection_in_maintenance_goes_to_who_waits_for_it() -> None:
     threaded = ThreadedPool(max_size=1, keepalive=0.01, ping_idle_after=None)
     threaded.pool.release(threaded.pool.acquire())
     callers: list[Caller[Loan[FakeConnection]]] = []
-    threaded.driver.before_ping = lambda: callers or callers.extend(threaded.in_line(1, threaded.pool.acquire))
-    eventually(lambda: Housekeeper(threaded.pool).round(threaded.pool) and callers)
+
+    def come_meanwhile() -> None:
+        if not callers:
+            callers.extend(threaded.in_line(1, threaded.pool.acquire))
+
+    threaded.driver.before_ping = come_meanwhile
+    housekeeper = Housekeeper(threaded.pool)
+    eventually(lambda: housekeeper.round(threaded.pool) and callers)
     threaded.pool.release(callers[0].result())
     assert threaded.pool.stats().opened == 1
     threaded.pool.close()
@@ -365,7 +368,9 @@ def test_thread_ends_with_an_abandoned_pool() -> None:
 def test_close_in_the_middle_of_a_round_ends_the_thread() -> None:
     """Also when it is maintenance itself that leads to the close."""
     before = len(housekeepers())
-    threaded = ThreadedPool(max_size=1, leak_warn_after=0.1, on_leak=lambda _: threaded.pool.close(0))
+    pools: list[Pool[FakeConnection]] = []
+    threaded = ThreadedPool(max_size=1, leak_warn_after=0.1, on_leak=lambda _: pools[0].close(0))
+    pools.append(threaded.pool)
     Housekeeper(threaded.pool, period=0.05)
     loan = threaded.pool.acquire()
     eventually(lambda: threaded.pool.closed)

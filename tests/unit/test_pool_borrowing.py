@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from improved_db.errors import PoolError, PoolTimeout
-from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
+from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually, refuse
 
 
 def test_nothing_connects_before_the_first_borrower() -> None:
@@ -180,11 +180,11 @@ def test_nested_borrow_is_named_in_the_timeout() -> None:
 
 
 def test_timeout_has_the_last_connect_error_as_its_cause() -> None:
-    """ "Timed out" hides a wrong password; the driver's own words do not."""
+    """A bare "timed out" hides a wrong password; the driver's own words do not."""
     fake = FakePool(max_size=2)
     loan = fake.pool.acquire(1)
-    fake.driver.before_connect = lambda: _refuse("server is full")
-    with pytest.raises(PoolTimeout, match="last connect error: server is full") as caught:
+    fake.driver.before_connect = refuse
+    with pytest.raises(PoolTimeout, match="last connect error: refused") as caught:
         fake.pool.acquire(5)
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
     fake.pool.release(loan)
@@ -223,7 +223,3 @@ def test_borrower_that_is_served_in_line_waits_no_longer_than_needed() -> None:
     fake.in_seconds(3, lambda: fake.pool.release(loan))
     assert fake.pool.acquire(10).connection is loan.connection
     assert fake.clock.now() == 3.0
-
-
-def _refuse(text: str) -> None:
-    raise ConnectionRefusedError(text)

@@ -196,9 +196,9 @@ def test_connection_that_expired_on_loan_is_closed_on_return() -> None:
     fake = FakePool(max_size=1, max_lifetime=100.0)
     loan = fake.pool.acquire(1)
     fake.clock.advance(100)
-    assert loan.connection.open
+    assert fake.driver.open == [loan.connection]
     fake.pool.release(loan)
-    assert not loan.connection.open
+    assert fake.driver.open == []
     assert fake.pool.stats().cold == 1
 
 

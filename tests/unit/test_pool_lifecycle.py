@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from improved_db.config import PoolSettings
 from improved_db.errors import ConfigError, PoolClosed, PoolTimeout
-from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
-
-
-def refuse() -> None:
-    raise ConnectionRefusedError("refused")
-
+from tests.fakes import PATIENCE, Caller, FakePool, Gate, ThreadedPool, eventually, refuse
 
 # --- wait -----------------------------------------------------------------------------------------------------------
 
@@ -45,7 +38,7 @@ def test_wait_is_patient_with_a_server_that_comes_up_later() -> None:
 
 
 def test_wait_that_fails_says_what_the_driver_said() -> None:
-    """ "Not ready" explains nothing; the connect error does."""
+    """A bare "not ready" explains nothing; the connect error does."""
     fake = FakePool(max_size=2, name="orders")
     fake.driver.before_connect = refuse
     with pytest.raises(PoolTimeout, match=r"'orders': 0 of 2 connections after 10 s") as caught:
@@ -76,14 +69,13 @@ def test_wait_on_a_closed_pool_is_refused() -> None:
 def test_close_ends_a_wait() -> None:
     """Shutting down during startup must not take as long as starting up."""
     threaded = ThreadedPool(max_size=1)
-    hang = threading.Event()
-    threaded.driver.before_connect = lambda: _wait(hang)
+    threaded.driver.before_connect = hang = Gate()
     waiting = Caller(lambda: threaded.pool.wait(PATIENCE))
     eventually(lambda: threaded.pool.stats().opening == 1)
     threaded.pool.close(0)
     with pytest.raises(PoolClosed):
         waiting.result()
-    hang.set()
+    hang.open()
     eventually(lambda: threaded.pool.stats().opening == 0)
     assert threaded.driver.open == []
 
@@ -311,7 +303,3 @@ def test_pause_sleeps_unless_the_pool_is_closed() -> None:
     fake = FakePool()
     fake.pool.pause(3)
     assert fake.clock.now() == 3.0
-
-
-def _wait(event: threading.Event) -> None:
-    assert event.wait(PATIENCE)

@@ -124,8 +124,7 @@ def test_interrupt_between_acquire_and_the_with_block_loses_nothing() -> None:
 
     def borrow_and_be_interrupted() -> None:
         loan = fake.pool.acquire(1)
-        if loan:
-            raise KeyboardInterrupt
+        _interrupt()
         fake.pool.release(loan)
 
     with pytest.raises(KeyboardInterrupt):
@@ -193,3 +192,7 @@ def test_close_takes_back_what_was_lost() -> None:
     assert threaded.driver.open == []
     assert not kept.connection.open
     eventually(lambda: threaded.pool.stats().cold == 2)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -256,11 +256,11 @@ def test_connection_that_arrives_in_a_closed_pool_is_closed() -> None:
 def test_connect_begun_before_a_drain_is_replaced_and_strands_nobody() -> None:
     """The new password, or the new server, came after it; who waits for it gets another one."""
     threaded = ThreadedPool(max_size=1)
-    turns = threading.Semaphore(0)
-    threaded.driver.before_connect = lambda: _wait(turns)
+    threaded.driver.before_connect = gate = Gate()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
+    gate.wait_reached()
     threaded.pool.drain()
-    turns.release(2)
+    gate.open()
     assert waiting.result().connection.number == 2
     assert threaded.pool.stats().retired == {"drained": 1}
 

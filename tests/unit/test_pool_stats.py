@@ -37,7 +37,7 @@ class BrokenEar(Ear):
 
     def waited(self, pool: str, seconds: float) -> None:
         """Raise."""
-        raise ValueError("metrics are down")
+        raise ValueError(f"metrics are down: {pool} {seconds}")
 
     used = created = waited
 
@@ -205,6 +205,7 @@ def test_listener_may_use_the_pool() -> None:
 
     class Nosy(Ear):
         def used(self, pool: str, seconds: float) -> None:
+            super().used(pool, seconds)
             seen.append(fake.pool.stats())
 
     fake.pool.listeners.append(Nosy())

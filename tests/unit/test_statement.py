@@ -473,6 +473,7 @@ def test_mysql_limits_a_read_by_a_hint_after_its_first_select(query: str, expect
         (Flavour.MARIADB, (10, 11, 6), "select 1; select 2"),
         (Flavour.MARIADB, (10, 11, 6), "/*! select */ 1"),
         (Flavour.MARIADB, (10, 11, 6), ""),
+        (Flavour.MARIADB, (10, 11, 6), "select 1" + " + 1" * 3000),
         (Flavour.GALERA, (10, 11, 6), "insert into t values (1)"),
         (Flavour.MYSQL, (5, 6, 51), "select 1"),
         (Flavour.MYSQL, (5, 7, 7), "select 1"),
