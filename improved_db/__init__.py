@@ -7,6 +7,7 @@ from logging import NullHandler, getLogger
 
 from improved_db._version import __version__
 from improved_db.db import ImprovedDb
+from improved_db.durability import Finding
 from improved_db.error_table import Verdict
 from improved_db.errors import (
     ConfigError,
@@ -28,6 +29,7 @@ from improved_db.errors import (
 from improved_db.retry import RetryPolicy
 from improved_db.rows import Rows
 from improved_db.stats import Borrowed, Listener, PoolStats
+from improved_db.streaming import Stream
 from improved_db.transaction import Transaction
 from improved_db.wire.connection import Connection
 
@@ -35,6 +37,7 @@ __all__ = [
     "Borrowed",
     "ConfigError",
     "Connection",
+    "Finding",
     "ImprovedDb",
     "ImprovedDbError",
     "Listener",
@@ -49,6 +52,7 @@ __all__ = [
     "ServerNotFound",
     "ServerRefused",
     "StatementError",
+    "Stream",
     "TooManyWaiting",
     "Transaction",
     "TransactionEnded",

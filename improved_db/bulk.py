@@ -67,7 +67,11 @@ def rows_of(rows: Any) -> Iterator[Any] | None:
 
 
 class Encoder:
-    """Makes chunks of rows, as large as is good and the server accepts."""
+    """Makes chunks of rows, as large as is good and the server accepts.
+
+    Attributes:
+        query: The statement for one row.
+    """
 
     def __init__(self, query: str, rows: Iterator[Any], *, in_one: bool) -> None:
         """Read *query*.
@@ -77,7 +81,7 @@ class Encoder:
             rows: The rows.
             in_one: Whether all of them are one transaction, so that statements may be sent ahead of their answers.
         """
-        self._query = query
+        self.query = query
         self._insert = split_insert(query)
         self._rows = rows
         self._held: list[Any] = []
@@ -117,7 +121,7 @@ class Encoder:
     def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
         try:
             if self._insert is None:
-                return tuple(connection.bind(self._query, row).encode(connection.encoding) for row in rows)
+                return tuple(connection.bind(self.query, row).encode(connection.encoding) for row in rows)
             text = rows_to_sql(self._insert.values, rows, connection)
             return (f"{self._insert.prefix}{text}{self._insert.postfix}".encode(connection.encoding),)
         except (TypeError, ValueError, KeyError, StatementError) as error:
@@ -127,7 +131,7 @@ class Encoder:
         """Find the row that does not fit."""
         for number, row in enumerate(rows, self._made + 1):
             try:
-                connection.bind(self._query, row)
+                connection.bind(self.query, row)
             except StatementError as reason:
                 return StatementError(f"row {number}: {reason}")
         return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")

@@ -11,6 +11,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.bulk import Backlog, Encoder, Spooled, Unacked, rows_of
+from improved_db.errors import OutcomeUnknown
 from improved_db.executor import Standing
 from improved_db.matrix import Unit, giving_up
 from improved_db.outcome import CallersOwn, error_for
@@ -66,9 +67,15 @@ class Loading:
         with backlog, shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
             if replayed is not None:
-                return replayed(lambda tx: tx.exchange(load.send))
-            unit = Unit.BULK_ATOMIC if atomic else Unit.BULK_CHUNKS
-            return self._executor.repeat(unit, load.in_one if atomic else load.by_chunks, self._executor.deadline())
+                return replayed(lambda tx: tx.exchange(query, load.send))
+            deadline = self._executor.deadline()
+            if atomic:
+                return self._executor.repeat(Unit.BULK_ATOMIC, load.in_one, deadline)
+            try:
+                return self._executor.repeat(Unit.BULK_CHUNKS, load.by_chunks, deadline)
+            except BaseException as error:
+                load.mark(error)
+                raise
 
     def load_rows(
         self, table: str, rows: Iterable[Any], columns: Sequence[str] | None, progress: bool | Progress | None
@@ -152,9 +159,11 @@ class _Load:
         self._tell = tell
         self._max_packet = max_packet
         self._commit_each = False
+        self._standing = Standing()
 
     def in_one(self, connection: Connection, standing: Standing) -> Rows:
         """Send everything as one transaction."""
+        standing.statement = self._encoder.query
         connection.begin()
         standing.in_transaction = True
         done = self.send(connection)
@@ -162,14 +171,12 @@ class _Load:
         connection.commit()
         return done
 
-    def by_chunks(self, connection: Connection, _: Standing) -> Rows:
+    def by_chunks(self, connection: Connection, standing: Standing) -> Rows:
         """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
+        self._standing = standing
+        standing.statement = self._encoder.query
         self._commit_each = not connection.get_autocommit()
-        try:
-            return self.send(connection)
-        except BaseException as error:
-            self._mark(error.error if isinstance(error, CallersOwn) else error)
-            raise
+        return self.send(connection)
 
     def send(self, connection: Connection) -> Rows:
         """Send what is not in yet: write a chunk, make the next one, then read the answer to the first."""
@@ -206,8 +213,9 @@ class _Load:
             self._backlog.add(chunk)
             yield chunk
 
-    def _mark(self, error: BaseException) -> None:
-        """Note on *error* how many rows are in, and, on an unknown outcome, which ones are in doubt."""
+    def mark(self, error: BaseException) -> None:
+        """Note on *error* how many rows are in, and which are in doubt: a chunk that may be in, or in part."""
         acked = self._backlog.acked
+        doubt = isinstance(error, OutcomeUnknown) or not isinstance(error, Exception) or self._standing.kept_part
         error.acked_rows = acked  # type: ignore[attr-defined]  # the driver's errors carry it too
-        error.unknown_rows = range(acked, acked + self._backlog.in_doubt)  # type: ignore[attr-defined]  # as above
+        error.unknown_rows = range(acked, acked + self._backlog.in_doubt * doubt)  # type: ignore[attr-defined]  # as above

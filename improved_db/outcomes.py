@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from improved_db.errors import OutcomeUnknown, PoolClosed, PoolTimeout
+from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError
 from improved_db.matrix import Unit
 from improved_db.outcome import Failed
 
@@ -35,8 +35,6 @@ CREATE: Final = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
 
 COMMITTED, NEVER = 1, 0
 DUPLICATE_KEY: Final = 1062
-LOCK_WAITS: Final = frozenset({1205, 1213})
-NO_SUCH_TABLE: Final = 1146
 
 #: Seconds between two looks, first and longest, and that one look waits for the lock of the original.
 FIRST_PAUSE: Final = 0.05
@@ -92,16 +90,15 @@ class Outcomes:
         end = clock.now() + PATIENCE if deadline is None else deadline
         pause = FIRST_PAUSE
         why: BaseException | None = None
-        while clock.now() < end:
+        while clock.now() < end and not isinstance(why, PoolClosed):
             try:
+                if why is not None:
+                    self._executor.pool.pause(min(pause, max(end - clock.now(), 0.0)))
+                    pause = min(pause * 2, LONGEST_PAUSE)
                 return self._look(token, ghost, end)
-            except PoolClosed:
-                raise
-            except (Failed, PoolTimeout) as error:
+            except (Failed, PoolError) as error:
                 why = error.error if isinstance(error, Failed) else error
                 logger.info("the outcome of a transaction is not known yet: %s", why)
-            self._executor.pool.pause(min(pause, max(end - clock.now(), 0.0)))
-            pause = min(pause * 2, LONGEST_PAUSE)
         unknown = OutcomeUnknown(2013, "COMMIT may or may not have been applied, and it could not be found out in time")
         unknown.token = token
         raise unknown from why
@@ -117,6 +114,7 @@ class Outcomes:
                 if not error.args or error.args[0] != DUPLICATE_KEY:
                     raise
             rows = connection.run(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,)).rows
+            connection.commit_if_open()  # a fence that is rolled back is none
             return bool(rows[0][0] == COMMITTED)
 
         return self._executor.attempt(Unit.WRITE, work, end)

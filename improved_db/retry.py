@@ -19,7 +19,7 @@ import tenacity
 from tenacity.nap import sleep as tenacity_sleep
 
 from improved_db.config import DEFAULT_RETRY
-from improved_db.errors import ConfigError, VerdictError
+from improved_db.errors import ConfigError, OutcomeUnknown, VerdictError
 from improved_db.outcome import Failed
 from improved_db.verdict import Kind
 
@@ -65,8 +65,8 @@ class RetryPolicy:
         contention: The wait after a deadlock or lock wait.
         connection: The wait after a lost or refused connection.
         overload: The wait after the server said that it is too full.
-        budget: How many retries may be ahead of successes: each costs 5, overload 10, contention 1, out of this many;
-            a success gives 1 back. When it is spent, errors are raised at once.
+        budget: How many retries may be ahead of the other work: each costs 5, overload 10, contention 1, out of this
+            many; each connection lent gives 1 back. When it is spent, errors are raised at once.
     """
 
     attempts: int = 10
@@ -90,22 +90,25 @@ class RetryPolicy:
 
 
 class Budget:
-    """A token bucket: retries spend it, successes refill it; touched only after a failure."""
+    """A token bucket: retries spend it, connections lent refill it; touched only after a failure."""
 
     COSTS: Final = {Kind.CONTENTION: 1, Kind.CONNECTION: 5, Kind.OVERLOAD: 10, Kind.OTHER: 5}
 
     def __init__(self, capacity: int) -> None:
         self._capacity = self._left = capacity
+        self._lent = 0
         self._lock = threading.Lock()
 
     @property
     def left(self) -> int:
-        """How much is left."""
+        """How much was left when it was last looked at."""
         return self._left
 
-    def spend(self, kind: Kind) -> bool:
-        """Pay for one retry; False if there is not enough left."""
+    def spend(self, kind: Kind, lent: int) -> bool:
+        """Pay for one retry, when *lent* connections have been lent so far; False if there is not enough left."""
         with self._lock:
+            self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
+            self._lent = max(lent, self._lent)
             if self._left < self.COSTS[kind]:
                 return False
             self._left -= self.COSTS[kind]
@@ -141,15 +144,23 @@ class Retrier:
         self.counts: dict[str, int] = {}
         self._counting = threading.Lock()
 
-    def again(self, first: Failed, attempt: Callable[[], T], deadline: float | None = None) -> T:
+    def again(
+        self,
+        first: Failed,
+        attempt: Callable[[], T],
+        deadline: float | None = None,
+        lent: Callable[[], int] = lambda: 0,
+    ) -> T:
         """Go on after a failed first attempt.
 
         Args:
             first: How it failed.
             attempt: Makes another one; raises `Failed` if that fails too.
             deadline: When the whole call has to be over; None: within the policy's own time.
+            lent: How many connections the pool has lent so far, which refills the budget.
 
         Raises:
+            OutcomeUnknown: An earlier attempt may have been applied, and none has succeeded since.
             BaseException: The error of the last attempt.
         """
         attempts = _Attempts(first, attempt)
@@ -160,20 +171,26 @@ class Retrier:
         retrying = policy.copy(
             retry=tenacity.retry_all(_is_safe, policy.retry),
             wait=lambda state: max(policy.wait(state), SHORTEST_WAIT),
-            stop=lambda state: policy.stop(state) or not self._may_go_on(state, end),
+            # tenacity asks no `retry` after TryAgain, which is the caller's own error here as any other.
+            stop=lambda state: not _is_safe(state) or policy.stop(state) or not self._may_go_on(state, end, lent),
             sleep=policy.sleep if policy.sleep is not tenacity_sleep else pause,
             before_sleep=lambda state: self._note(state, policy.before_sleep),
             reraise=True,
             retry_error_callback=None,
         )
-        result = retrying(attempts)
+        try:
+            result = retrying(attempts)
+        except Exception as error:
+            if attempts.doubt in {None, error}:
+                raise
+            raise attempts.doubt from error
         self.budget.refund(Budget.COSTS[attempts.failed.kind])
         return result
 
-    def _may_go_on(self, state: tenacity.RetryCallState, end: float) -> bool:
+    def _may_go_on(self, state: tenacity.RetryCallState, end: float, lent: Callable[[], int]) -> bool:
         if self._clock.now() + state.upcoming_sleep >= end:
             return False
-        if self.budget.spend(_failed(state).kind):
+        if self.budget.spend(_failed(state).kind, lent()):
             return True
         logger.warning("the retry budget is spent: errors are raised at once until statements succeed again")
         return False
@@ -183,47 +200,48 @@ class Retrier:
         with self._counting:
             self.counts[failed.verdict.value] = self.counts.get(failed.verdict.value, 0) + 1
         logger.warning(
-            "attempt %d failed (%s: %s); trying again in %.3f s",
-            state.attempt_number,
-            failed.verdict.value,
-            failed.reason,
-            state.upcoming_sleep,
+            "attempt %d failed (%s); trying again in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
         )
         if also is not None:
             also(state)
 
 
 class _Attempts(Generic[T]):
-    """The function tenacity calls: its first call only repeats the failure we already have."""
+    """The function tenacity calls: its first call only repeats the failure we already have.
+
+    Attributes:
+        failed: The last failure.
+        doubt: The last of those that may have been applied all the same.
+    """
 
     __name__ = "statement"
+    doubt: OutcomeUnknown | None = None
 
     def __init__(self, first: Failed, attempt: Callable[[], T]) -> None:
         self.failed = first
         self._attempt = attempt
         self._told = False
-        self._story = [_line(first)]
+        self._story = [first.story()]
 
     def __call__(self) -> T:
         if not self._told:
             self._told = True
-            raise self.failed.error
+            raise self.last_error()
         try:
             return self._attempt()
         except Failed as failed:
             self.failed = failed
-            self._story.append(_line(failed))
+            self._story.append(failed.story())
             raise self.last_error() from failed.error.__cause__
 
     def last_error(self) -> BaseException:
         error = self.failed.error
-        if isinstance(error, VerdictError):
-            error.attempts = tuple(self._story)
+        if isinstance(error, OutcomeUnknown):
+            self.doubt = error
+        for told in (error, self.doubt):
+            if isinstance(told, VerdictError):
+                told.attempts = tuple(self._story)
         return error
-
-
-def _line(failed: Failed) -> str:
-    return f"{failed.verdict.value}: {failed.reason}"
 
 
 def _failed(state: tenacity.RetryCallState) -> Failed:

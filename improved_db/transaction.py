@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from improved_db.errors import (
@@ -51,6 +53,15 @@ class State(enum.Enum):
     LOST = "lost with its session"
     ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
 
+
+#: Statements after which another transaction is open, so that the server's flag does not tell of the end of this one.
+BEGINS_ANEW = re.compile(
+    r"(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(?:begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+#: Seconds that asking whether a transaction is still open may take.
+PING_TIMEOUT = 2.0
 
 #: What a statement gets that comes after the end.
 REFUSALS: dict[State, tuple[type[VerdictError], str]] = {
@@ -120,6 +131,7 @@ class Transaction:
     execute_query_multiplex = execute_query
 
     def _perform(self, query: str, args: Any, dict_rows: bool, timeout: float | None) -> Any:
+        self._standing.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
     def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows:
@@ -133,10 +145,8 @@ class Transaction:
         Raises:
             VerdictError: As for `execute_query`.
         """
-        done: Rows = self._guarded(
-            lambda: load_on(self._connection, query, rows, self._executor.driver.max_packet, progress)
-        )
-        return done
+        max_packet = self._executor.driver.max_packet
+        return self.exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[Transaction]:
@@ -167,13 +177,18 @@ class Transaction:
         self._refuse_if_over()
         self._callbacks.append(callback)
 
-    def exchange(self, exchange: Callable[[Connection], T]) -> T:
-        """Run *exchange* on the connection, if the transaction is open; it must leave no answer unread.
+    def exchange(self, query: str, exchange: Callable[[Connection], T]) -> T:
+        """Run *exchange*, which sends *query*, on the connection; it must leave no answer unread.
 
         Raises:
             VerdictError: As for `execute_query`.
         """
-        done: T = self._guarded(lambda: exchange(self._connection))
+
+        def bounded() -> T:
+            self._standing.statement = query
+            return self._executor.bounded(self._connection, self._deadline, partial(exchange, self._connection))
+
+        done: T = self._guarded(bounded)
         return done
 
     def _guarded(self, exchange: Callable[[], Any]) -> Any:
@@ -190,11 +205,15 @@ class Transaction:
         except BaseException:
             self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
             raise
-        if not self._connection.in_transaction():
-            self.state = State.ENDED
-            self._standing.committed_part = True
-            self._standing.in_transaction = False
+        if not self._connection.in_transaction() or BEGINS_ANEW.match(self._standing.statement):
+            self._end()
         return result
+
+    def _end(self) -> None:
+        """Note that a statement of its own has ended the transaction."""
+        self.state = State.ENDED
+        self._standing.committed_part = True
+        self._standing.in_transaction = False
 
     def _after(self, error: Exception) -> BaseException:
         """Judge *error*, note what is left of the transaction, and return what the caller gets."""
@@ -202,8 +221,13 @@ class Transaction:
         what = action(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._standing.at_commit)
         if what is Action.RAISE_ROLLED_BACK:
             self.state = State.ROLLED_BACK_BY_SERVER
-        elif what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value:
-            self.state = State.LOST
+        else:
+            broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
+            # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
+            if broken or not self._connection.answers(PING_TIMEOUT):
+                self.state = State.LOST
+            elif not self._connection.in_transaction():
+                self._end()
         self.failure, self.judgement = error, judgement
         return error_for(what, error)
 
@@ -226,8 +250,9 @@ class Transaction:
             return
         self._refuse_if_over()
         self._standing.at_commit = True
+        self._standing.statement = "COMMIT"
         try:
-            self._connection.commit()
+            self._executor.bounded(self._connection, self._deadline, self._connection.commit)
         except Exception as error:
             raise self._after(error) from error
         self.state = State.COMMITTED

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost
+from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
 from improved_db.executor import Standing
 from improved_db.matrix import Unit
 from improved_db.outcome import CallersOwn, Failed
@@ -44,6 +45,7 @@ class UnitsOfWork:
         loan = executor.persist(lambda: self._begin(start, deadline), deadline)
         standing = Standing()
         standing.in_transaction = True
+        standing.read_only = read_only
         tx = Transaction(executor, loan.connection, standing, deadline)
         try:
             yield tx
@@ -58,14 +60,15 @@ class UnitsOfWork:
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
         loan = self._executor.borrow(deadline, note_place=True)
         try:
-            loan.connection.run_each(start)
+            self._executor.bounded(loan.connection, deadline, partial(loan.connection.run_each, start))
         except BaseException as error:
             raise self._executor.failed(loan, error, Unit.READ, Standing()) from error
         return loan
 
     def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException) -> None:
-        if not isinstance(error, Exception) and not loan.connection.is_settled():
-            self._executor.driver.end(loan.connection)
+        told = tx.failure if isinstance(error, Exception) else error
+        if told is not None:
+            self._executor.end_if_given_up(loan.connection, told)
         if tx.judgement is not None:
             self._executor.give_back(loan, tx.judgement)
         else:
@@ -80,10 +83,11 @@ class UnitsOfWork:
         read_only: bool = False,
     ) -> T:
         """Do *fn* in a transaction of ours, again where that is safe; see `ImprovedDb.run_transaction`."""
+        exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
         if exactly_once:
             self.outcomes.ensure()
         deadline = self._executor.deadline()
-        attempts = _Attempts(self._executor, fn, statements_to_start(isolation, read_only), deadline, exactly_once)
+        attempts = _Attempts(self._executor, fn, isolation, read_only, deadline, exactly_once)
         result = self._executor.persist(lambda: self._attempt(attempts, deadline), deadline)
         attempts.tx.call_back()
         return result
@@ -114,13 +118,15 @@ class _Attempts(Generic[T]):
         self,
         executor: Executor,
         fn: Callable[[Transaction], T],
-        start: list[str],
+        isolation: str | None,
+        read_only: bool,
         deadline: float | None,
         exactly_once: bool,
     ) -> None:
         self._executor = executor
         self._fn = fn
-        self._start = start
+        self._start = statements_to_start(isolation, read_only)
+        self._read_only = read_only
         self._deadline = deadline
         self._exactly_once = exactly_once
         self.token: bytes | None = None
@@ -132,11 +138,12 @@ class _Attempts(Generic[T]):
         self.ghost = self.token = None
         connection.run_each(self._start)
         standing.in_transaction = True
+        standing.read_only = self._read_only
         self.tx = tx = Transaction(self._executor, connection, standing, self._deadline)
         try:
             with inside_retry():
                 self.result = result = self._fn(tx)
-            if self._exactly_once:
+            if self._exactly_once and tx.state is State.OPEN:
                 self.token = secrets.token_bytes(16)
                 write(connection, self.token)
             tx.commit()
@@ -144,7 +151,9 @@ class _Attempts(Generic[T]):
             # A settled connection goes back to the pool, and is somebody else's the next moment.
             self.ghost = None if connection.is_settled() else connection
             if tx.failure is not None and _stems_from(error, tx.failure):
-                raise tx.failure from tx.failure.__cause__  # the driver's own error is the one to judge
+                if error is tx.failure or isinstance(error, VerdictError):
+                    raise tx.failure from tx.failure.__cause__  # the driver's own error is the one to judge
+                raise CallersOwn(error, tx.failure) from error
             if self.token is None:
                 raise CallersOwn(error) from error
             raise

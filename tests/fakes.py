@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.config import PoolSettings
 from improved_db.pool import Pool
+from improved_db.slot import Loan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.clock import Signal
-    from improved_db.slot import Loan
 
 R = TypeVar("R")
 
@@ -39,31 +40,53 @@ def eventually(predicate: Callable[[], object], timeout: float = PATIENCE) -> No
 
 
 class Caller(threading.Thread, Generic[R]):
-    """A thread that calls something, and tells how it ended."""
+    """A thread that calls something, and tells how it ended.
 
-    def __init__(self, call: Callable[[], R], name: str | None = None) -> None:
+    A borrower must outlive its loan, or the pool takes it back: the thread stays for as long as the loan that the call
+    returned is there, unless it *dies*.
+    """
+
+    def __init__(self, call: Callable[[], R], name: str | None = None, *, dies: bool = False) -> None:
         super().__init__(name=name, daemon=True)
         self._call = call
+        self._dies = dies
         self._results: list[R] = []
+        self._over = threading.Event()
         self.error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         """Call it."""
+        leave = threading.Event()
         try:
-            self._results.append(self._call())
+            result = self._call()
+            if isinstance(result, Loan) and not self._dies:
+                weakref.finalize(result, leave.set)
+            else:
+                leave.set()
+            self._results.append(result)
+            del result
         except BaseException as error:  # handed to whoever asks
+            leave.set()
             self.error = error
         finally:
             del self._call
+            self._over.set()
+        leave.wait()
 
     def result(self) -> R:
         """Return what the call returned, once it has, or raise what it raised."""
-        self.join(PATIENCE)
-        assert not self.is_alive(), f"{self.name} is blocked"
+        assert self._over.wait(PATIENCE), f"{self.name} is blocked"
+        if self._dies:
+            self.join()
         if self.error is not None:
             raise self.error
         return self._results.pop()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the call has not returned yet."""
+        return not self._over.is_set()
 
 
 class FakeClock:

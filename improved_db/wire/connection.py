@@ -31,6 +31,9 @@ RESTORE_TIMEOUT: Final = 5.0
 #: Seconds the server gets to answer for a statement that was ended because its time was over.
 LAST_WORD_TIMEOUT: Final = 2.0
 
+#: ER_WARNING_NOT_COMPLETE_ROLLBACK.
+KEPT_PART: Final = 1196
+
 _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
 
@@ -104,7 +107,8 @@ class Connection(Handshake):
         self._row_kind = dict if dict_rows else tuple
         try:
             self.within(seconds, lambda: self._execute_command(QUERY, sql))
-            if not self._poller.poll(seconds * 1000):
+            patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
+            if not self._poller.poll(patience * 1000):
                 end()
                 return self.within(LAST_WORD_TIMEOUT, self._finish)
             return self._finish()
@@ -180,6 +184,16 @@ class Connection(Handshake):
         """Commit, if a transaction is open: the end of a statement of ours on a session without autocommit."""
         if self.in_transaction():
             self.commit()
+
+    def undo(self) -> bool:
+        """Roll back after an error of the server's, and say whether that leaves nothing of what was done.
+
+        Tables without transactions keep what was written to them; the server says so in a warning.
+        """
+        told = list(self.run("SHOW WARNINGS").rows)
+        self.rollback()
+        told += self.run("SHOW WARNINGS").rows
+        return all(code != KEPT_PART for _, code, _ in told)
 
     # --- the session -----------------------------------------------------------------------------------------------
 

@@ -279,7 +279,7 @@ class Exchange(Base):
             self._read_timeout, self._write_timeout = timeouts
 
     def _time_left(self, own: float | None = None) -> float:
-        """Return the seconds until the deadline, or *own* if that is less: the user's timeout, or what was left before."""
+        """Return the seconds until the deadline, or *own*, the user's timeout, if that is less."""
         assert self._deadline is not None
         left = max(self._deadline - MonotonicClock.now(), 0.001)
         return left if own is None else min(left, own)

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROWS: list[tuple[Any, ...]] = [
-    (1, "plain", b"\x00\xff\t\n\\", dt.datetime(2020, 2, 29, 23, 59, 59, 123456), Decimal("-0.05"), 1.5),  # noqa: DTZ001
-    (2, "tab\tnew\nline\\back\r\x00'\"\N{EURO SIGN}\N{GRINNING FACE}", b"", dt.datetime(1000, 1, 1), Decimal(0), -1e300),  # noqa: DTZ001
+    (1, "plain", b"\x00\xff\t\n\\", dt.datetime.fromisoformat("2020-02-29 23:59:59.123456"), Decimal("-0.05"), 1.5),
+    (
+        2,
+        "tab\tline\nback\\\r\x00'\"\N{EURO SIGN}\N{GRINNING FACE}",
+        b"",
+        dt.datetime.fromisoformat("1000-01-01"),
+        Decimal(0),
+        -1e300,
+    ),
     (3, None, None, None, None, None),
-    (4, "\\N", b"\\N", dt.datetime(9999, 12, 31), Decimal("99999999.99"), 0.1),  # noqa: DTZ001
-    (5, "", b"'", dt.datetime(2000, 1, 1), Decimal("1.10"), 1e-300),  # noqa: DTZ001
+    (4, "\\N", b"\\N", dt.datetime.fromisoformat("9999-12-31"), Decimal("99999999.99"), 0.1),
+    (5, "", b"'", dt.datetime.fromisoformat("2000-01-01"), Decimal("1.10"), 1e-300),
 ]
 COLUMNS = ("id", "name", "data", "at", "price", "factor")
 TABLE = (

@@ -354,7 +354,7 @@ def test_settings_changed_on_the_way_count(database: dict[str, Any]) -> None:
         wired.query("select 1 as n, 'ü' as t")
         assert wired.result.rows == ((1, "ü"),)
         wired.encoding = "cp1252"  # of the client alone: the server's answer is the same
-        wired.query("select 1 as n, 'ü' as t")
+        wired.query("select 1 as n, 'ü' as t".encode())
         assert wired.result.rows == ((1, "ü".encode().decode("cp1252")),)
         wired.encoding = "utf8"
         wired.decoders[FIELD_TYPE.LONG] = wired.decoders[FIELD_TYPE.LONGLONG] = upper

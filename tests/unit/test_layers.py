@@ -18,17 +18,18 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 # The whole number is the floor; the fraction orders what stands on one floor. A new module gets its place here first.
 FLOORS: Final = {
     "_version": 0.0, "errors": 0.0, "clock": 0.0, "options": 0.1, "sources": 0.2, "config": 0.3,
-    "driver": 1.0, "error_table": 1.0, "statement": 1.1, "verdict": 1.1, "matrix": 1.1, "outcome": 1.2,
+    "driver": 1.0, "durability": 1.0, "error_table": 1.0,
+    "statement": 1.1, "verdict": 1.1, "matrix": 1.1, "outcome": 1.2,
     "testing.claim": 1.0, "testing.binary": 1.0, "testing.daemon": 1.1, "testing.template": 1.1,
     "testing.server": 1.2, "testing": 1.3,
     "slot": 2.0, "stats": 2.0, "rows": 2.0, "rack": 2.1,
     "wire": 2.0, "wire.support": 2.0, "wire.buffer": 2.0, "wire.packets": 2.0, "wire.template": 2.0,
-    "wire.insert": 2.1, "wire.literals": 2.2, "wire.decoders": 2.1, "wire.columns": 2.2, "wire.resultset": 2.3,
-    "wire.results": 2.4, "wire.exchange": 2.5, "wire.handshake": 2.6, "wire.connection": 2.7,
+    "wire.insert": 2.1, "wire.local_load": 2.1, "wire.decoders": 2.1, "wire.literals": 2.2, "wire.columns": 2.2,
+    "wire.resultset": 2.3, "wire.results": 2.4, "wire.exchange": 2.5, "wire.handshake": 2.6, "wire.connection": 2.7,
     "wire.pymysql_driver": 2.8,
     "progress": 3.0, "bulk": 3.0, "retry": 3.0, "opening": 3.0, "lifecycle": 3.1, "pool": 3.2, "housekeeper": 3.3,
-    "executor": 3.4, "loading": 3.5,
-    "outcomes": 3.6, "transaction": 3.6, "unit_of_work": 3.7, "service": 4.0, "db": 4.1,
+    "executor": 3.4, "loading": 3.5, "streaming": 3.5, "outcomes": 3.5, "transaction": 3.6, "unit_of_work": 3.7,
+    "service": 4.0, "db": 4.1,
     "compat": 5.0, "": 6.0,
 }  # fmt: skip
 

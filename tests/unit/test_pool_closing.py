@@ -74,7 +74,7 @@ def test_close_waits_for_borrowers_in_other_threads() -> None:
     assert borrowed.wait(PATIENCE)
     closing = Caller(lambda: threaded.pool.close(PATIENCE))
     eventually(lambda: threaded.pool.closed)
-    assert closing.is_alive()
+    assert closing.blocked
     finish.set()
     assert closing.result() == []
     worker.result()
@@ -198,7 +198,7 @@ def test_close_waits_for_a_connect_under_way() -> None:
     closing = Caller(lambda: threaded.pool.close(PATIENCE))
     with pytest.raises(PoolClosed):
         waiting.result()
-    assert closing.is_alive()
+    assert closing.blocked
     go.set()
     assert closing.result() == []
     eventually(lambda: threaded.driver.open == [])

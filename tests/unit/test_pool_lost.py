@@ -47,7 +47,7 @@ def test_connection_held_by_its_borrower_alone_is_not_lost() -> None:
 def test_slot_of_a_dead_thread_is_back_when_the_next_borrower_would_wait() -> None:
     """A thread that died with a connection will not return it, even if something still refers to it."""
     threaded = ThreadedPool(max_size=1)
-    kept = Caller(threaded.pool.acquire).result()
+    kept = Caller(threaded.pool.acquire, dies=True).result()
     loan = threaded.pool.acquire()
     assert loan.connection.number == 2
     assert not kept.connection.open
@@ -60,7 +60,7 @@ def test_slot_of_a_dead_thread_is_back_when_the_next_borrower_would_wait() -> No
 def test_loan_that_is_being_given_back_for_a_dead_thread_is_not_taken_away() -> None:
     """While it is restored it is in good hands; taking it then would put its slot in two places."""
     threaded = ThreadedPool(max_size=1)
-    loan = Caller(threaded.pool.acquire).result()
+    loan = Caller(threaded.pool.acquire, dies=True).result()
     threaded.driver.before_restore = threaded.pool.recover
     threaded.pool.release(loan)
     stats = threaded.pool.stats()
@@ -153,7 +153,7 @@ def test_connection_does_not_keep_its_loan_alive() -> None:
 def test_connections_of_many_dead_threads_all_come_back() -> None:
     """A server that starts a thread for each request and forgets to return loses one connection with each."""
     threaded = ThreadedPool(max_size=3)
-    kept = [Caller(threaded.pool.acquire).result() for _ in range(30)]
+    kept = [Caller(threaded.pool.acquire, dies=True).result() for _ in range(30)]
     assert len(kept) == 30
     stats = threaded.pool.stats()
     assert stats.opened == 30
@@ -187,7 +187,7 @@ def test_close_takes_back_what_was_lost() -> None:
     """A closed pool has no session left, also not those that nobody can return any more."""
     threaded = ThreadedPool(max_size=2)
     threaded.pool.acquire()
-    kept = Caller(threaded.pool.acquire).result()
+    kept = Caller(threaded.pool.acquire, dies=True).result()
     assert threaded.pool.close(PATIENCE) == []
     assert threaded.driver.open == []
     assert not kept.connection.open

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 NAMES = {
     "Borrowed",
     "Connection",
+    "Finding",
     "ImprovedDb",
     "Listener",
     "PoolStats",
     "RetryPolicy",
     "Rows",
+    "Stream",
     "Transaction",
     "Verdict",
     "__version__",

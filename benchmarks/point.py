@@ -1,0 +1,115 @@
+"""P1 and P4: what one small query costs on one thread, and what borrowing and giving back costs.
+
+Each contender runs ``select 1+1``, fetches the row, and does it again: a driver on one bare connection, a pool with
+borrowing and giving back each time, ours with that and with its protection by retries.
+
+Knows these questions. Does not know how a contender is called.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pooled
+import sessions
+from harness import Bench, main, timed
+
+from improved_db import ImprovedDb
+from improved_db.config import PoolSettings
+from improved_db.pool import Pool
+from improved_db.wire.pymysql_driver import PyMySQLDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pooled import Pooled
+
+MICROSECONDS = 1e-6
+QUERY = "select 1+1"
+POINT = "one small query, one thread"
+BORROW = "borrow and give back, one thread, warm"
+EXECUTOR = "improved_db, as execute_query does"
+
+
+def measure(bench: Bench) -> None:
+    with bench.server() as options:
+        _point_query(bench, options)
+        _borrowing(bench, options)
+
+
+def _point_query(bench: Bench, options: dict[str, Any]) -> None:
+    times = bench.pick(3_000, 20)
+    alone = {
+        "improved_db": sessions.ours,
+        **sessions.DRIVERS,
+        "PyMySQL, one cursor": sessions.one_cursor("pymysql"),
+        "mysqlclient, one cursor": sessions.one_cursor("MySQLdb"),
+    }
+    with (
+        bench.all_open({name: partial(opener, options) for name, opener in alone.items()}) as bare,
+        bench.all_open({name: partial(opener, options, 1) for name, opener in pooled.POOLS.items()}) as pools,
+    ):
+        work: dict[str, Callable[[], object]] = {
+            name: partial(session.repeat, QUERY, times) for name, session in bare.items()
+        }
+        work |= {name: partial(_repeat, pool.run, times) for name, pool in pools.items()}
+        bench.race(POINT, "us a query", {name: timed(each, per=times * MICROSECONDS) for name, each in work.items()})
+    ratio = partial(bench.report.ratio, POINT, "improved_db")
+    bench.target("P1", "a small query, against PyMySQL on one bare connection", ratio("PyMySQL"), 0.90)
+    bench.target("P1", "a small query, against mysqlclient on one bare connection", ratio("mysqlclient"), 1.05)
+
+
+def _repeat(run: Callable[[str], object], times: int) -> None:
+    for _ in range(times):
+        run(QUERY)
+
+
+def _borrowing(bench: Bench, options: dict[str, Any]) -> None:
+    times = bench.pick(20_000, 20)
+    fewer = bench.pick(2_000, 20)
+    openers = {name: partial(opener, options, 1) for name, opener in pooled.POOLS.items()}
+    executors_pool = Pool(PyMySQLDriver(lambda: options), PoolSettings())
+    executors_pool.wait()
+    try:
+        with pooled.ours(options, 1) as mine, bench.all_open(openers) as pools:
+            work = {EXECUTOR: timed(partial(_through, executors_pool, times), per=times * MICROSECONDS)}
+            everybody = {"improved_db, as its users do": mine, **pools}
+            work |= {name: timed(partial(_lend, pool, fewer), per=fewer * MICROSECONDS) for name, pool in everybody.items()}
+            bench.race(BORROW, "us", work)
+        bench.target("P4", "borrow and give back, as execute_query does", bench.report.value(BORROW, EXECUTOR), 3.0, unit="us")
+        said = _bytes_said(options, partial(_through, executors_pool, times))
+        bench.record("what the server hears of that", "improved_db", "bytes", said)
+        value = bench.report.value("what the server hears of that", "improved_db")
+        bench.target("P4", f"what the server hears of {times:,} times that", value, 0.0, unit="bytes")
+    finally:
+        executors_pool.close()
+
+
+def _through(pool: Pool[Any], times: int) -> None:
+    for _ in range(times):
+        pool.release(pool.acquire())
+
+
+def _lend(pool: Pooled, times: int) -> None:
+    for _ in range(times):
+        pool.give_back(pool.borrow())
+
+
+def _bytes_said(options: dict[str, Any], work: Callable[[], object]) -> float:
+    """Return how many bytes the server received while *work* was done, by its own count."""
+    with ImprovedDb(options) as db:
+
+        def received() -> int:
+            return int(db.execute_query("show global status like 'Bytes_received'", return_one=True)[1])
+
+        received()
+        before, asking = received(), received()
+        asking -= before  # what the question itself adds
+        before = received()
+        work()
+        return float(received() - before - asking)
+
+
+if __name__ == "__main__":
+    main(measure)

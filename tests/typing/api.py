@@ -1,0 +1,163 @@
+"""What users write, as a type checker sees it. Checked by `mypy --strict`, never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import tenacity
+from typing_extensions import assert_type
+
+from improved_db import (
+    Borrowed,
+    Connection,
+    Finding,
+    ImprovedDb,
+    OutcomeUnknown,
+    PoolStats,
+    PoolTimeout,
+    RetryPolicy,
+    Rows,
+    Stream,
+    Transaction,
+)
+
+if TYPE_CHECKING:
+    from improved_db.testing import TemporaryServer
+
+
+def ways_to_make_one(server: TemporaryServer) -> None:
+    """A URL, a dict, keywords, callables, a private server."""
+    assert_type(ImprovedDb(), ImprovedDb)
+    assert_type(ImprovedDb("mysql://app@db/shop", max_size=20, acquire_timeout=3.0, autocommit=True), ImprovedDb)
+    assert_type(ImprovedDb({"host": "db", "user": "app"}, connection_pool=True, pool_init_size=10), ImprovedDb)
+    assert_type(ImprovedDb(lambda: {"host": "db"}, password=lambda: "secret"), ImprovedDb)
+    assert_type(ImprovedDb(server.url, retry=RetryPolicy(attempts=3)), ImprovedDb)
+    assert_type(ImprovedDb(retry=tenacity.Retrying(stop=tenacity.stop_after_attempt(3))), ImprovedDb)
+    assert_type(ImprovedDb(retry=None, deadline=5.0), ImprovedDb)
+    with ImprovedDb.ephemeral(max_size=4) as db:
+        assert_type(db, ImprovedDb)
+
+
+def queries(db: ImprovedDb) -> None:
+    """Rows, or one row, which may be of any shape."""
+    rows = db.execute_query("select 1")
+    assert_type(rows, Rows)
+    assert_type(rows.rowcount, int)
+    assert_type(rows.lastrowid, int)
+    assert_type(rows.columns, tuple[str, ...])
+    assert_type(db.execute_query("select %s", 42, dictcursor=True, idempotent=True, timeout=3.0), Rows)
+    assert_type(db.execute_query("select %s", (42,), return_one=True), Any)
+    assert_type(db.execute_query("select %(n)s", {"n": 42}, return_one=False), Rows)
+    assert_type(db.execute_query("insert into t values (%s)", [(1,), (2,)], exec_many=True), Rows)
+    assert_type(db.execute_query_multiplex("select %s", 42), Rows)
+    assert_type(db.execute_query_multiplex("select %s", 42, return_one=True), Any)
+
+
+def bulk(db: ImprovedDb) -> None:
+    """Any iterable of rows, and any way of watching."""
+    assert_type(db.exec_many("insert into t values (%s)", ((n,) for n in range(10)), progress=True), Rows)
+    assert_type(db.exec_many("insert into t values (%(n)s)", [{"n": 1}], atomic=False), Rows)
+    told: list[tuple[int, int | None]] = []
+    assert_type(
+        db.exec_many("insert into t values (%s)", {1, 2}, progress=lambda done, total: told.append((done, total))), Rows
+    )
+    assert_type(db.load_rows("t", [(1, "a")], ["n", "s"]), Rows)
+
+
+def streams(db: ImprovedDb) -> None:
+    """A context manager over rows."""
+    with db.stream("select * from t", batch_size=100) as rows:
+        assert_type(rows, Stream)
+        assert_type(rows.columns, tuple[str, ...])
+        for row in rows:
+            assert_type(row, Any)
+
+
+def transfer(tx: Transaction, amount: int, *, reason: str = "") -> str:
+    """Stand for a user's function."""
+    tx.execute_query("update account set money = money - %s", amount)
+    with tx.savepoint():
+        tx.exec_many("insert into log values (%s)", [(reason,)])
+    tx.on_commit(reason.upper)
+    return reason
+
+
+def transactions(db: ImprovedDb) -> None:
+    """One's own, and one that is made again."""
+    with db.transaction(isolation="serializable", read_only=False) as tx:
+        assert_type(tx, Transaction)
+        assert_type(tx.execute_query("select 1"), Any)
+    assert_type(db.run_transaction(transfer, 5, reason="rent"), str)
+    assert_type(db.run_transaction(transfer, 5, exactly_once=True), str)
+
+
+def connections(db: ImprovedDb) -> None:
+    """PyMySQL's interface, with or without the pool, in the first design's words and in today's."""
+    with db.connection(timeout=3.0) as connection:
+        assert_type(connection, Connection)
+        with connection.cursor(pymysql.cursors.DictCursor) as cursor:
+            assert_type(cursor, pymysql.cursors.DictCursor)
+        assert_type(db.execute_query(connection, "select %s", (1,), True, True), Any)
+    own = db.connect()
+    assert_type(own, Connection)
+    plain: pymysql.connections.Connection[Any] = own
+    plain.close()
+    db.create_pool(pool_init_size=10)
+    borrowed = db.pool_get_connection(timeout=3, retry_num=1)
+    assert_type(db.execute_query_multiplex(borrowed, "select 1", dictcursor=True, return_one=True), Any)
+    db.pool_put_connection(db.pool_get_connection())
+
+
+class Timer:
+    """A listener needs no base class."""
+
+    def waited(self, pool: str, seconds: float) -> None:
+        """Hear."""
+
+    def used(self, pool: str, seconds: float) -> None:
+        """Hear."""
+
+    def created(self, pool: str, seconds: float) -> None:
+        """Hear."""
+
+
+def looking(db: ImprovedDb) -> None:
+    """Snapshots and the owner's verbs."""
+    stats = db.stats()
+    assert_type(stats, PoolStats)
+    assert_type(stats.waiting, int)
+    assert_type(db.borrowed(), list[Borrowed])
+    assert_type(db.check_durability(), list[Finding])
+    assert_type(db.ping(), bool)
+    db.add_listener(Timer())
+    db.wait(10.0)
+    db.resize(20, min_size=2)
+    db.drain()
+    db.suspend()
+    db.resume()
+    assert_type(db.close(timeout=1.0, force=True), list[Borrowed])
+    assert_type(db.closed, bool)
+
+
+def failures(db: ImprovedDb) -> int:
+    """What errors carry."""
+    try:
+        db.execute_query("insert into t values (1)")
+    except OutcomeUnknown as error:
+        assert_type(error.verdict, str)
+        assert_type(error.attempts, tuple[str, ...])
+        return error.acked_rows or 0
+    except (PoolTimeout, pymysql.err.OperationalError):
+        raise
+    return 1
+
+
+def mistakes(db: ImprovedDb) -> None:
+    """Each line is an error, which mypy must see: an ignore that is not needed is one too."""
+    db.execute_query(42)  # type: ignore[call-overload]
+    db.execute_query("select 1", return_on=True)  # type: ignore[call-overload]
+    db.exec_many("insert into t values (%s)", 42)  # type: ignore[arg-type]
+    db.pool_put_connection("connection")  # type: ignore[arg-type]
+    db.stats().waiting = 3  # type: ignore[misc]
+    db.run_transaction("transfer")  # type: ignore[arg-type]
