@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from improved_db.config import PoolSettings
 from improved_db.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 class Bare(NamedTuple):
@@ -50,15 +53,15 @@ class NoDriver:
         time.sleep(self._connect_seconds)
         return Nothing()
 
-    def is_alive(self, connection: Nothing) -> bool:
+    def is_alive(self, _: Nothing) -> bool:
         """Say yes."""
         return True
 
-    def ping(self, connection: Nothing, timeout: float) -> bool:
+    def ping(self, *_: object) -> bool:
         """Say yes."""
         return True
 
-    def restore(self, connection: Nothing) -> bool:
+    def restore(self, _: Nothing) -> bool:
         """Say yes."""
         return True
 
@@ -93,7 +96,7 @@ def psycopg_pool(size: int, connect_seconds: float = 0.0, *, warm: bool = True) 
         opened = 0
 
         @classmethod
-        def connect(cls, conninfo: str, **_: Any) -> PostgresNothing:
+        def connect(cls, *_: object, **__: object) -> PostgresNothing:
             time.sleep(connect_seconds)
             cls.opened += 1
             return cls()

@@ -37,7 +37,7 @@ def measure(bench: Bench) -> None:
     with bench.server() as options:
         fill(options, digits)
         rows = bench.pick(100_000, 100)
-        openers = {
+        openers: dict[str, sessions.Opener] = {
             "improved_db": sessions.ours,
             "improved_db, dicts": partial(sessions.ours, dicts=True),
             "PyMySQL, dicts": sessions.pymysql_dicts,
@@ -52,7 +52,9 @@ def measure(bench: Bench) -> None:
     ratio = bench.report.ratio
     bench.target("P5", "100,000 rows as tuples, against PyMySQL", ratio(FETCH, "improved_db", "PyMySQL"), 0.37)
     bench.target("P5", "100,000 rows as tuples, against mysqlclient", ratio(FETCH, "improved_db", "mysqlclient"), 0.85)
-    bench.target("P5", "100,000 rows as dicts, against PyMySQL", ratio(FETCH, "improved_db, dicts", "PyMySQL, dicts"), 0.37)
+    bench.target(
+        "P5", "100,000 rows as dicts, against PyMySQL", ratio(FETCH, "improved_db, dicts", "PyMySQL, dicts"), 0.37
+    )
     flat = bench.report.spread(GROWTH, "improved_db", at_least=0)
     bench.target("P9", "time a row from 1,000 to 1,000,000 rows, highest / lowest", flat, 1.2)
 

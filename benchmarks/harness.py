@@ -47,14 +47,14 @@ class Bench:
     Attributes:
         report: What it has found so far.
         quick: Whether this is only to see that the script works; the numbers mean nothing then.
-        rounds: How many rounds a race has.
+        rounds: How many rounds every race has; None leaves it to each.
         failed: Whether something went wrong that must not: the exit status.
     """
 
     def __init__(self, script: str, *, quick: bool = False, rounds: int | None = None) -> None:
         self.report = Report(script=script)
         self.quick = quick
-        self.rounds = rounds or self.pick(7, 2)
+        self.rounds = rounds
         self.failed = False
 
     def pick(self, full: T, quick: T) -> T:
@@ -88,10 +88,10 @@ class Bench:
         *,
         more_is_better: bool = False,
         x: float | None = None,
-        rounds: int | None = None,
+        rounds: int,
     ) -> None:
         """Let every contender make its rounds, in turn, and keep their numbers."""
-        wanted = rounds or self.rounds
+        wanted = self.rounds or rounds
         values: dict[str, list[float]] = {name: [] for name in runners}
         at = "" if x is None else f" at {x:,g}"
         print(f"{task}{at}: {len(runners)} contenders, {wanted} rounds ", end="", file=sys.stderr, flush=True)
@@ -121,9 +121,7 @@ class Bench:
     ) -> None:
         """Keep numbers that were not obtained by `race`."""
         self.report.measurements.append(
-            Measurement(
-                task=task, contender=contender, unit=unit, values=values, x=x, more_is_better=more_is_better
-            )
+            Measurement(task=task, contender=contender, unit=unit, values=values, x=x, more_is_better=more_is_better)
         )
 
     def target(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 #: How ours is called; so begins the name of each of its variants.
 OURS: Final = "improved_db"
@@ -120,7 +122,7 @@ class Report:
     def value(self, task: str, contender: str, x: float | None = None) -> Pair | None:
         """Return what a contender reached at a task."""
         found = self.find(task, contender, x)
-        return found and found.pair
+        return None if found is None else found.pair
 
     def ratio(self, task: str, contender: str, *peers: str) -> Pair | None:
         """Return a contender's number divided by the best peer's; None if it or all of the peers are missing."""

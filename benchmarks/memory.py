@@ -67,7 +67,9 @@ def child(work: str, rows: int, options: dict[str, Any]) -> None:
 
 
 def _stream(db: ImprovedDb, rows: int) -> int:
-    with db.stream(f"select {_number(7)} as n, concat('row ', {_number(7)}), n0.n / 7e0 from {_digits(7)} limit {rows}") as each:
+    with db.stream(
+        f"select {_number(7)} as n, concat('row ', {_number(7)}), n0.n / 7e0 from {_digits(7)} limit {rows}"
+    ) as each:
         return sum(1 for _ in each)
 
 

@@ -54,7 +54,12 @@ def _point_query(bench: Bench, options: dict[str, Any]) -> None:
             name: partial(session.repeat, QUERY, times) for name, session in bare.items()
         }
         work |= {name: partial(_repeat, pool.run, times) for name, pool in pools.items()}
-        bench.race(POINT, "us a query", {name: timed(each, per=times * MICROSECONDS) for name, each in work.items()})
+        bench.race(
+            POINT,
+            "us a query",
+            {name: timed(each, per=times * MICROSECONDS) for name, each in work.items()},
+            rounds=bench.pick(7, 2),
+        )
     ratio = partial(bench.report.ratio, POINT, "improved_db")
     bench.target("P1", "a small query, against PyMySQL on one bare connection", ratio("PyMySQL"), 0.90)
     bench.target("P1", "a small query, against mysqlclient on one bare connection", ratio("mysqlclient"), 1.05)
@@ -75,9 +80,13 @@ def _borrowing(bench: Bench, options: dict[str, Any]) -> None:
         with pooled.ours(options, 1) as mine, bench.all_open(openers) as pools:
             work = {EXECUTOR: timed(partial(_through, executors_pool, times), per=times * MICROSECONDS)}
             everybody = {"improved_db, as its users do": mine, **pools}
-            work |= {name: timed(partial(_lend, pool, fewer), per=fewer * MICROSECONDS) for name, pool in everybody.items()}
-            bench.race(BORROW, "us", work)
-        bench.target("P4", "borrow and give back, as execute_query does", bench.report.value(BORROW, EXECUTOR), 3.0, unit="us")
+            work |= {
+                name: timed(partial(_lend, pool, fewer), per=fewer * MICROSECONDS) for name, pool in everybody.items()
+            }
+            bench.race(BORROW, "us", work, rounds=bench.pick(7, 2))
+        bench.target(
+            "P4", "borrow and give back, as execute_query does", bench.report.value(BORROW, EXECUTOR), 3.0, unit="us"
+        )
         said = _bytes_said(options, partial(_through, executors_pool, times))
         bench.record("what the server hears of that", "improved_db", "bytes", said)
         value = bench.report.value("what the server hears of that", "improved_db")

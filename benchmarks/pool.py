@@ -1,7 +1,7 @@
 """P3: who is served when 32 threads want 4 connections, and what the pool itself costs.
 
-First on the server, against other pools, with holds of 2 ms; then on connections to nothing, against psycopg_pool, which
-is fair too; then a crowd on a cold pool, for each number of connects at once.
+First on the server, against other pools, with holds of 2 ms; then on connections to nothing, against psycopg_pool,
+which is fair too; then a crowd on a cold pool, for each number of connects at once.
 
 Knows these questions. Does not know how a contender is called.
 """
@@ -36,7 +36,7 @@ LONGEST_WAIT = 1.5 * (THREADS - CONNECTIONS) / CONNECTIONS * HOLD * 1000
 COST = "the pool alone: borrow and give back on 8 connections, by threads"
 QUEUE = "the pool alone: 1,000 waiters in line for 4 connections, until the last is served"
 SPIKE = "32 threads on a cold pool of 32, each once for 2 ms"
-PLACES = {"this server": None, "20 ms connects": 0.02, "200 ms connects": 0.2}
+PLACES = {"20 ms connects": 0.02, "200 ms connects": 0.2}
 
 
 def measure(bench: Bench) -> None:
@@ -90,7 +90,9 @@ def _hold(borrow: Callable[[], Any], give_back: Callable[[Any], object], waits: 
 def _cost(bench: Bench) -> None:
     with bench.all_open({name: partial(opener, 8) for name, opener in bare.POOLS.items()}) as pools:
         for threads in bench.pick((1, 2, 4, 8, 16, 32, 64, 128, 256), (1, 16)):
-            runners = {name: partial(_cost_of_one, pool, threads, bench.pick(0.3, 0.02)) for name, pool in pools.items()}
+            runners = {
+                name: partial(_cost_of_one, pool, threads, bench.pick(0.3, 0.02)) for name, pool in pools.items()
+            }
             bench.race(COST, "us", runners, x=threads, rounds=bench.pick(3, 1))
 
 
@@ -141,7 +143,7 @@ def _spikes_on_server(bench: Bench, options: dict[str, Any]) -> None:
 
 
 def _spikes_on_nothing(bench: Bench) -> None:
-    for place, seconds in (("20 ms connects", 0.02), ("200 ms connects", 0.2)):
+    for place, seconds in PLACES.items():
 
         def spike(opener: Any, seconds: float = seconds) -> tuple[float, float]:
             with opener(THREADS, seconds, warm=False) as pool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -78,6 +78,13 @@ def _insistent(borrow: Callable[[], Any], exhausted: type[Exception]) -> Callabl
     return insist
 
 
+def _open_all(borrow: Callable[[], Any], size: int) -> None:
+    """Have a pool open its connections, which it would do one by one as they are needed."""
+    with ExitStack() as stack:
+        for _ in range(size):
+            stack.callback(borrow().close)
+
+
 @contextmanager
 def ours(options: Options, size: int) -> Iterator[Pooled]:
     """Open ours."""
@@ -102,9 +109,7 @@ def _pymysql_pool(options: Options, size: int) -> Iterator[Pooled]:
 def _dbutils(options: Options, size: int) -> Iterator[Pooled]:
     module = importlib.import_module("dbutils.pooled_db")
     pymysql = importlib.import_module("pymysql")
-    pool = module.PooledDB(
-        pymysql, mincached=size, maxconnections=size, blocking=True, autocommit=True, **options
-    )
+    pool = module.PooledDB(pymysql, mincached=size, maxconnections=size, blocking=True, autocommit=True, **options)
     yield _by_cursor(pool.connection)
     pool.close()
 
@@ -114,6 +119,7 @@ def _queue_pool(options: Options, size: int, *, driver: str) -> Iterator[Pooled]
     pools = importlib.import_module("sqlalchemy.pool")
     connect = importlib.import_module(driver).connect
     pool = pools.QueuePool(lambda: connect(**options, autocommit=True), pool_size=size, max_overflow=0)
+    _open_all(pool.connect, size)
     yield _by_cursor(pool.connect)
     pool.dispose()
 
@@ -132,6 +138,7 @@ def _core(options: Options, size: int) -> Iterator[Pooled]:
             rows: object = connection.execute(texts.setdefault(sql, module.text(sql))).all()
             return rows
 
+    _open_all(engine.connect, size)
     yield Pooled(run, engine.connect, lambda connection: connection.close())
     engine.dispose()
 

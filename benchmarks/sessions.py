@@ -160,6 +160,15 @@ def pymysql_dicts(options: Options) -> Iterator[Session]:
         yield DbApi(connection)
 
 
+@contextmanager
+def _cymysql(options: Options) -> Iterator[Session]:
+    older = {"passwd": options["password"], "db": options["database"]}
+    others = {name: value for name, value in options.items() if name not in ("password", "database")}
+    with closing(importlib.import_module("cymysql").connect(**older, **others)) as connection:
+        connection.autocommit(True)
+        yield DbApi(connection)
+
+
 def one_cursor(module: str) -> Opener:
     """Return what opens a driver to be used with one cursor for all small queries."""
     return partial(_db_api, module=module, kind=OneCursor)
@@ -177,7 +186,7 @@ def _asyncmy(options: Options) -> Iterator[Session]:
 
 
 #: MySQL Connector asks a server for a collation of MySQL 8, which MariaDB does not know.
-CONNECTOR_CHARSET: Final = {"charset": "utf8mb4", "collation": "utf8mb4_general_ci"}
+CONNECTOR_CHARSET: Final[Options] = {"charset": "utf8mb4", "collation": "utf8mb4_general_ci"}
 
 DRIVERS: Final[dict[str, Opener]] = {
     "PyMySQL": partial(_db_api, module="pymysql"),
@@ -185,6 +194,6 @@ DRIVERS: Final[dict[str, Opener]] = {
     "MariaDB Connector": partial(_db_api, module="mariadb"),
     "MySQL Connector": partial(_db_api, module="mysql.connector", **CONNECTOR_CHARSET),
     "MySQL Connector, pure": partial(_db_api, module="mysql.connector", use_pure=True, **CONNECTOR_CHARSET),
-    "CyMySQL": partial(_db_api, module="cymysql"),
+    "CyMySQL": _cymysql,
     "asyncmy": _asyncmy,
 }

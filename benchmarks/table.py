@@ -5,7 +5,7 @@ Knows reports. Does not know where they come from, or pictures.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from measurements import OURS
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 Row = list[str]
 
+LEGEND: Final = (
+    "Best and median are of the rounds of one run, all contenders in turn. A target is met if both meet it, missed if "
+    "neither does, and borderline otherwise. How to run this, and what each line means: [README](../README.md)."
+)
+
 
 def report_as_text(report: Report) -> str:
     """Return everything in *report*, for a terminal."""
-    parts = []
-    for task in report.tasks():
-        parts.append(f"\n{task[0].task} ({unit_of(task)})\n{_aligned(_rows_of(task))}")
+    parts = [f"\n{task[0].task} ({unit_of(task)})\n{_aligned(_rows_of(task))}" for task in report.tasks()]
     if report.verdicts:
         parts.append(f"\ntargets\n{_aligned(_verdict_rows(report.verdicts))}")
     parts += [f"without {name}: {why}" for name, why in report.missing.items()]
@@ -34,8 +37,7 @@ def reports_as_markdown(reports: Sequence[Report], about: dict[str, Any]) -> str
     parts = [
         f"# Benchmarks of improved_db, {about['date'][:10]}",
         _sentence_about(about),
-        "Best and median are of the rounds of one run, all contenders in turn. A target is met if both meet it, missed "
-        "if neither does, and borderline otherwise. How to run this, and what each line means: [README](../README.md).",
+        LEGEND,
         "## Targets",
         _markdown(_verdict_rows(verdicts)),
     ]

@@ -6,8 +6,6 @@ Knows rows, statement texts and their sizes. Does not know pools, retries or soc
 from __future__ import annotations
 
 import logging
-import pickle
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -185,6 +183,10 @@ class Spooled:
 
     def __init__(self) -> None:
         self.acked = self.before = 0
+        import pickle  # noqa: PLC0415  # both are slow to import, and nobody else needs them
+        import tempfile  # noqa: PLC0415  # as above
+
+        self._dump, self._load = pickle.dump, pickle.load
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # closed by __exit__
         self._count = 0
 
@@ -195,7 +197,7 @@ class Spooled:
     def add(self, chunk: Chunk) -> None:
         """Keep *chunk* behind the others."""
         self._file.seek(0, 2)
-        pickle.dump(tuple(chunk), self._file, protocol=5)
+        self._dump(tuple(chunk), self._file, protocol=5)
         self._count += 1
 
     def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
@@ -205,7 +207,7 @@ class Spooled:
         position = 0
         for _ in range(self._count):
             self._file.seek(position)
-            commands, rows = pickle.load(self._file)  # noqa: S301  # our own file, gone with us
+            commands, rows = self._load(self._file)
             position = self._file.tell()
             yield Chunk(commands, rows)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sized
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.bulk import Backlog, Encoder, Spooled, Unacked, rows_of
 from improved_db.errors import OutcomeUnknown
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from improved_db.bulk import Chunk
     from improved_db.executor import Executor
-    from improved_db.transaction import Transaction
     from improved_db.wire.connection import Connection
 
 __all__ = ["Loading", "Progress"]
@@ -34,6 +33,13 @@ logger = logging.getLogger("improved_db.bulk")
 
 #: How servers say that they take no LOAD DATA LOCAL: before any row has been taken from the caller.
 REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
+
+
+class Borrower(Protocol):
+    """Whoever lends its connection for one exchange: a transaction."""
+
+    def exchange(self, query: str, exchange: Callable[[Connection], Rows]) -> Rows:
+        """Run *exchange*, which sends *query*, on the connection."""
 
 
 class Loading:
@@ -49,7 +55,7 @@ class Loading:
         *,
         atomic: bool,
         progress: bool | Progress | None,
-        replayed: Callable[[Callable[[Transaction], Rows]], Rows] | None = None,
+        replayed: Callable[[Callable[[Borrower], Rows]], Rows] | None = None,
     ) -> Rows:
         """Run *query* for every row; see `ImprovedDb.exec_many`.
 

@@ -6,8 +6,11 @@ With them two helpers for real threads: one that runs something and hands out ho
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.config import PoolSettings
@@ -214,6 +217,24 @@ class FakeDriver:
     def cut(self, connection: FakeConnection) -> None:
         """Close under the user."""
         connection.open = False
+
+
+def run_alone(function: Callable[[], None], *options: str) -> str:
+    """Run a test's own function in a Python of its own, with every warning an error; return what it printed.
+
+    Raises:
+        AssertionError: It failed, took too long, or had anything to say on stderr.
+    """
+    path = Path(function.__code__.co_filename)
+    root = path.parents[2]
+    module = ".".join(path.relative_to(root).with_suffix("").parts)
+    command = f"import {module} as module; module.{function.__name__}()"
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", *options, "-c", command],
+        cwd=root, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
 
 
 class Gate:

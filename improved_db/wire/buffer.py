@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-#: The most bytes taken in by one recv.
+#: The most bytes taken in by one recv. Each recv allocates so much, and from 128 KiB on the C library asks the system
+#: for it each time, which costs more than the rest of a point query.
 RECEIVE_SIZE: Final = 64 * 1024
 
 

@@ -1,0 +1,87 @@
+"""A pool behind a proxy, and a way past it: what every test of a fault needs.
+
+Knows `ImprovedDb`, the proxy and PyMySQL. Does not know which faults there are.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+
+from improved_db import ImprovedDb
+from tests.fakes import eventually
+from tests.faults.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+
+class Rig:
+    """One proxy in front of one database.
+
+    Attributes:
+        proxy: Passes everything on until it is told otherwise.
+        options: How to connect past it.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = {**options, "ssl_disabled": True}
+        self.proxy = Proxy((options["host"], options["port"]))
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self.proxy)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def db(self, *, direct: bool = False, **options: Any) -> ImprovedDb:
+        """Return a pool through the proxy, or past it, with one connection open; it is closed with the rig."""
+        port = self.options["port"] if direct else self.proxy.port
+        db = self._open.enter_context(ImprovedDb({**self.options, "port": port, **options}))
+        db.ping()
+        return db
+
+    def ask(self, query: str, args: Any = None) -> tuple[tuple[Any, ...], ...]:
+        """Run one statement past the proxy, on a session of its own, and return its rows."""
+        with closing(pymysql.connect(**self.options, autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute(query, args)
+            return tuple(cursor.fetchall())
+
+    def value(self, query: str, args: Any = None) -> Any:
+        """Return the one value that a query gives."""
+        return self.ask(query, args)[0][0]
+
+    def table(
+        self, definition: str = "t (id int primary key, n int not null default 0)", engine: str = "InnoDB"
+    ) -> None:
+        """Make a table."""
+        self.ask(f"create table {definition} engine={engine}")
+
+    def count(self, table: str = "t") -> int:
+        """Count its rows."""
+        return int(self.value(f"select count(*) from {table}"))
+
+    def running(self, text: str) -> list[int]:
+        """Return the ids of the server's sessions whose statement has *text* in it."""
+        query = "select id from information_schema.processlist where info like %s and id <> connection_id()"
+        rows = self.ask(query, (f"%{text}%",))
+        return [int(row[0]) for row in rows]
+
+    def await_running(self, text: str) -> int:
+        """Wait until the server works on a statement with *text* in it; return the id of its session."""
+        eventually(lambda: self.running(text))
+        return self.running(text)[0]
+
+
+def resent(db: ImprovedDb) -> int:
+    """How many attempts were made again."""
+    return sum(db.stats().retries.values())
