@@ -56,6 +56,8 @@ class Opening(Generic[C]):
         self._ping_window = float("inf") if window is None else window
         self._generation = self._retire_below = 0
         self._last_error: BaseException | None = None
+        self._failures = 0  # to connect, since the last success
+        self._rest_until = 0.0  # when the next attempt may be made
         self._closed = False
         self._begin()
 
@@ -81,9 +83,16 @@ class Opening(Generic[C]):
                 self._open_failed(loan, error, final=True)
 
     def _open(self, loan: Loan[C]) -> None:
-        """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more."""
-        pause = FIRST_PAUSE
+        """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more.
+
+        After a failure one opener at a time tries again, and not at once: a server that is down, or full, is not helped
+        by a crowd at its door.
+        """
         while True:
+            if self._rest_until > self._now():
+                self._watch(self._is_idle, self._rest_until)
+                if not self._goes_on(loan):
+                    return
             started_at, generation = self._now(), self._generation
             try:
                 connection = self._connect()
@@ -96,10 +105,6 @@ class Opening(Generic[C]):
                 raise
             else:
                 self._opened(loan, connection, generation, started_at)
-                return
-            self._watch(self._is_idle, self._now() + pause * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load
-            pause = min(pause * 2, LONGEST_PAUSE)
-            if not self._goes_on(loan):
                 return
 
     def _connect(self) -> C:
@@ -125,6 +130,8 @@ class Opening(Generic[C]):
             self._rack.counters.opened += 1
             self._rack.counters.open_seconds += now - started_at
             self._last_error = None
+            self._failures = 0
+            self._rack.max_opening = self.settings.max_opening
             slot.connection, slot.generation = connection, generation
             unwanted = self._rule(slot, now)
             if unwanted is None:
@@ -148,6 +155,9 @@ class Opening(Generic[C]):
         with self._lock:
             self._rack.counters.open_errors += 1
             self._last_error = own_copy(error)
+            self._failures += 1
+            self._rest_until = self._now() + self._rest()
+            self._rack.max_opening = 1
             slot.failed = True
             if self._rack.hopeless():
                 self._rack.fail_all(error)
@@ -168,6 +178,10 @@ class Opening(Generic[C]):
 
     def _is_idle(self) -> bool:
         return self._closed or self._rack.first_in_line(self._now()) is None
+
+    def _rest(self) -> float:
+        longest = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 30), LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
 
     def _lifetime(self) -> float:
         longest = self.settings.max_lifetime

@@ -4,9 +4,9 @@ PyMySQL reads a row by one method call for each length, one for each value and t
 for, say, (int, text, datetime) does the same with index arithmetic in one loop. Nothing the server sent gets into the
 source of a decoder: encodings, converters and column names are bound as objects.
 
-Where PyMySQL would call one of its standard converters, an equivalent stands in the source. It gives the same value
-and type for every input; what it cannot decide by shape goes to PyMySQL's own converter. The converters of users are
-called as PyMySQL calls them.
+Where PyMySQL would call one of its standard converters, an equivalent stands in for it. It gives the same value and
+type for every input; what it cannot decide by shape goes to PyMySQL's own converter. The converters of users are called
+as PyMySQL calls them.
 
 Knows the layout of a row packet and PyMySQL's converters. Does not know sockets or results.
 """
@@ -27,12 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType
 
+BAD_ROW: Final = "a row does not fill its packet"
+
+#: How far one run looks: a packet of full length, which another one continues, never fits, and so is not for it.
+LIMIT: Final = HEADER + FULL - 1
+
 #: How PyMySQL reads a column: decode with this encoding (None: leave it bytes), then call this (None: leave it).
 Column: TypeAlias = "tuple[str | None, Callable[[Any], Any] | None]"
 
 
+#: Makes a value that is not NULL of its bytes.
+Reader: TypeAlias = "Callable[[bytes], Any]"
+
+#: Compiling takes 0.1 ms for a column, once for each list of column kinds; lists longer than this are not worth it.
+WIDEST: Final = 100
+
+
 class Decoder(NamedTuple):
-    """Two functions made from the same source.
+    """Two functions for the rows of one result.
 
     Attributes:
         run: ``run(data, position, sequence, rows) -> (position, sequence)``: appends to *rows* the rows of the plain
@@ -57,14 +69,19 @@ def _strict_from_iso(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-_from_iso: Final = datetime.fromisoformat if sys.version_info < (3, 14) else _strict_from_iso
+from_iso: Final = datetime.fromisoformat if sys.version_info < (3, 14) else _strict_from_iso
 
 
 def read_datetime(raw: bytes) -> object:
-    """Do as `pymysql.converters.convert_datetime`; values without a fraction get here only if they are odd."""
-    if 20 < len(raw) <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit():
+    """Do as `pymysql.converters.convert_datetime`.
+
+    `datetime.fromisoformat` takes more than that does (weeks, basic format, time zones), but not with a separator in
+    each of these places: they leave only digits, which it checks itself, for the rest.
+    """
+    size = len(raw)
+    if (size == 19 and raw[4::3] == b"-- ::") or (20 < size <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit()):
         try:
-            return _from_iso(raw.decode())
+            return from_iso(raw.decode())
         except ValueError:  # a zero date, or a fraction of a length that Python 3.10 does not take
             pass
     return converters.convert_datetime(raw)
@@ -92,73 +109,129 @@ def read_time(raw: bytes) -> object:
     return converters.convert_timedelta(raw)
 
 
+def read_decimal(raw: bytes) -> Decimal:
+    """Do as `Decimal` does to ASCII: by itself it takes digits of other scripts."""
+    return Decimal(raw.decode("ascii"))
+
+
+#: PyMySQL's converters for columns that it decodes as ASCII, and what does the same to bytes.
+_SAME_FROM_BYTES: Final[tuple[tuple[object, Reader], ...]] = (
+    (int, int),
+    (float, float),
+    (Decimal, read_decimal),
+    (converters.convert_datetime, read_datetime),
+    (converters.convert_date, read_date),
+    (converters.convert_timedelta, read_time),
+)
+
+
+def _reader(encoding: str | None, converter: Callable[[Any], Any] | None) -> Reader:
+    """Return what PyMySQL does to the bytes of a column."""
+    if encoding == "ascii" or (encoding is None and converter is not Decimal):  # Decimal refuses bytes: let it
+        for standard, reader in _SAME_FROM_BYTES:
+            if converter is standard:
+                return reader
+    if converter is None:
+        return bytes if encoding is None else bytes.decode if encoding == "utf8" else lambda raw: raw.decode(encoding)
+    return converter if encoding is None else lambda raw: converter(raw.decode(encoding))
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _read_one(readers: Sequence[Reader], names: Sequence[str] | None, payload: bytes) -> Any:
+    """Return the row in *payload*."""
+    values: list[Any] = []
+    position = 0
+    for read in readers:
+        first = payload[position]
+        start = position = position + 1
+        if first < 251:
+            position = start + first
+            values.append(read(payload[start:position]))
+        elif first == 251:
+            values.append(None)
+        else:
+            value, position = _read_long(payload, start - 1, read)
+            values.append(value)
+    if position != len(payload):
+        raise malformed(BAD_ROW)
+    return tuple(values) if names is None else dict(zip(names, values, strict=True))
+
+
+def _read_long(data: bytes, position: int, read: Reader) -> tuple[Any, int]:
+    """Return the value at *position*, whose length takes more than one byte, and where the next one begins."""
+    start = position + 1 + (2, 3, 8)[data[position] - 252]
+    end = start + int.from_bytes(data[position + 1 : start], "little")
+    return read(data[start:end]), end
+
+
+def _walk(
+    one: Callable[[bytes], Any] | None, data: bytes, position: int, sequence: int, rows: list[Any]
+) -> tuple[int, int]:
+    """Do as `Decoder.run`, one packet at a time, or only pass by the rows."""
+    limit = min(len(data), position + LIMIT)
+    while position + HEADER < limit:
+        start = position + HEADER
+        end = start + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
+        if end > limit or data[position + 3] != sequence or data[start] >= EOF:
+            break
+        if one is not None:
+            rows.append(one(data[start:end]))
+        position = end
+        sequence = (sequence + 1) & 255
+    return position, sequence
+
+
+def _read_nothing(_: bytes) -> None:
+    return None
+
+
+#: Passes by rows without looking into them.
+SKIP: Final = Decoder(functools.partial(_walk, None), _read_nothing)
+
 # --- source -----------------------------------------------------------------------------------------------------------
 
-#: `datetime.fromisoformat` takes more than PyMySQL does (weeks, basic format, time zones), but not with a separator in
-#: each of these places: they leave only digits, which it checks itself, for the rest.
-_DATETIME: Final = """\
+#: What to write in place of a call, for values of at most 250 bytes.
+_WRITTEN_OUT: Final[dict[Reader, str]] = {
+    int: "VALUE = int(data[s:p])",
+    float: "VALUE = float(data[s:p])",
+    bytes: "VALUE = data[s:p]",
+    bytes.decode: "VALUE = data[s:p].decode()",
+    read_decimal: "VALUE = Decimal(data[s:p].decode('ascii'))",
+    read_datetime: """\
 raw = data[s:p]
 try:
     VALUE = from_iso(raw.decode()) if c == 19 and raw[4::3] == b'-- ::' else read_datetime(raw)
 except ValueError:
-    VALUE = read_datetime(raw)"""
-
-#: PyMySQL's converters for columns it decodes as ASCII, and what does the same from bytes. `Decimal` takes text only,
-#: and digits of other scripts too, which is why it alone needs the stricter decoding.
-_SAME_FROM_BYTES: Final[tuple[tuple[object, str], ...]] = (
-    (int, "VALUE = int(data[s:p])"),
-    (float, "VALUE = float(data[s:p])"),
-    (Decimal, "VALUE = Decimal(data[s:p].decode('ascii'))"),
-    (converters.convert_datetime, _DATETIME),
-    (converters.convert_date, "VALUE = read_date(data[s:p])"),
-    (converters.convert_timedelta, "VALUE = read_time(data[s:p])"),
-)
+    VALUE = read_datetime(raw)""",
+}
 
 _NAMES: Final = {
+    "BAD_ROW": BAD_ROW,
     "Decimal": Decimal,
-    "from_iso": _from_iso,
+    "from_iso": from_iso,
     "malformed": malformed,
-    "read_date": read_date,
     "read_datetime": read_datetime,
-    "read_time": read_time,
+    "read_long": _read_long,
 }
 
 
-def _statements(index: int, column: Column) -> str:
-    """Return the source that makes ``VALUE`` of a value that is not NULL, whose bytes are ``data[s:p]``."""
-    encoding, converter = column
-    if encoding == "ascii" or (encoding is None and converter is not Decimal):  # Decimal refuses bytes: let it
-        for standard, source in _SAME_FROM_BYTES:
-            if converter is standard:
-                return source
-    value = "data[s:p]"
-    if encoding is not None:
-        value += ".decode()" if encoding == "utf8" else f".decode(encoding{index})"
-    return f"VALUE = {value}" if converter is None else f"VALUE = converter{index}({value})"
-
-
-def _read_columns(columns: Sequence[str]) -> list[str]:
-    """Return the lines that read ``v0``, ``v1`` ... from ``data`` at ``p``, where byte ``c`` stands, up to ``end``."""
-    lines: list[str] = []
-    for index, statements in enumerate(columns):
-        value = _indent(statements.replace("VALUE", f"v{index}").split("\n"), 1)
-        if index:
-            lines.append("c = data[p]")
-        lines += [
-            "if c < 251:",
-            "    s = p + 1",
-            "    p = s + c",
-            *value,
-            "elif c == 251:",
-            "    p += 1",
-            f"    v{index} = None",
-            "else:",
-            "    s = p + 1 + (2, 3, 8)[c - 252]",
-            "    p = s + int.from_bytes(data[p + 1:s], 'little')",
-            *value,
-        ]
-    # A value that runs over the end of its packet leaves p behind the end for good, so this one look suffices.
-    return [*lines, "if p != end: raise malformed('a row does not fill its packet')"]
+def _read_column(index: int, statements: str) -> list[str]:
+    """Return the lines that read ``v0``, or ``v1`` ..., at ``p``, where byte ``c`` stands, and move ``p`` past it."""
+    lines = [
+        "c = data[p]",
+        "if c < 251:",
+        "    s = p + 1",
+        "    p = s + c",
+        *_indent(statements.replace("VALUE", f"v{index}").split("\n"), 1),
+        "elif c == 251:",
+        "    p += 1",
+        f"    v{index} = None",
+        "else:",
+        f"    v{index}, p = read_long(data, p, read{index})",
+    ]
+    return lines if index else lines[1:]
 
 
 def _indent(lines: Sequence[str], levels: int) -> list[str]:
@@ -166,16 +239,15 @@ def _indent(lines: Sequence[str], levels: int) -> list[str]:
 
 
 @functools.lru_cache(maxsize=512)
-def _compile(columns: tuple[str, ...], *, dicts: bool) -> CodeType:
-    """Compile ``run`` and ``one`` for columns that are read by these statements."""
-    reading = _read_columns(columns)
+def _compile(columns: tuple[str | None, ...], *, dicts: bool) -> CodeType:
+    """Compile ``run`` for columns read by these statements, or by a call where there are none."""
     numbers = range(len(columns))
     row = f"{{{', '.join(f'name{i}: v{i}' for i in numbers)}}}" if dicts else f"({' '.join(f'v{i},' for i in numbers)})"
+    reading = [_read_column(i, columns[i] or f"VALUE = read{i}(data[s:p])") for i in numbers]
     lines = [
         "def run(data, position, sequence, rows):",
         "    append = rows.append",
-        # Short enough that a packet of full length, which another one continues, never fits: it is not for us.
-        f"    limit = min(len(data), position + {HEADER + FULL - 1})",
+        f"    limit = min(len(data), position + {LIMIT})",
         f"    last = limit - {HEADER + 1}",
         "    while position <= last:",
         f"        p = position + {HEADER}",
@@ -185,15 +257,14 @@ def _compile(columns: tuple[str, ...], *, dicts: bool) -> CodeType:
         "        c = data[p]",
         f"        if c >= {EOF}:",
         "            break",
-        *_indent(reading, 2),
+        *_indent([line for lines in reading for line in lines], 2),
+        # A value that runs over the end of its packet leaves p behind the end for good, so this one look suffices.
+        "        if p != end:",
+        "            raise malformed(BAD_ROW)",
         f"        append({row})",
         "        position = end",
         "        sequence = sequence + 1 & 255",
         "    return position, sequence",
-        "def one(data):",
-        "    c, p, end = data[0], 0, len(data)",
-        *_indent(reading, 1),
-        f"    return {row}",
     ]
     return compile("\n".join(lines), "<row decoder>", "exec")
 
@@ -205,30 +276,20 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
         columns: How PyMySQL would read each column.
         names: Keys of the rows, for dicts; None for tuples.
     """
+    readers = [_reader(*column) for column in columns]
+    one = functools.partial(_read_one, readers, names)
+    if len(columns) > WIDEST:
+        return Decoder(functools.partial(_walk, one), one)
     space: dict[str, Any] = dict(_NAMES)
-    for index, (encoding, converter) in enumerate(columns):
-        space[f"encoding{index}"] = encoding
-        space[f"converter{index}"] = converter
-    for index, name in enumerate(names or ()):
-        space[f"name{index}"] = name
-    statements = tuple(_statements(index, column) for index, column in enumerate(columns))
-    exec(_compile(statements, dicts=names is not None), space)  # noqa: S102 -- made from the constants above alone
-    return Decoder(space["run"], space["one"])
+    space.update((f"read{index}", reader) for index, reader in enumerate(readers))
+    space.update((f"name{index}", name) for index, name in enumerate(names or ()))
+    code = _compile(tuple(map(_written_out, readers)), dicts=names is not None)
+    exec(code, space)  # noqa: S102 -- made from the constants above alone
+    return Decoder(space["run"], one)
 
 
-def _skip_run(data: bytes, position: int, sequence: int, rows: list[Any]) -> tuple[int, int]:  # noqa: ARG001
-    limit = min(len(data), position + HEADER + FULL - 1)
-    while position + HEADER < limit:
-        end = position + HEADER + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
-        if end > limit or data[position + 3] != sequence or data[position + HEADER] >= EOF:
-            break
-        position = end
-        sequence = (sequence + 1) & 255
-    return position, sequence
-
-
-#: Reads past rows without looking into them.
-SKIP: Final = Decoder(_skip_run, lambda payload: payload[:0])
+def _written_out(reader: Reader) -> str | None:
+    return next((source for known, source in _WRITTEN_OUT.items() if known is reader), None)
 
 
 def check_row(data: bytes, position: int, end: int, columns: int) -> None:
@@ -246,8 +307,8 @@ def check_row(data: bytes, position: int, end: int, columns: int) -> None:
     for _ in range(columns):
         first = data[position] if position < end else ERR
         if first == ERR:
-            raise malformed("a row does not fill its packet")
+            raise malformed(BAD_ROW)
         start = position + 1 + ((2, 3, 8)[first - 252] if first > 251 else 0)
         position = start + (first if first < 251 else int.from_bytes(data[position + 1 : start], "little"))
     if position != end:
-        raise malformed("a row does not fill its packet")
+        raise malformed(BAD_ROW)

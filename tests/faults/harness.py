@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 
 from improved_db import ImprovedDb
-from tests.fakes import eventually
+from tests.fakes import Caller, eventually
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -80,6 +80,43 @@ class Rig:
         """Wait until the server works on a statement with *text* in it; return the id of its session."""
         eventually(lambda: self.running(text))
         return self.running(text)[0]
+
+
+class Rival:
+    """A transaction past the proxy, heavy enough that the server never chooses it as the victim of a deadlock."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._connection = pymysql.connect(**rig.options)
+        self._crossing: Caller[object] | None = None
+        rig.ask("create table if not exists ballast (id int)")
+        self.run("insert into ballast select seq from seq_1_to_100")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+        self._connection.close()
+
+    def run(self, query: str) -> None:
+        """Run one statement of the transaction."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(query)
+
+    def cross(self, query: str) -> None:
+        """Run one that has to wait for somebody else's lock, in a thread, until it does wait."""
+        self._crossing = Caller(lambda: self.run(query))
+        self._rig.await_running(query)
+
+    def release(self) -> None:
+        """End the transaction, and with it the locks, without a trace."""
+        if self._crossing is not None:
+            self._crossing.result()
+        self._crossing = None
+        self._connection.rollback()
 
 
 def resent(db: ImprovedDb) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from pymysql import converters
 from pymysql.err import InternalError
 
-from improved_db.wire.decoders import SKIP, check_row, make_decoder
+from improved_db.wire.decoders import SKIP, WIDEST, check_row, make_decoder
 from tests.faults.packets import frame, lenenc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from improved_db.wire.decoders import Decoder
 
 
 def packed(*values: bytes | None) -> bytes:
@@ -40,7 +43,17 @@ def same_as_pymysql(converter: Callable[[Any], Any], raw: bytes) -> None:
 
     for encoding, expected in (("ascii", decoded), (None, converter)):
         decoder = make_decoder([(encoding, converter), (None, None)])
-        assert outcome(decoder.one, packed(raw, b"")) == outcome(lambda value: (expected(value), b""), raw)  # noqa: B023
+        wanted = outcome(lambda value: (expected(value), b""), raw)  # noqa: B023
+        assert outcome(decoder.one, packed(raw, b"")) == wanted
+        assert outcome(functools.partial(run_one, decoder), packed(raw, b"")) == wanted
+
+
+def run_one(decoder: Decoder, payload: bytes) -> Any:
+    """Return the row of *payload* as it comes from a run."""
+    rows: list[Any] = []
+    data = frame(3, payload)
+    assert decoder.run(data, 0, 3, rows) == (len(data), 4)
+    return rows[0]
 
 
 def digits(pattern: str) -> st.SearchStrategy[bytes]:
@@ -128,7 +141,21 @@ def test_values_of_any_length_are_found(values: list[bytes | None]) -> None:
 @pytest.mark.parametrize("size", [250, 251, 65535, 65536, 70000])
 def test_long_values_are_found(size: int) -> None:
     """The form of a length changes at these sizes."""
-    assert make_decoder([("utf8", None), ("latin1", None)]).one(packed(b"x" * size, b"y")) == ("x" * size, "y")
+    decoder = make_decoder([("utf8", None), ("latin1", None), ("ascii", int)])
+    payload = packed(b"x" * size, b"y" * size, b"1" * 100)
+    assert decoder.one(payload) == run_one(decoder, payload) == ("x" * size, "y" * size, int("1" * 100))
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("width", [1, WIDEST, WIDEST + 1, 1000])
+def test_rows_of_any_width_are_read(width: int, names: bool) -> None:
+    """Very wide rows are read without a decoder of their own, which would take longer to make than to use."""
+    values = [None if number % 7 == 3 else str(number) for number in range(width)]
+    payload = packed(*(None if value is None else value.encode() for value in values))
+    keys = [f"c{number}" for number in range(width)] if names else None
+    decoder = make_decoder([("utf8", None)] * width, keys)
+    expected = dict(zip(keys, values, strict=True)) if keys else tuple(values)
+    assert decoder.one(payload) == run_one(decoder, payload) == expected
 
 
 def test_a_run_stops_in_front_of_what_is_no_plain_row() -> None:
@@ -189,8 +216,9 @@ def test_a_row_that_does_not_fill_its_packet_is_never_returned(payload: bytes) -
 def test_names_from_the_server_are_never_source_code() -> None:
     """A column can be called anything."""
     names = ["'); raise SystemExit #", "class", "\N{SNOWMAN}", "a\nb", "{0}"]
-    row = make_decoder([("utf8", None)] * 5, names).one(packed(*[b"x"] * 5))
-    assert row == dict.fromkeys(names, "x")
+    decoder = make_decoder([("utf8", None)] * 5, names)
+    payload = packed(*[b"x"] * 5)
+    assert decoder.one(payload) == run_one(decoder, payload) == dict.fromkeys(names, "x")
 
 
 def test_converters_of_users_get_what_pymysql_gives_them() -> None:
@@ -206,5 +234,7 @@ def test_converters_of_users_get_what_pymysql_gives_them() -> None:
 
     keep = Unhashable()
     decoder = make_decoder([("ascii", keep), ("utf8", keep), (None, keep), ("cp1252", keep), ("ascii", keep)])
-    decoder.one(packed(b"1", "é".encode(), b"\xff", b"\x80", None))
-    assert seen == ["1", "é", b"\xff", "€"]
+    for read in (decoder.one, functools.partial(run_one, decoder)):
+        seen.clear()
+        read(packed(b"1", "é".encode(), b"\xff", b"\x80", None))
+        assert seen == ["1", "é", b"\xff", "€"]

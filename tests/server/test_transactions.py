@@ -1,0 +1,496 @@
+"""Transactions: all or nothing, never in part, and never a statement that commits by itself because one has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymysql.err import IntegrityError, MySQLError, OperationalError
+
+from improved_db import (
+    ImprovedDb,
+    OutcomeUnknown,
+    RetryPolicy,
+    StatementError,
+    Transaction,
+    TransactionEnded,
+    TransactionRolledBack,
+)
+from improved_db.testing import TemporaryServer
+from tests.faults.harness import Rig, Rival, resent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UP = "update t set n = n + 1 where id = %s"
+
+
+@pytest.fixture
+def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
+    """A table t with the rows 1, 2 and 3."""
+    with Rig(database) as made:
+        made.table()
+        made.ask("insert into t (id) values (1), (2), (3)")
+        yield made
+
+
+@pytest.fixture
+def db(rig: Rig) -> ImprovedDb:
+    """A pool that waits for no lock, on the rows of t."""
+    return rig.db(direct=True, max_size=2, init_command="set innodb_lock_wait_timeout = 0")
+
+
+def sums(rig: Rig) -> tuple[int, ...]:
+    """Return what the rows hold."""
+    return tuple(row[0] for row in rig.ask("select n from t order by id"))
+
+
+# --- the block -------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_commits_at_its_end_and_not_before(rig: Rig, db: ImprovedDb) -> None:
+    """What others see is all of it or nothing."""
+    with db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        assert tx.execute_query("select n from t where id = 1", return_one=True) == (1,)
+        assert tx.execute_query("select n from t where id = 1", dictcursor=True) == ({"n": 1},)
+        assert sums(rig) == (0, 0, 0)
+        tx.exec_many("insert into t (id) values (%s)", [(7,), (8,)])
+    assert sums(rig) == (1, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, MySQLError])
+def test_an_exception_rolls_back_and_is_raised_as_it_is(error: type[BaseException], rig: Rig, db: ImprovedDb) -> None:
+    """It is the caller's, whatever class it has: even one of the driver's says nothing about our connection."""
+    mine = error("mine")
+
+    def fail(tx: Transaction) -> None:
+        tx.execute_query(UP, 1)
+        raise mine
+
+    with pytest.raises(error) as caught, db.transaction() as tx:
+        fail(tx)
+    assert caught.value is mine
+    with pytest.raises(error) as caught:
+        db.run_transaction(fail)
+    assert caught.value is mine
+    assert (sums(rig), resent(db), db.stats().used) == ((0, 0, 0), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("level", "sees_dirty", "sees_committed", "locks"),
+    [
+        ("read uncommitted", True, True, False),
+        ("read-committed", False, True, False),
+        ("REPEATABLE READ", False, False, False),
+        ("serializable", False, False, True),
+    ],
+)
+def test_isolation_is_the_servers(
+    level: str, sees_dirty: bool, sees_committed: bool, locks: bool, rig: Rig, db: ImprovedDb
+) -> None:
+    """Told by what the transaction sees of others, and holds up."""
+
+    def seen(tx: Transaction) -> bool:
+        return bool(tx.execute_query("select n from t where id = 1", return_one=True)[0])
+
+    with db.transaction(isolation=level) as tx:
+        assert not seen(tx)
+        with Rival(rig) as rival:
+            if locks:
+                rival.run("set innodb_lock_wait_timeout = 0")
+                with pytest.raises(OperationalError, match="Lock wait timeout"):
+                    rival.run("update t set n = 9 where id = 1")
+                return
+            rival.run("update t set n = 9 where id = 1")
+            assert seen(tx) is sees_dirty
+        rig.ask("update t set n = 9 where id = 1")
+        assert seen(tx) is sees_committed
+
+
+def test_isolation_is_for_one_transaction(rig: Rig, db: ImprovedDb) -> None:
+    """The next borrower of the connection gets the server's default."""
+    with db.transaction(isolation="read uncommitted"):
+        pass
+    with Rival(rig) as rival, db.transaction() as tx:
+        rival.run("update t set n = 9 where id = 1")
+        assert tx.execute_query("select n from t where id = 1") == ((0,),)
+
+
+def test_an_isolation_level_that_there_is_not_is_refused_before_anything_is_sent(db: ImprovedDb) -> None:
+    """The text goes into a statement."""
+    with pytest.raises(StatementError, match="serializable"), db.transaction(isolation="snapshot; drop table t"):
+        pass
+    with pytest.raises(StatementError):
+        db.run_transaction(lambda tx: tx, isolation="none")
+    assert db.stats().used == 0
+
+
+def test_read_only_has_the_server_refuse_writes_at_once(rig: Rig, db: ImprovedDb) -> None:
+    """This is no server that has become read-only: waiting for another one, or replacing connections, helps nobody."""
+    calls = []
+
+    def write(tx: Transaction) -> None:
+        calls.append(tx)
+        tx.execute_query(UP, 1)
+
+    with pytest.raises(MySQLError) as caught:
+        db.run_transaction(write, read_only=True)
+    assert (caught.value.args[0], len(calls), resent(db)) == (1792, 1, 0)
+    with pytest.raises(MySQLError), db.transaction(read_only=True) as tx:
+        write(tx)
+    assert db.run_transaction(lambda tx: tx.execute_query("select 1"), read_only=True, exactly_once=True) == ((1,),)
+    assert (sums(rig), db.stats().retired, db.stats().discarded) == ((0, 0, 0), {}, {})
+
+
+# --- savepoints ------------------------------------------------------------------------------------------------------
+
+
+def test_a_savepoint_undoes_what_is_in_its_block_alone(rig: Rig, db: ImprovedDb) -> None:
+    """Nested ones too, in any order."""
+    with db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        with pytest.raises(LookupError), tx.savepoint() as same:
+            assert same is tx
+            tx.execute_query(UP, 2)
+            raise LookupError
+        with tx.savepoint():
+            tx.execute_query(UP, 2)
+            with pytest.raises(IntegrityError), tx.savepoint():
+                tx.execute_query(UP, 3)
+                tx.execute_query("insert into t (id) values (1)")
+            with tx.savepoint():
+                tx.execute_query(UP, 2)
+    assert sums(rig) == (1, 2, 0)
+
+
+# --- on_commit -------------------------------------------------------------------------------------------------------
+
+
+def test_on_commit_runs_in_order_after_the_commit_when_the_connection_is_free(rig: Rig, db: ImprovedDb) -> None:
+    """A mail must not go out for what was rolled back, nor before it is there to be read."""
+    seen: list[object] = []
+    with db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        tx.on_commit(lambda: seen.append((sums(rig), db.stats().used)))
+        tx.on_commit(lambda: seen.append("second"))
+        with pytest.raises(LookupError), tx.savepoint():
+            tx.on_commit(lambda: seen.append("undone with its savepoint"))
+            raise LookupError
+        assert seen == []
+    assert seen == [((1, 0, 0), 0), "second"]
+
+
+def test_on_commit_is_for_commits_only(db: ImprovedDb) -> None:
+    """Neither an exception nor a transaction that is over calls anything."""
+    seen: list[str] = []
+    with pytest.raises(LookupError), db.transaction() as tx:
+        tx.on_commit(lambda: seen.append("rolled back"))
+        raise LookupError
+    with pytest.raises(TransactionRolledBack):
+        tx.on_commit(lambda: seen.append("too late"))
+    assert seen == []
+
+
+def test_on_commit_runs_once_however_often_the_transaction_is_replayed(rig: Rig, db: ImprovedDb) -> None:
+    """It is where side effects go, because the function itself may run many times."""
+    seen: list[int] = []
+    with Rival(rig) as rival:
+        rival.run("update t set n = 9 where id = 1")
+
+        def work(tx: Transaction) -> None:
+            attempt = len(handles)
+            handles.append(tx)
+            tx.on_commit(lambda: seen.append(attempt))
+            if attempt == 2:
+                rival.release()
+            tx.execute_query(UP, 1)
+
+        handles: list[Transaction] = []
+        db.run_transaction(work)
+    assert (seen, len(handles), sums(rig)) == ([2], 3, (1, 0, 0))
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_an_error_in_on_commit_stops_neither_the_others_nor_the_commit(
+    exactly_once: bool, rig: Rig, db: ImprovedDb
+) -> None:
+    """The transaction is in; the caller hears of the first error when all have run."""
+    seen: list[str] = []
+
+    def fail(text: str) -> None:
+        seen.append(text)
+        raise LookupError(text)
+
+    def work(tx: Transaction) -> None:
+        tx.execute_query(UP, 1)
+        tx.on_commit(lambda: fail("first"))
+        tx.on_commit(lambda: fail("second"))
+
+    with pytest.raises(LookupError, match="first"):
+        db.run_transaction(work, exactly_once=exactly_once)
+    assert (seen, sums(rig), resent(db), db.stats().used) == (["first", "second"], (1, 0, 0), 0, 0)
+
+
+# --- statements that end a transaction ---------------------------------------------------------------------------------
+
+ENDINGS = [
+    "create table other (id int)",
+    "commit",
+    "commit and chain",
+    "begin",
+    "/* again */ start transaction",
+    "lock tables t write",
+    "set autocommit = 1",
+    "rollback",
+    "rollback and chain",
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_comes_after_the_end_is_refused(ending: str, rig: Rig, db: ImprovedDb) -> None:
+    """It would commit by itself, or belong to another transaction."""
+    with pytest.raises(TransactionEnded), db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        tx.execute_query(ending)
+        tx.execute_query(UP, 2)
+    assert sums(rig)[1] == 0
+    assert db.execute_query("select @@autocommit, @@in_transaction") == ((1, 0),)
+
+
+@pytest.mark.parametrize("ending", ENDINGS[:-2])
+def test_a_transaction_that_was_committed_in_the_middle_is_never_replayed(
+    ending: str, rig: Rig, db: ImprovedDb
+) -> None:
+    """Its first half would be done twice."""
+    calls = []
+
+    def work(tx: Transaction) -> None:
+        calls.append(tx)
+        tx.execute_query(UP, 1)
+        tx.execute_query(ending)
+        tx.execute_query(UP, 2)
+
+    with pytest.raises(TransactionEnded):
+        db.run_transaction(work)
+    assert (sums(rig), len(calls)) == ((1, 0, 0), 1)
+
+
+def test_a_statement_that_commits_before_it_fails_is_seen_through(rig: Rig, db: ImprovedDb) -> None:
+    """DDL commits first and fails then, and its error says nothing of that."""
+    with pytest.raises(TransactionEnded), db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        with pytest.raises(OperationalError, match="already exists"):
+            tx.execute_query("create table t (id int)")
+        tx.execute_query(UP, 2)
+    assert sums(rig) == (1, 0, 0)
+
+
+def test_a_lock_wait_of_a_statement_that_has_committed_is_not_replayed(rig: Rig, db: ImprovedDb) -> None:
+    """1205 alone is a reason to do it again; after an implicit commit it would be a reason to do it twice."""
+    with Rival(rig) as rival:
+        rival.run("select * from t where id = 3")  # holds the definition of the table
+
+        def work(tx: Transaction) -> None:
+            tx.execute_query("set lock_wait_timeout = 0")
+            tx.execute_query(UP, 1)
+            tx.execute_query("alter table t add column more int")
+
+        with pytest.raises(OutcomeUnknown):
+            db.run_transaction(work)
+    assert (sums(rig), resent(db)) == ((1, 0, 0), 0)
+
+
+def test_ddl_at_the_end_is_no_error(rig: Rig, db: ImprovedDb, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything is in; the log says that it was not the end of the block that put it there."""
+    with db.transaction() as tx:
+        tx.execute_query(UP, 1)
+        tx.execute_query("create table other (id int)")
+    assert db.run_transaction(lambda tx: tx.execute_query("drop table other"), exactly_once=True) == ()
+    assert sums(rig) == (1, 0, 0)
+    assert "implicitly" in caplog.text
+
+
+# --- deadlocks and lock waits ------------------------------------------------------------------------------------------
+
+
+def deadlock(tx: Transaction, rig: Rig, rival: Rival) -> None:
+    """Become the victim of a deadlock."""
+    rival.run("update t set n = n + 10 where id = 2")
+    tx.execute_query(UP, 1)
+    rival.cross("update t set n = n + 10 where id = 1")
+    tx.execute_query(UP, 2)
+
+
+@pytest.fixture
+def patient(rig: Rig) -> ImprovedDb:
+    """A pool that waits for locks, so that there are deadlocks."""
+    return rig.db(direct=True, max_size=8)
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+def test_a_deadlock_in_a_block_commits_nothing_whatever_comes_next(
+    swallow: bool, rig: Rig, patient: ImprovedDb
+) -> None:
+    """After it the session is in no transaction: every further statement would commit by itself, and stay."""
+    with Rival(rig) as rival, pytest.raises(TransactionRolledBack), patient.transaction() as tx:
+        with pytest.raises(TransactionRolledBack) as caught:
+            deadlock(tx, rig, rival)
+        assert (caught.value.args[0], caught.value.verdict) == (1213, "transaction_rolled_back")
+        for refused in (lambda: tx.execute_query(UP, 3), lambda: tx.exec_many("insert into t (id) values (%s)", [9])):
+            with pytest.raises(TransactionRolledBack):
+                refused()
+        with pytest.raises(TransactionRolledBack), tx.savepoint():
+            pass
+        if not swallow:
+            raise caught.value
+    assert (sums(rig), patient.stats().used, patient.stats().discarded) == ((0, 0, 0), 0, {})
+
+
+def test_a_swallowed_deadlock_is_replayed_all_the_same(rig: Rig, patient: ImprovedDb) -> None:
+    """The function returned as if all were well; its transaction is gone, and it is asked to do it again."""
+    calls: list[Transaction] = []
+
+    def work(tx: Transaction) -> int:
+        calls.append(tx)
+        tx.execute_query(UP, 3)
+        if len(calls) == 1:
+            with Rival(rig) as rival, pytest.raises(TransactionRolledBack):
+                deadlock(tx, rig, rival)
+        return len(calls)
+
+    assert patient.run_transaction(work) == 2
+    assert sums(rig) == (0, 0, 1)
+    assert calls[0] is not calls[1]
+    with pytest.raises(TransactionRolledBack):
+        calls[0].execute_query(UP, 3)
+    assert sums(rig) == (0, 0, 1)
+
+
+def test_an_error_made_of_a_deadlock_is_replayed_and_one_made_of_another_is_the_callers(
+    rig: Rig, patient: ImprovedDb
+) -> None:
+    """Layers between us and the caller wrap errors; what matters is what they wrapped."""
+    calls = []
+
+    def work(tx: Transaction) -> None:
+        calls.append(tx)
+        try:
+            with Rival(rig) as rival:
+                if len(calls) == 1:
+                    deadlock(tx, rig, rival)
+            tx.execute_query("insert into t (id) values (1)")
+        except MySQLError as error:
+            raise LookupError("repository") from error
+
+    with pytest.raises(LookupError, match="repository") as caught:
+        patient.run_transaction(work)
+    assert len(calls) == 2
+    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert sums(rig) == (0, 0, 0)
+
+
+def test_a_lock_wait_in_a_block_leaves_it_open(rig: Rig, db: ImprovedDb) -> None:
+    """The server has undone one statement; whether the rest is worth committing, its owner decides."""
+    with Rival(rig) as rival, db.transaction() as tx:
+        rival.run("update t set n = 9 where id = 2")
+        tx.execute_query(UP, 1)
+        with pytest.raises(OperationalError, match="Lock wait timeout"):
+            tx.execute_query(UP, 2)
+        tx.execute_query(UP, 3)
+    assert sums(rig) == (1, 0, 1)
+
+
+def test_a_lock_wait_is_replayed_after_a_rollback(rig: Rig, db: ImprovedDb) -> None:
+    """Replayed without one, the first statement would count twice."""
+    calls = []
+    with Rival(rig) as rival:
+        rival.run("update t set n = 9 where id = 2")
+
+        def work(tx: Transaction) -> None:
+            calls.append(tx)
+            if len(calls) == 3:
+                rival.release()
+            for number in (1, 2, 3):
+                tx.execute_query(UP, number)
+
+        db.run_transaction(work)
+    assert (sums(rig), db.stats().retries) == ((1, 1, 1), {"statement_rolled_back": 2})
+
+
+def test_a_server_that_rolls_back_on_a_lock_wait_is_known_for_it() -> None:
+    """One global variable turns a failed statement into a lost transaction."""
+    with TemporaryServer(tcp=True, options=["--innodb-rollback-on-timeout=ON"]) as server:
+        with Rig(server.connect_options) as rig:
+            rig.table()
+            rig.ask("insert into t (id) values (1), (2), (3)")
+            db = rig.db(direct=True, init_command="set innodb_lock_wait_timeout = 0")
+            with Rival(rig) as rival, pytest.raises(TransactionRolledBack), db.transaction() as tx:
+                rival.run("update t set n = 9 where id = 2")
+                tx.execute_query(UP, 1)
+                with pytest.raises(TransactionRolledBack):
+                    tx.execute_query(UP, 2)
+            assert sums(rig) == (0, 0, 0)
+
+
+def test_tables_without_transactions_are_not_replayed_twice(rig: Rig, db: ImprovedDb) -> None:
+    """A rollback leaves in them what was written; doing it again would write it again."""
+    rig.table("log (id int)", engine="Aria")
+    with Rival(rig) as rival:
+        rival.run("update t set n = 9 where id = 2")
+
+        def work(tx: Transaction) -> None:
+            tx.execute_query("insert into log values (1)")
+            tx.execute_query(UP, 2)
+
+        with pytest.raises(OutcomeUnknown):
+            db.run_transaction(work)
+        with pytest.raises(OutcomeUnknown):
+            db.execute_query("insert into log select id from t where id in (1, 2) for update")
+    assert (rig.count("log"), resent(db)) == (2, 0)
+
+
+def transfer(tx: Transaction, source: int, target: int) -> None:
+    """Move one from row to row, in the order given: the stuff that deadlocks are made of."""
+    tx.execute_query("update t set n = n - 1 where id = %s", source)
+    tx.execute_query("update t set n = n + 1 where id = %s", target)
+
+
+@pytest.mark.parametrize("snapshot_isolation", [False, True])
+def test_crossing_transfers_all_commit(
+    snapshot_isolation: bool, rig: Rig, in_threads: Callable[[int, Callable[[int], object]], None]
+) -> None:
+    """400 of them, from 8 threads, over 3 rows; each is replayed until it is through, and none is done twice."""
+    db = rig.db(
+        direct=True,
+        max_size=8,
+        retry=RetryPolicy(attempts=1000),
+        init_command=f"set innodb_snapshot_isolation = {int(snapshot_isolation)}",
+    )
+
+    def work(tx: Transaction, number: int, round_: int) -> None:
+        if snapshot_isolation:
+            tx.execute_query("select sum(n) from t")  # takes the snapshot that others then outdate
+        transfer(tx, 1 + (number + round_) % 3, 1 + (number + round_ + 1 + number % 2) % 3)
+        tx.execute_query("update t set n = n + 1000000 where id = 1")
+
+    def transfers(number: int) -> None:
+        for round_ in range(50):
+            db.run_transaction(work, number, round_)
+
+    in_threads(8, transfers)
+    assert sum(sums(rig)) == 400 * 1_000_000
+    assert resent(db) > 0
+    assert (db.stats().discarded, db.stats().used) == ({}, 0)
+
+
+@pytest.fixture
+def in_threads() -> Callable[[int, Callable[[int], object]], None]:
+    """Run something in so many threads at once, and raise what any of them raised."""
+    from tests.fakes import Caller
+
+    def run(number: int, work: Callable[[int], object]) -> None:
+        for caller in [Caller(lambda each=each: work(each)) for each in range(number)]:  # type: ignore[misc]
+            caller.result()
+
+    return run
