@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
 
 
 def _point_query(bench: Bench, options: dict[str, Any]) -> None:
-    times = bench.pick(3_000, 20)
+    times = bench.pick(2_000, 20)
     alone = {
         "improved_db": sessions.ours,
         **sessions.DRIVERS,
@@ -72,7 +72,7 @@ def _repeat(run: Callable[[str], object], times: int) -> None:
 
 def _borrowing(bench: Bench, options: dict[str, Any]) -> None:
     times = bench.pick(20_000, 20)
-    fewer = bench.pick(2_000, 20)
+    fewer = bench.pick(1_000, 20)
     openers = {name: partial(opener, options, 1) for name, opener in pooled.POOLS.items()}
     executors_pool = Pool(PyMySQLDriver(lambda: options), PoolSettings())
     executors_pool.wait()

@@ -14,7 +14,7 @@ from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, 
 from improved_db.executor import Standing
 from improved_db.matrix import Unit
 from improved_db.outcome import CallersOwn, Failed
-from improved_db.outcomes import Outcomes, write
+from improved_db.outcomes import TABLE, Outcomes, write
 from improved_db.retry import inside_retry
 from improved_db.transaction import ISOLATION_LEVELS, State, Transaction
 from improved_db.verdict import Kind, Verdict
@@ -145,6 +145,7 @@ class _Attempts(Generic[T]):
                 self.result = result = self._fn(tx)
             if self._exactly_once and tx.state is State.OPEN:
                 self.token = secrets.token_bytes(16)
+                standing.statement = f"INSERT INTO {TABLE}"
                 write(connection, self.token)
             tx.commit()
         except Exception as error:

@@ -6,19 +6,22 @@ Knows `ImprovedDb`, the proxy and PyMySQL. Does not know which faults there are.
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymysql
+import pytest
 
 from improved_db import ImprovedDb
 from tests.fakes import Caller, eventually
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class Rig:
@@ -117,6 +120,21 @@ class Rival:
             self._crossing.result()
         self._crossing = None
         self._connection.rollback()
+
+
+def in_threads(number: int, work: Callable[[int], object]) -> None:
+    """Do *work* in so many threads at once, each with a number of its own; raise what the first of them raised."""
+
+    def start(mine: int) -> Caller[object]:
+        return Caller(lambda: work(mine), name=f"worker {mine}")
+
+    for caller in [start(mine) for mine in range(number)]:
+        caller.result()
+
+
+def ends_in(kind: type[Error]) -> pytest.RaisesExc[Error]:
+    """Expect a whole block to end in an exception, at its end perhaps; `pytest.raises` is for single statements."""
+    return pytest.raises(kind)
 
 
 def resent(db: ImprovedDb) -> int:

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import gc
-import shlex
-import shutil
-import subprocess
-import threading
-import warnings
 from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,51 +11,17 @@ import pymysql.connections
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pymysql.constants import CLIENT, FIELD_TYPE, SERVER_STATUS
+from pymysql.constants import FIELD_TYPE
 from pymysql.cursors import Cursor, DictCursor, SSCursor, SSDictCursor
 
-from improved_db.testing import TemporaryServer
-from improved_db.wire import support
-from improved_db.wire.buffer import Buffer
 from improved_db.wire.connection import Connection
-from improved_db.wire.results import read_query_result, read_rows
+from improved_db.wire.results import read_rows
+from tests.server.wired import PyMySQLConnection, Wired, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    PyMySQLConnection = pymysql.connections.Connection[Any]  # generic in the stubs alone
-else:
-    PyMySQLConnection = pymysql.connections.Connection
-
-
-class Wired(PyMySQLConnection):
-    """PyMySQL's connection reading through a buffer, and nothing else of ours: any difference is the reader's."""
-
-    row_kind: type = tuple
-    server_status: int
-    _rfile: Any
-    _sock: Any
-    _result: Any
-
-    def connect(self, sock: Any = None) -> None:
-        """Put the buffer in the place of the file once the session is up."""
-        super().connect(sock)
-        self._rfile.close()
-        self._rfile = Buffer(self._sock)
-
-    def _read_query_result(self, unbuffered: bool = False) -> Any:
-        return read_query_result(self, unbuffered, self.row_kind)
-
-    @property
-    def result(self) -> Any:
-        """What the last answer brought."""
-        return self._result
-
-    def buffer_size(self) -> int:
-        """How many bytes are held."""
-        return len(self._rfile.data)
-
+    from improved_db.testing import TemporaryServer
 
 #: A type, and values of it as SQL; NULL is added to each.
 COLUMNS = {
@@ -132,14 +92,6 @@ def split(values: str) -> list[str]:
         else:
             parts[-1] += character
     return parts
-
-
-def typed(rows: Any) -> list[Any]:
-    """Return values with their types: 1 == 1.0 == True would hide a difference."""
-    return [
-        [(key, type(value), value) for key, value in (row.items() if isinstance(row, dict) else enumerate(row))]
-        for row in rows
-    ]
 
 
 def upper(value: Any) -> Any:
@@ -319,35 +271,6 @@ def test_ok_answers_say_what_pymysql_says(database: dict[str, Any]) -> None:
     assert seen[0] == seen[1]
 
 
-def test_several_results_come_as_with_pymysql(database: dict[str, Any]) -> None:
-    """Procedures and several statements in one answer with several results."""
-    seen: list[list[Any]] = []
-    for kind in (PyMySQLConnection, Wired):
-        for cursor_kind in (Cursor, SSCursor):
-            with closing(kind(**database, client_flag=CLIENT.MULTI_STATEMENTS)) as connection:
-                connection.query("create or replace procedure p() begin select 1, 'a'; select 2 as b; end")
-                with connection.cursor(cursor_kind) as cursor:
-                    cursor.execute("select 1 as a; call p(); set @x = 1; select 'last' from dual where 0")
-                    rows: list[Any] = [cursor.fetchall()]
-                    while cursor.nextset():
-                        rows.append(cursor.fetchall() if cursor.description else None)
-                seen.append([list(part) if part else part for part in rows])
-    assert seen[0] == seen[2]
-    assert seen[1] == seen[3]
-    assert len(seen[3]) == 6
-
-
-def test_the_status_after_a_select_is_kept(database: dict[str, Any]) -> None:
-    """Without it a SELECT that opened a transaction goes unnoticed, and its snapshot lives as long as the pool."""
-    with closing(Wired(**database, autocommit=False)) as wired:
-        wired.query("create table t (n int) engine=innodb")
-        assert not wired.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-        wired.query("select * from t")
-        assert wired.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-        wired.commit()
-        assert not wired.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-
-
 def test_settings_changed_on_the_way_count(database: dict[str, Any]) -> None:
     """What was worked out for a result is kept; a converter or charset set since must still be used."""
     with closing(Wired(**database)) as wired:
@@ -369,75 +292,6 @@ def test_settings_changed_on_the_way_count(database: dict[str, Any]) -> None:
         assert wired.result.rows == ((b"1", b"\xfc"),)
 
 
-def read_all(wired: Wired, query: str, unbuffered: bool) -> list[Any]:
-    """Run a statement and read its rows to the end."""
-    wired.query(query, unbuffered=unbuffered)
-    return rest_of(wired.result) if unbuffered else list(wired.result.rows)
-
-
-def rest_of(result: Any, at_once: int = 7) -> list[Any]:
-    """Return the rows that a stream still has."""
-    return [row for rows in iter(lambda: read_rows(result, at_once), []) for row in rows]
-
-
-def test_an_error_among_the_rows_leaves_the_connection_ready(database: dict[str, Any]) -> None:
-    """A statement can fail after its first rows were sent."""
-    query = "select seq from seq_1_to_1000 union all select (select 1 union all select 2)"
-    with closing(Wired(**database)) as wired:
-        for unbuffered in (False, True):
-            with pytest.raises(pymysql.err.MySQLError) as caught:
-                read_all(wired, query, unbuffered)
-            assert caught.value.args[0] == 1242
-            wired.query("select 5")
-            assert wired.result.rows == ((5,),)
-
-
-def test_streams_left_early_are_read_past_by_the_next_statement(database: dict[str, Any]) -> None:
-    """As with PyMySQL, warning included, where nobody closes the connection instead."""
-    with closing(Wired(**database)) as wired:
-        wired.query("select seq from seq_1_to_100000", unbuffered=True)
-        assert len(read_rows(wired.result, 10)) == 10
-        with pytest.warns(UserWarning, match="left incomplete"):
-            wired.query("select 5")
-        assert wired.result.rows == ((5,),)
-        cursor = wired.cursor(SSDictCursor)
-        cursor.execute("select seq from seq_1_to_100000")
-        assert cursor.fetchone() == {"seq": 1}
-        assert list(cursor.fetchmany(2)) == [{"seq": 2}, {"seq": 3}]
-        cursor.close()
-        wired.query("select 6")
-        assert wired.result.rows == ((6,),)
-
-
-def test_a_stream_that_is_dropped_leaves_the_rest_unread(database: dict[str, Any]) -> None:
-    """Collecting garbage must not wait for a server."""
-    with closing(Wired(**database)) as wired, warnings.catch_warnings():
-        warnings.simplefilter("error")
-        wired.query("select seq from seq_1_to_1000000", unbuffered=True)
-        assert len(read_rows(wired.result, 10)) == 10
-        wired._result = None
-        gc.collect()
-        assert wired.buffer_size() > 0
-
-
-def test_local_files_are_loaded_as_pymysql_loads_them(database: dict[str, Any], tmp_path: Path) -> None:
-    """LOAD DATA LOCAL turns the conversation round in the middle of an answer."""
-    file = tmp_path / "rows.csv"
-    file.write_text("1\n2\n3\n")
-    with closing(Wired(**database, local_infile=True)) as wired:
-        wired.query("create table t (n int primary key)")
-        assert wired.query(f"load data local infile '{file}' into table t") == 3
-        with pytest.raises(pymysql.err.OperationalError) as caught:
-            wired.query(f"load data local infile '{file}x' into table t")
-        assert caught.value.args[0] == 1017
-        wired.query("select count(*) from t")
-        assert wired.result.rows == ((3,),)
-    with closing(Wired(**database)) as wired:
-        wired.client_flag = 0
-        with pytest.raises((RuntimeError, pymysql.err.MySQLError)):
-            wired.query(f"load data local infile '{file}' into table t")
-
-
 def test_wide_results_are_read(database: dict[str, Any]) -> None:
     """A decoder is written out column by column, and a table can have a thousand."""
     query = "select " + ", ".join(f"{number} as c{number}" for number in range(1200))
@@ -445,61 +299,3 @@ def test_wide_results_are_read(database: dict[str, Any]) -> None:
         for _ in range(2):
             wired.query(query)
             assert wired.result.rows == (tuple(range(1200)),)
-
-
-def test_threads_do_not_disturb_each_other(database: dict[str, Any]) -> None:
-    """What is known about columns is shared by all connections."""
-    failures: list[object] = []
-
-    def fetch(number: int) -> None:
-        with closing(Wired(**database)) as wired:
-            wired.query(f"select seq, concat('t{number}-', seq) as c{number % 2} from seq_1_to_10000")
-            expected = tuple((n, f"t{number}-{n}") for n in range(1, 10_001))
-            if wired.result.rows != expected:
-                failures.append(number)
-
-    threads = [threading.Thread(target=fetch, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-
-
-def test_another_pymysql_is_left_to_read_by_itself(database: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If its insides are not as expected the package goes on, slower and with the same results."""
-    query = "select 1 as n, 'a' as t, null as z, 'b' as t union all select 2, 'c', 1.5, 'd'"
-    seen: list[Any] = []
-    assert support.supported()
-    for _ in range(2):
-        with Connection(**database) as connection:
-            seen.append([connection.run(query).rows, connection.run(query, dict_rows=True).rows])
-            for kind in (tuple, dict):
-                connection._execute_command(3, query)
-                read_query_result(connection, unbuffered=True, row_kind=kind)
-                seen[-1].append(rest_of(connection._result, at_once=1))
-                connection._result = None
-        monkeypatch.setitem(support.METHODS, "_a_method_pymysql_does_not_have", "is for this test")
-        support.supported.cache_clear()
-        assert not support.supported()
-    monkeypatch.undo()
-    support.supported.cache_clear()
-    assert seen[0] == seen[1]
-    assert list(map(typed, seen[0])) == list(map(typed, seen[1]))
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_encrypted_connections_are_read_too(tmp_path: Path) -> None:
-    """TLS hands out records, not what the socket has."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
-    options = [f"--ssl-cert={certificate}", f"--ssl-key={key}"]
-    with TemporaryServer(tcp=True, options=options) as server:
-        host = {name: value for name, value in server.connect_options.items() if name != "unix_socket"}
-        with closing(Wired(**{**host, "host": "127.0.0.1", "port": server.port, "ssl_disabled": False})) as wired:
-            wired.query("show session status like 'ssl_cipher'")
-            assert wired.result.rows[0][1]
-            wired.query("select seq, repeat('x', 200) from seq_1_to_5000")
-            assert wired.result.rows == tuple((n, "x" * 200) for n in range(1, 5001))
-            assert len(read_all(wired, "select seq, repeat('x', 200) from seq_1_to_5000", unbuffered=True)) == 5000

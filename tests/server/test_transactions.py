@@ -17,10 +17,10 @@ from improved_db import (
     TransactionRolledBack,
 )
 from improved_db.testing import TemporaryServer
-from tests.faults.harness import Rig, Rival, resent
+from tests.faults.harness import Rig, Rival, ends_in, in_threads, resent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 UP = "update t set n = n + 1 where id = %s"
 
@@ -128,7 +128,7 @@ def test_an_isolation_level_that_there_is_not_is_refused_before_anything_is_sent
 
 def test_read_only_has_the_server_refuse_writes_at_once(rig: Rig, db: ImprovedDb) -> None:
     """This is no server that has become read-only: waiting for another one, or replacing connections, helps nobody."""
-    calls = []
+    calls: list[Transaction] = []
 
     def write(tx: Transaction) -> None:
         calls.append(tx)
@@ -150,13 +150,13 @@ def test_a_savepoint_undoes_what_is_in_its_block_alone(rig: Rig, db: ImprovedDb)
     """Nested ones too, in any order."""
     with db.transaction() as tx:
         tx.execute_query(UP, 1)
-        with pytest.raises(LookupError), tx.savepoint() as same:
+        with ends_in(LookupError), tx.savepoint() as same:
             assert same is tx
             tx.execute_query(UP, 2)
             raise LookupError
         with tx.savepoint():
             tx.execute_query(UP, 2)
-            with pytest.raises(IntegrityError), tx.savepoint():
+            with ends_in(IntegrityError), tx.savepoint():
                 tx.execute_query(UP, 3)
                 tx.execute_query("insert into t (id) values (1)")
             with tx.savepoint():
@@ -174,7 +174,7 @@ def test_on_commit_runs_in_order_after_the_commit_when_the_connection_is_free(ri
         tx.execute_query(UP, 1)
         tx.on_commit(lambda: seen.append((sums(rig), db.stats().used)))
         tx.on_commit(lambda: seen.append("second"))
-        with pytest.raises(LookupError), tx.savepoint():
+        with ends_in(LookupError), tx.savepoint():
             tx.on_commit(lambda: seen.append("undone with its savepoint"))
             raise LookupError
         assert seen == []
@@ -184,7 +184,7 @@ def test_on_commit_runs_in_order_after_the_commit_when_the_connection_is_free(ri
 def test_on_commit_is_for_commits_only(db: ImprovedDb) -> None:
     """Neither an exception nor a transaction that is over calls anything."""
     seen: list[str] = []
-    with pytest.raises(LookupError), db.transaction() as tx:
+    with ends_in(LookupError), db.transaction() as tx:
         tx.on_commit(lambda: seen.append("rolled back"))
         raise LookupError
     with pytest.raises(TransactionRolledBack):
@@ -232,7 +232,7 @@ def test_an_error_in_on_commit_stops_neither_the_others_nor_the_commit(
     assert (seen, sums(rig), resent(db), db.stats().used) == (["first", "second"], (1, 0, 0), 0, 0)
 
 
-# --- statements that end a transaction ---------------------------------------------------------------------------------
+# --- statements that end a transaction -------------------------------------------------------------------------------
 
 ENDINGS = [
     "create table other (id int)",
@@ -241,7 +241,6 @@ ENDINGS = [
     "begin",
     "/* again */ start transaction",
     "lock tables t write",
-    "set autocommit = 1",
     "rollback",
     "rollback and chain",
 ]
@@ -250,7 +249,7 @@ ENDINGS = [
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_comes_after_the_end_is_refused(ending: str, rig: Rig, db: ImprovedDb) -> None:
     """It would commit by itself, or belong to another transaction."""
-    with pytest.raises(TransactionEnded), db.transaction() as tx:
+    with ends_in(TransactionEnded), db.transaction() as tx:
         tx.execute_query(UP, 1)
         tx.execute_query(ending)
         tx.execute_query(UP, 2)
@@ -263,7 +262,7 @@ def test_a_transaction_that_was_committed_in_the_middle_is_never_replayed(
     ending: str, rig: Rig, db: ImprovedDb
 ) -> None:
     """Its first half would be done twice."""
-    calls = []
+    calls: list[Transaction] = []
 
     def work(tx: Transaction) -> None:
         calls.append(tx)
@@ -278,7 +277,7 @@ def test_a_transaction_that_was_committed_in_the_middle_is_never_replayed(
 
 def test_a_statement_that_commits_before_it_fails_is_seen_through(rig: Rig, db: ImprovedDb) -> None:
     """DDL commits first and fails then, and its error says nothing of that."""
-    with pytest.raises(TransactionEnded), db.transaction() as tx:
+    with ends_in(TransactionEnded), db.transaction() as tx:
         tx.execute_query(UP, 1)
         with pytest.raises(OperationalError, match="already exists"):
             tx.execute_query("create table t (id int)")
@@ -311,7 +310,7 @@ def test_ddl_at_the_end_is_no_error(rig: Rig, db: ImprovedDb, caplog: pytest.Log
     assert "implicitly" in caplog.text
 
 
-# --- deadlocks and lock waits ------------------------------------------------------------------------------------------
+# --- deadlocks and lock waits ----------------------------------------------------------------------------------------
 
 
 def deadlock(tx: Transaction, rig: Rig, rival: Rival) -> None:
@@ -333,7 +332,7 @@ def test_a_deadlock_in_a_block_commits_nothing_whatever_comes_next(
     swallow: bool, rig: Rig, patient: ImprovedDb
 ) -> None:
     """After it the session is in no transaction: every further statement would commit by itself, and stay."""
-    with Rival(rig) as rival, pytest.raises(TransactionRolledBack), patient.transaction() as tx:
+    with Rival(rig) as rival, ends_in(TransactionRolledBack), patient.transaction() as tx:
         with pytest.raises(TransactionRolledBack) as caught:
             deadlock(tx, rig, rival)
         assert (caught.value.args[0], caught.value.verdict) == (1213, "transaction_rolled_back")
@@ -371,7 +370,7 @@ def test_an_error_made_of_a_deadlock_is_replayed_and_one_made_of_another_is_the_
     rig: Rig, patient: ImprovedDb
 ) -> None:
     """Layers between us and the caller wrap errors; what matters is what they wrapped."""
-    calls = []
+    calls: list[Transaction] = []
 
     def work(tx: Transaction) -> None:
         calls.append(tx)
@@ -403,7 +402,7 @@ def test_a_lock_wait_in_a_block_leaves_it_open(rig: Rig, db: ImprovedDb) -> None
 
 def test_a_lock_wait_is_replayed_after_a_rollback(rig: Rig, db: ImprovedDb) -> None:
     """Replayed without one, the first statement would count twice."""
-    calls = []
+    calls: list[Transaction] = []
     with Rival(rig) as rival:
         rival.run("update t set n = 9 where id = 2")
 
@@ -420,17 +419,17 @@ def test_a_lock_wait_is_replayed_after_a_rollback(rig: Rig, db: ImprovedDb) -> N
 
 def test_a_server_that_rolls_back_on_a_lock_wait_is_known_for_it() -> None:
     """One global variable turns a failed statement into a lost transaction."""
-    with TemporaryServer(tcp=True, options=["--innodb-rollback-on-timeout=ON"]) as server:
-        with Rig(server.connect_options) as rig:
-            rig.table()
-            rig.ask("insert into t (id) values (1), (2), (3)")
-            db = rig.db(direct=True, init_command="set innodb_lock_wait_timeout = 0")
-            with Rival(rig) as rival, pytest.raises(TransactionRolledBack), db.transaction() as tx:
-                rival.run("update t set n = 9 where id = 2")
-                tx.execute_query(UP, 1)
-                with pytest.raises(TransactionRolledBack):
-                    tx.execute_query(UP, 2)
-            assert sums(rig) == (0, 0, 0)
+    rollback = ["--innodb-rollback-on-timeout=ON"]
+    with TemporaryServer(tcp=True, options=rollback) as server, Rig(server.connect_options) as rig:
+        rig.table()
+        rig.ask("insert into t (id) values (1), (2), (3)")
+        db = rig.db(direct=True, init_command="set innodb_lock_wait_timeout = 0")
+        with Rival(rig) as rival, ends_in(TransactionRolledBack), db.transaction() as tx:
+            rival.run("update t set n = 9 where id = 2")
+            tx.execute_query(UP, 1)
+            with pytest.raises(TransactionRolledBack):
+                tx.execute_query(UP, 2)
+        assert sums(rig) == (0, 0, 0)
 
 
 def test_tables_without_transactions_are_not_replayed_twice(rig: Rig, db: ImprovedDb) -> None:
@@ -457,9 +456,7 @@ def transfer(tx: Transaction, source: int, target: int) -> None:
 
 
 @pytest.mark.parametrize("snapshot_isolation", [False, True])
-def test_crossing_transfers_all_commit(
-    snapshot_isolation: bool, rig: Rig, in_threads: Callable[[int, Callable[[int], object]], None]
-) -> None:
+def test_crossing_transfers_all_commit(snapshot_isolation: bool, rig: Rig) -> None:
     """400 of them, from 8 threads, over 3 rows; each is replayed until it is through, and none is done twice."""
     db = rig.db(
         direct=True,
@@ -482,15 +479,3 @@ def test_crossing_transfers_all_commit(
     assert sum(sums(rig)) == 400 * 1_000_000
     assert resent(db) > 0
     assert (db.stats().discarded, db.stats().used) == ({}, 0)
-
-
-@pytest.fixture
-def in_threads() -> Callable[[int, Callable[[int], object]], None]:
-    """Run something in so many threads at once, and raise what any of them raised."""
-    from tests.fakes import Caller
-
-    def run(number: int, work: Callable[[int], object]) -> None:
-        for caller in [Caller(lambda each=each: work(each)) for each in range(number)]:  # type: ignore[misc]
-            caller.result()
-
-    return run

@@ -184,6 +184,14 @@ def test_nonsense_closes_the_connection(answer: bytes) -> None:
     assert not connection.open
 
 
+def test_a_server_that_asks_for_a_file_unasked_gets_none() -> None:
+    """It waits for the file, and would take the next statement for it."""
+    connection = Wired(stream(b"\xfb/etc/passwd"))
+    with pytest.raises(RuntimeError, match="LOAD_LOCAL"):
+        connection.query("select 1")
+    assert not connection.open
+
+
 def test_an_error_instead_of_an_answer_leaves_the_connection_ready() -> None:
     """A typing error in a statement costs no connection."""
     with closing(Wired(stream(err(1064, "You have an error")) + stream(ok(3)))) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -80,3 +81,11 @@ def test_imports_go_down_and_outside_modules_stay_in_their_rooms(module: str) ->
         else:
             rooms = ROOMS.get(top, {module})
             assert {module, module.partition(".")[0]} & rooms, f"{top} does not belong in {module}"
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_every_module_ends_its_docstring_with_its_room_sign(module: str) -> None:
+    """What a module does not know is what a newcomer need not look for in it; an empty one has nothing to tell."""
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+    sign = (ast.get_docstring(tree) or "").rpartition("\n\n")[2].replace("\n", " ")
+    assert re.fullmatch(r"Knows .+\. Does not know .+\.", sign) or len(tree.body) == 1
