@@ -5,15 +5,13 @@ Knows the settings of MySQL, MariaDB and Galera and what they mean. Does not kno
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One setting that weakens a promise.
 
     Attributes:
@@ -30,8 +28,7 @@ class Finding:
         return f"{self.setting}={self.value}: {self.meaning}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(NamedTuple):
     setting: str
     weak: Callable[[str, Mapping[str, str]], bool]
     meaning: str

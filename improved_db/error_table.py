@@ -14,8 +14,7 @@ Knows error numbers, SQLSTATEs and message texts. Does not know who asks, nor wh
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Verdict(enum.Enum):
@@ -74,8 +73,7 @@ class Where(enum.Flag):
     ANY = CONNECT | BODY | SINGLE | COMMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of the table.
 
     Attributes:

@@ -9,7 +9,6 @@ Knows the names and types of the options, the driver's and ours. Does not know w
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -325,6 +324,8 @@ def _refuse_unknown(name: object, known: frozenset[str], where: str) -> NoReturn
     # What does not look like a name may be a piece of a badly written URL.
     quoted = f" {name!r}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", name) else ""
     names = sorted(known - _REFUSED.keys())
+    import difflib  # noqa: PLC0415  # only who misspells pays for it
+
     near = difflib.get_close_matches(name[:64].lower().replace("-", "_"), names, n=1, cutoff=0.5)
     hint = (
         f"did you mean {near[0]!r}?"

@@ -262,8 +262,9 @@ def _bindable(source: object) -> tenacity.Retrying | None:
     if candidate is None:
         return None
     if not isinstance(candidate, tenacity.Retrying):
+        given = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
         raise ConfigError(
-            f"retry must be a RetryPolicy, a tenacity.Retrying or None, not {type(source).__name__}"
+            f"retry must be a RetryPolicy, a tenacity.Retrying or None, not {given}"
             + ("; AsyncRetrying cannot wait in a thread" if isinstance(candidate, tenacity.AsyncRetrying) else "")
         )
     try:

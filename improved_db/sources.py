@@ -20,12 +20,11 @@ _SCHEMES: Final = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
 _FORM: Final = "mysql://user:password@host:3306/database?option=value"
 _ENCODE: Final = "percent-encode it: urllib.parse.quote(text, safe='')"
 # Not urllib.parse: it remembers the URLs it has split, its errors repeat them, and importing it takes milliseconds.
-_URL: Final = re.compile(
-    r"(?P<scheme>[^:/?#]*)://"
+_URL: Final = (
+    r"(?s)(?P<scheme>[^:/?#]*)://"
     r"(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
     r"(?:\[(?P<address>[^\]/?#@]*)\]|(?P<host>[^:/?#@\[\]]*))(?::(?P<port>[^/?#@]*))?"
-    r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?",
-    re.DOTALL,
+    r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
 )
 
 
@@ -52,7 +51,7 @@ def parse_url(url: str | Secret[str]) -> dict[str, object]:
 
 def from_url(url: Sealed, where: str) -> Options:
     """Do what `parse_url` says, with every value sealed; errors call the URL *where*."""
-    parts: Sealed = Secret(_URL.fullmatch(url.value))
+    parts: Sealed = Secret(re.fullmatch(_URL, url.value))
     _check_shape(parts, where)
     found: Options = {}
     for name in ("user", "password", "address", "host", "port", "database"):
@@ -99,7 +98,7 @@ def _read_pair(pair: Sealed, found: Options, where: str) -> None:
     found[right] = checked(right, _decoded(text, right, where), where=where, text=True)
 
 
-_ESCAPE: Final = re.compile(rb"%(..)")
+_ESCAPE: Final = rb"%(..)"
 
 
 def _decoded(text: Sealed, what: str, where: str) -> Sealed:
@@ -108,7 +107,7 @@ def _decoded(text: Sealed, what: str, where: str) -> Sealed:
             f"the {what} has a '%' without two hexadecimal digits behind it; for the sign itself write %25", where
         )
     try:
-        return Secret(_ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), text.value.encode()).decode())
+        return Secret(re.sub(_ESCAPE, lambda escape: bytes.fromhex(escape[1].decode()), text.value.encode()).decode())
     except UnicodeError:
         pass  # its error carries the text
     raise _unreadable(f"the {what} is not UTF-8 when percent-decoded", where)
@@ -183,12 +182,12 @@ def _sections(lines: Sealed) -> dict[str, Options]:
     return sections
 
 
-_UNCOMMENTED: Final = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S|\s+(?!\#|\s))*""")
+_UNCOMMENTED: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S|\s+(?!\#|\s))*"""
 _ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " ", "\\": "\\", "'": "'", '"': '"'}
 
 
 def _value(text: str) -> str:
-    match = _UNCOMMENTED.match(text)
+    match = re.match(_UNCOMMENTED, text)
     text = match[0].strip() if match else text
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]

@@ -30,8 +30,8 @@ _LONG: Final = 10_000  # characters; a longer text holds its values and will not
 _DIGEST_LENGTH: Final = 120
 _LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
 
-_TOKEN: Final = re.compile(
-    r"""
+# Patterns stay texts until they are used, which most programs never do; `re` keeps them compiled from then on.
+_LEXEME: Final = r"""(?xs)
     (?P<space>   [ \t\n\r\f\v]+ )
   | (?P<comment> --(?=[\x00-\x20\x7f])[^\n\0]* | \#[^\n\0]*
                | /\*\+[^'"`]*?\*/ | /\*(?![!+]|M!).*?\*/ )
@@ -47,15 +47,13 @@ _TOKEN: Final = re.compile(
   | (?P<word>    [A-Za-z_\x80-\U0010ffff][0-9A-Za-z_$\x80-\U0010ffff]* )
   | (?P<mark>    %% | %(?!\() | := | /(?!\*) | [-!&()*+,.:;<=>?@^{|}~] )
   | (?P<unclear> . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 #: Texts that PyMySQL can put arguments in, as far as one sees: every % begins a conversion.
-_FORMATTABLE: Final = re.compile(r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*")
+_FORMATTABLE: Final = r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*"
 
 
 class _Token(NamedTuple):
-    kind: str  # a group of _TOKEN
+    kind: str  # a group of _LEXEME
     text: str
     key: str  # a word in upper case, a mark as it is, else ""
     gap: bool  # white space or a comment stands before it
@@ -146,8 +144,8 @@ _MARIADB: Final = frozenset({Flavour.MARIADB, Flavour.GALERA})
 _MYSQL: Final = frozenset({Flavour.MYSQL, Flavour.AURORA})
 _LIMITED_BY_MARIADB: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE"})
 
-_LIST: Final = re.compile(r"\( ?[-+]?\?(?: ?, ?[-+]?\?)* ?(?:\)|,? ?\Z)")
-_LISTS: Final = re.compile(r"\(\.\.\.\)(?: ?, ?\(\.\.\.\))+")
+_LIST: Final = r"\( ?[-+]?\?(?: ?, ?[-+]?\?)* ?(?:\)|,? ?\Z)"
+_LISTS: Final = r"\(\.\.\.\)(?: ?, ?\(\.\.\.\))+"
 
 
 def _remembered(decide: Callable[[str], T]) -> Callable[[str], T]:
@@ -229,7 +227,7 @@ def digest(query: str) -> str:
             cut = True
         elif token.kind != "comment":
             parts.append((" " if token.gap else "") + ("?" if literal else token.text))
-    shown = _LISTS.sub("(...), ...", _LIST.sub("(...)", "".join(parts).strip())) + (" ..." if cut else "")
+    shown = re.sub(_LISTS, "(...), ...", re.sub(_LIST, "(...)", "".join(parts).strip())) + (" ..." if cut else "")
     return shown if len(shown) <= _DIGEST_LENGTH else shown[: _DIGEST_LENGTH - 3] + "..."
 
 
@@ -276,7 +274,7 @@ def _outermost(query: str) -> tuple[str, int]:
 def _tokens(query: str) -> Iterator[_Token]:
     """Cut a text into tokens, comments included; the first one that is not clear is the last."""
     gap = False
-    for match in _TOKEN.finditer(query):
+    for match in re.finditer(_LEXEME, query):
         kind, text = str(match.lastgroup), match.group()
         if kind in {"word", "value"} and not text.isprintable():
             kind = "unclear"  # some character sets have spaces that others take for letters
@@ -301,7 +299,7 @@ def _clear(query: str) -> list[_Token]:
     # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' holds none: the last % shows that
     # nothing will be put into this text.
     quoted = (token.text for token in tokens if token.kind in {"comment", "text", "name"})
-    if _FORMATTABLE.fullmatch(query) and any("%" in text.replace("%%", "") for text in quoted):
+    if re.fullmatch(_FORMATTABLE, query) and any("%" in text.replace("%%", "") for text in quoted):
         return []
     tokens = [token for token in tokens if token.kind != "comment"]
     return tokens[:-1] if tokens and tokens[-1].key == ";" else tokens

@@ -6,7 +6,7 @@ Knows names and numbers. Does not know who asks, or any metrics library.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,8 +88,7 @@ class PoolStats:
         return self.idle + self.used + self.opening
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Borrowed:
+class Borrowed(NamedTuple):
     """One loan that is out now.
 
     Attributes:

@@ -55,9 +55,8 @@ class State(enum.Enum):
 
 
 #: Statements after which another transaction is open, so that the server's flag does not tell of the end of this one.
-BEGINS_ANEW = re.compile(
-    r"(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(?:begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b",
-    re.IGNORECASE | re.DOTALL,
+BEGINS_ANEW = (
+    r"(?is)(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(?:begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b"
 )
 
 #: Seconds that asking whether a transaction is still open may take.
@@ -205,7 +204,7 @@ class Transaction:
         except BaseException:
             self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
             raise
-        if not self._connection.in_transaction() or BEGINS_ANEW.match(self._standing.statement):
+        if not self._connection.in_transaction() or re.match(BEGINS_ANEW, self._standing.statement):
             self._end()
         return result
 

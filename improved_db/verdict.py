@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from improved_db import error_table as table
 from improved_db.error_table import Fate, Flavour, Kind, Row, Verdict, Where
@@ -44,8 +43,7 @@ class Phase(enum.Enum):
     COMMIT = "commit"  #: as AWAIT, of the statement that ends the transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(NamedTuple):
     """One failure, as far as it can be seen from our end of the socket.
 
     Attributes:
@@ -73,8 +71,7 @@ class Failure:
     rollback_on_timeout: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What follows from a failure.
 
     Attributes:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.config import PoolSettings
-from improved_db.pool import Pool
+from improved_db.pool import Pool, start_thread
 from improved_db.slot import Loan
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def run_alone(function: Callable[[], None], *options: str) -> str:
         [sys.executable, "-X", "dev", "-W", "error", *options, "-c", command],
         cwd=root, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
     )  # fmt: skip
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, ended.stderr) == (0, ""), f"it ended with {ended.returncode}: {ended.stderr}"
     return ended.stdout
 
 
@@ -292,9 +292,16 @@ class FakePool:
 class ThreadedPool:
     """A pool on a fake driver, with the real clock and openers in threads of their own."""
 
-    def __init__(self, driver: FakeDriver | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        driver: FakeDriver | None = None,
+        spawn: Callable[[Callable[[], None]], None] = start_thread,
+        **settings: Any,
+    ) -> None:
         self.driver = driver or FakeDriver()
-        self.pool: Pool[FakeConnection] = Pool(self.driver, PoolSettings(acquire_timeout=PATIENCE, **settings))
+        self.pool: Pool[FakeConnection] = Pool(
+            self.driver, PoolSettings(acquire_timeout=PATIENCE, **settings), spawn=spawn
+        )
 
     def in_line(self, number: int, work: Callable[[], R]) -> list[Caller[R]]:
         """Let *number* threads do *work*, each standing in line before the next one comes."""

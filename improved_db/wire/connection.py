@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymysql.constants import SERVER_STATUS
 
 from improved_db.errors import StatementError
-from improved_db.wire.exchange import QUERY
+from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake
 from improved_db.wire.results import read_rows
 
@@ -137,7 +137,13 @@ class Connection(Handshake):
 
     def next_rows(self, most: int) -> list[Any]:
         """Return the next rows of the stream, at most so many; none at its end."""
-        return [] if self._result is None else read_rows(self._result, most)
+        if self._result is None:
+            return []
+        try:
+            return read_rows(self._result, most)
+        except DriverError:
+            self._note_error()
+            raise
 
     def is_streaming(self) -> bool:
         """Say whether the server is still sending rows."""

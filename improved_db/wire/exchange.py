@@ -18,6 +18,7 @@ from improved_db.clock import MonotonicClock
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
+from improved_db.wire.packets import await_answer
 from improved_db.wire.results import read_query_result
 
 if TYPE_CHECKING:
@@ -148,9 +149,19 @@ class Exchange(Base):
         if self._deadline is not None:
             self._read_timeout = self._time_left(self._read_timeout)
         try:
+            if type(self._rfile) is Buffer:
+                self._await_answer()
             return super()._read_packet(*args)
         except err.MySQLError:
             self._note_error()
+            raise
+
+    def _await_answer(self) -> None:
+        """Wait for an answer, and read a goodbye for what it is: PyMySQL takes it for a lost connection."""
+        try:
+            await_answer(self)
+        except BaseException:
+            self._force_close()
             raise
 
     def commit(self) -> None:

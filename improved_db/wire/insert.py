@@ -14,16 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: A quoted string must read the same whether or not the server takes backslashes for escapes: none before its quote.
-_TOKEN: Final = re.compile(
-    r"""
+_LEXEME: Final = r"""(?xs)
       (?P<space>  \s+ | --(?=\s|$)[^\n]* | \#[^\n]* | /\*(?!M?!).*?\*/ )
     | (?P<quoted> '(?:[^'\\]|''|\\[^'])*' | "(?:[^"\\]|""|\\[^"])*" | `(?:[^`]|``)*` )
     | (?P<word>   [^\W\d][\w$]* )
     | (?P<odd>    ['"`] | /\* )
     | (?P<sign>   . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 
 #: What may follow the parentheses: an alias, ON DUPLICATE KEY UPDATE, RETURNING.
 _AFTER: Final = frozenset({"as", "on", "returning"})
@@ -56,7 +53,7 @@ def split_insert(query: str) -> Insert | None:
         None if *query* is no such statement, or if its rows must go one by one: placeholders outside the parentheses,
         several groups of parentheses, a row that depends on the one before, quoting that cannot be told for sure.
     """
-    tokens = [token for token in _TOKEN.finditer(query) if token.lastgroup != "space"]
+    tokens = [token for token in re.finditer(_LEXEME, query) if token.lastgroup != "space"]
     if not tokens or _word(tokens[0]) not in ("insert", "replace") or any(t.lastgroup == "odd" for t in tokens):
         return None
     opening = _find_values(tokens)

@@ -85,7 +85,12 @@ class PyMySQLDriver:
         return connection
 
     def _read_limits(self, connection: Connection) -> None:
-        told = dict(connection.run(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}").rows)
+        decoders, connection.decoders = connection.decoders, {}  # the user's are for the user's statements
+        try:
+            rows = connection.run(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}").rows
+        finally:
+            connection.decoders = decoders
+        told = {_text(name): _text(value) for name, value in rows}
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._idle_limit = float(told.get("wait_timeout", "inf"))
@@ -176,3 +181,8 @@ def _end_through(connection: Connection, ghost: Connection, query_only: bool) ->
         return False
     connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
+
+
+def _text(value: str | bytes) -> str:
+    """Return what ``use_unicode=False`` leaves as bytes."""
+    return value.decode("latin1") if isinstance(value, bytes) else value

@@ -9,7 +9,7 @@ import functools
 import re
 from typing import Final, NamedTuple
 
-_PERCENT: Final = re.compile(r"%(?:\(([^()]*)\))?(.?)", re.DOTALL)
+_PERCENT: Final = r"(?s)%(?:\(([^()]*)\))?(.?)"
 
 
 class Template(NamedTuple):
@@ -39,7 +39,7 @@ def parse_template(text: str) -> Template | None:
     pieces = [""]
     names: list[str | None] = []
     position = 0
-    for percent in _PERCENT.finditer(text):
+    for percent in re.finditer(_PERCENT, text):
         name, kind = percent.groups()
         pieces[-1] += text[position : percent.start()]
         position = percent.end()

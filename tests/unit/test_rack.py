@@ -190,8 +190,10 @@ def test_line_is_full_when_max_waiting_stand_behind_those_who_will_be_served() -
 
 @pytest.mark.parametrize(
     ("waiting", "min_size", "at_least", "max_opening", "openers"),
-    [(0, 0, 0, 9, 0), (2, 0, 0, 9, 2), (9, 0, 0, 9, 4), (9, 0, 0, 3, 3)]
-    + [(0, 3, 0, 9, 3), (1, 3, 0, 9, 3), (0, 0, 2, 9, 2)],
+    [
+        (0, 0, 0, 9, 0), (2, 0, 0, 9, 2), (9, 0, 0, 9, 4), (9, 0, 0, 3, 3),
+        (0, 3, 0, 9, 3), (1, 3, 0, 9, 3), (0, 0, 2, 9, 2),
+    ],
 )  # fmt: skip
 def test_as_many_openers_as_are_needed(
     waiting: int, min_size: int, at_least: int, max_opening: int, openers: int
