@@ -1,12 +1,12 @@
 # From a fresh clone: `make test`, `make check`, `make demo`, `make bench`, `make soak`. All of it lives in .venv,
-# but for the database server, which scripts/ensure_server.sh installs where there is none.
+# but for the database server, and for `bench` the C library of some peers, which scripts/ install where they are missing.
 
 VENV := .venv
 PYTHON_HERE := $(VENV)/bin/python
 PROJECT := setup.py requirements.txt requirements-dev.txt pyproject.toml
 
-# Peers that are compiled on installation; the benchmarks do without those that do not compile here.
-COMPILED_PEERS := mysqlclient mariadb asyncmy cymysql
+# Peers that need a compiler or a C library here; the benchmarks do without those that cannot be installed.
+OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql psycopg[binary] psycopg-pool
 
 .NOTPARALLEL:
 .PHONY: test check demo bench soak clean
@@ -45,10 +45,11 @@ $(VENV)/.demo: $(VENV)/.made $(PROJECT)
 	$(PYTHON_HERE) -m pip install -q -e '.[demo]'
 	touch $@
 
-$(VENV)/.bench: $(VENV)/.made $(PROJECT)
+$(VENV)/.bench: scripts/ensure_client_headers.sh $(VENV)/.made $(PROJECT)
 	$(PYTHON_HERE) -m pip install -q -e '.[bench]'
-	for peer in $(COMPILED_PEERS); do \
-		$(PYTHON_HERE) -m pip install -q $$peer >/dev/null 2>&1 || echo "benchmarks do without $$peer"; \
+	scripts/ensure_client_headers.sh >/dev/null 2>&1 || true
+	for peer in $(OPTIONAL_PEERS); do \
+		$(PYTHON_HERE) -m pip install -q "$$peer" >/dev/null 2>&1 || echo "benchmarks do without $$peer"; \
 	done
 	touch $@
 

@@ -29,11 +29,13 @@ class Bare(NamedTuple):
         borrow: Returns what `give_back` takes.
         give_back: Takes it.
         opened: Returns how many connections have been opened so far.
+        waiting: Returns how many borrowers stand in line.
     """
 
     borrow: Callable[[], Any]
     give_back: Callable[[Any], object]
     opened: Callable[[], int]
+    waiting: Callable[[], int]
 
 
 class Nothing:
@@ -81,7 +83,7 @@ def ours(size: int, connect_seconds: float = 0.0, *, warm: bool = True, **settin
     pool = Pool(NoDriver(connect_seconds), PoolSettings(max_size=size, **settings))
     if warm:
         pool.wait(at_least=size)
-    yield Bare(pool.acquire, pool.release, lambda: pool.stats().opened)
+    yield Bare(pool.acquire, pool.release, lambda: pool.stats().opened, lambda: pool.stats().waiting)
     pool.close()
 
 
@@ -108,7 +110,12 @@ def psycopg_pool(size: int, connect_seconds: float = 0.0, *, warm: bool = True) 
     with module.ConnectionPool(connection_class=PostgresNothing, min_size=smallest, max_size=size, open=True) as pool:
         if warm:
             pool.wait()
-        yield Bare(pool.getconn, pool.putconn, lambda: PostgresNothing.opened)
+        yield Bare(
+            pool.getconn,
+            pool.putconn,
+            lambda: PostgresNothing.opened,
+            lambda: int(pool.get_stats()["requests_waiting"]),
+        )
 
 
 POOLS: Final[dict[str, Callable[[int], AbstractContextManager[Bare]]]] = {

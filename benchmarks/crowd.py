@@ -47,7 +47,9 @@ def crowd(turn: Callable[[], object], threads: int, *, seconds: float | None = N
     Raises:
         Exception: What the first thread that failed said.
     """
-    start, stop = threading.Barrier(threads + 1), threading.Event()
+    began: list[float] = []
+    start = threading.Barrier(threads + 1, action=lambda: began.append(time.perf_counter()))
+    stop = threading.Event()
     counts = [0] * threads
     errors: list[BaseException] = []
 
@@ -65,13 +67,12 @@ def crowd(turn: Callable[[], object], threads: int, *, seconds: float | None = N
     for member in members:
         member.start()
     start.wait()
-    began = time.perf_counter()
     if seconds is not None:
         stop.wait(seconds)
         stop.set()
     for member in members:
         member.join()
-    elapsed = time.perf_counter() - began
+    elapsed = time.perf_counter() - began[0]
     if errors:
         raise errors[0]
     return Crowd(counts, elapsed)

@@ -93,7 +93,7 @@ class Bench:
         """Let every contender make its rounds, in turn, and keep their numbers."""
         wanted = self.rounds or rounds
         values: dict[str, list[float]] = {name: [] for name in runners}
-        at = "" if x is None else f" at {x:,g}"
+        at = "" if x is None else f" at {x:,.0f}"
         print(f"{task}{at}: {len(runners)} contenders, {wanted} rounds ", end="", file=sys.stderr, flush=True)
         for number in range(wanted):
             names = list(values)

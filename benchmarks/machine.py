@@ -36,7 +36,7 @@ def about() -> dict[str, Any]:
         "machine": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": f"{platform.system()} on {platform.machine()}",
             "python": f"{platform.python_version()} ({platform.python_implementation()})",
             "load": os.getloadavg()[0],
         },

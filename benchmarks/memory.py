@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LIMIT = 30.0  # MB
 GROWTH = "growth of peak memory, by rows"
-STREAM, LOAD = "stream", "exec_many(atomic=False)"
+STREAM, LOAD = "improved_db.stream", "improved_db.exec_many, atomic=False"
 
 
 def measure(bench: Bench) -> None:

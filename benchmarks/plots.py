@@ -62,6 +62,7 @@ def _bars(axes: Any, task: Sequence[Measurement]) -> None:
     axes.set_yticks(places, [each.contender for each in ordered])
     axes.set_xlabel(f"{unit_of(task)}; the tick is the median")
     axes.margins(x=0.08)
+    axes.set_xlim(left=0, right=None if ordered[0].best else 1)
 
 
 def _curves(axes: Any, task: Sequence[Measurement]) -> None:
@@ -72,7 +73,7 @@ def _curves(axes: Any, task: Sequence[Measurement]) -> None:
         axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, color=color, linewidth=width, label=name)
     axes.set_xscale("log", base=2 if max(each.x or 0 for each in task) <= 1024 else 10)
     axes.set_xticks(sorted({each.x or 0 for each in task}))
-    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.set_ylabel(task[0].unit)

@@ -70,7 +70,7 @@ def _rows_of(task: Sequence[Measurement]) -> list[Row]:
     if all(each.x is None for each in task):
         return _contender_rows(task)
     points = sorted({each.x for each in task if each.x is not None})
-    rows = [["contender", *(f"{point:,g}" for point in points)]]
+    rows = [["contender", *(f"{point:,.0f}" for point in points)]]
     for name in dict.fromkeys(each.contender for each in task):
         found = {each.x: each for each in task if each.contender == name}
         rows.append([name, *(number(found[point].best) if point in found else "" for point in points)])
@@ -90,7 +90,7 @@ def _verdict_rows(verdicts: Sequence[Verdict]) -> list[Row]:
     rows = [["target", "what", "limit", "best", "median", "outcome"]]
     for each in verdicts:
         sign, unit = "<=" if each.at_most else ">=", each.unit
-        best, median = (f"{number(value)} {unit}" for value in each.measured) if each.measured else ("", "")
+        best, median = (f"{value:.3g} {unit}" for value in each.measured) if each.measured else ("", "")
         rows.append([each.number, each.claim, f"{sign} {each.limit:g} {unit}", best, median, each.outcome])
     return rows
 

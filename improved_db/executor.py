@@ -274,7 +274,7 @@ class Executor:
 
     def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
         """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
-        if connection.phase is Phase.AWAIT and _given_up(error):
+        if connection.phase is Phase.AWAIT and _given_up(error) and not connection.overdue:
             self.driver.end(connection)
 
     def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:

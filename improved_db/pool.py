@@ -214,17 +214,18 @@ class Pool(Lifecycle[C]):
         Raises:
             LoanSpent: It was given back before, or is another pool's.
         """
-        with self._lock:
-            slot = loan.slot
-            if slot is None or loan.pool is not self or slot.loan is not loan.ref:
-                raise LoanSpent("this connection was given back before, or belongs to another pool")
-            loan.slot = None
-        assert slot.connection is not None
-        flaw: str | None = "interrupted"
+        slot, mine = loan.slot, False
         try:
-            flaw = discard or (None if self._driver.restore(slot.connection) else "unrestorable")
-        finally:
-            self._put_back(slot, flaw, loan)
+            with self._lock:
+                if slot is None or loan.slot is None or loan.pool is not self or slot.loan is not loan.ref:
+                    raise LoanSpent("this connection was given back before, or belongs to another pool")
+                loan.slot, mine = None, True
+            assert slot.connection is not None
+            self._put_back(slot, discard or (None if self._driver.restore(slot.connection) else "unrestorable"), loan)
+        except BaseException:
+            if mine and slot is not None and slot.loan is loan.ref:  # it has not moved
+                self._put_back(slot, "interrupted", loan)
+            raise
 
     def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> None:
         """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold."""

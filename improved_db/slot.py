@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -89,7 +90,7 @@ class Slot(Generic[C]):
         loan = self.loan()
         if loan is None:
             return True
-        return loan.slot is not None and self.thread is not None and not self.thread.is_alive()
+        return loan.slot is not None and self.thread is not None and loan.pulse() is None
 
     def where(self) -> list[str]:
         """Return where it was borrowed, innermost first, as ``file:line in function``.
@@ -101,6 +102,31 @@ class Slot(Generic[C]):
         ident = self.thread.ident if self.thread is not None else None
         frame = sys._current_frames().get(ident or 0)  # documented, for looking at other threads
         return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in _walk(frame)]
+
+
+class Pulse:
+    """Lives as long as the thread it was taken of: it is in that thread's own storage, and nowhere else.
+
+    `Thread.is_alive` will not do: up to Python 3.12 an exception that a signal raises within it declares a living
+    thread dead (bpo-45274), and signals arrive anywhere.
+    """
+
+    __slots__ = ("__weakref__", "ref")
+
+    def __init__(self) -> None:
+        self.ref = weakref.ref(self)
+
+
+_here = threading.local()
+
+
+def pulse() -> weakref.ref[Pulse]:
+    """Return what is gone when the calling thread has ended."""
+    try:
+        taken: Pulse = _here.pulse
+    except AttributeError:
+        taken = _here.pulse = Pulse()
+    return taken.ref
 
 
 class Loan(Generic[C]):
@@ -130,6 +156,7 @@ class Loan(Generic[C]):
         self.started_at = self.taken_at = started_at
         self.deadline = deadline
         self.ref = weakref.ref(self)
+        self.pulse = pulse()
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""

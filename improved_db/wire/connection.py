@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
 
-#: Seconds the server gets to answer for a statement that was ended because its time was over.
+#: Seconds the server gets to answer for a statement that was ended because its time was over, or could not be.
 LAST_WORD_TIMEOUT: Final = 2.0
+LAST_LOOK_TIMEOUT: Final = 0.2
 
 #: ER_WARNING_NOT_COMPLETE_ROLLBACK.
 KEPT_PART: Final = 1196
@@ -42,11 +43,13 @@ class Connection(Handshake):
 
     Attributes:
         loan: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
+        overdue: The time of the statement on the wire is over, and its server has been told as well as it could be.
     """
 
     __slots__ = ("loan",)
 
     loan: object
+    overdue = False
 
     def __init__(self, *, tls_contexts: MutableMapping[object, ssl.SSLContext] | None = None, **options: Any) -> None:
         """Take PyMySQL's options and connect, unless ``defer_connect`` is given.
@@ -98,7 +101,7 @@ class Connection(Handshake):
             args: As for `run`.
             dict_rows: As for `run`.
             seconds: How long to wait for the beginning of an answer.
-            end: Ends the statement on the server, whose answer then says so.
+            end: Ends the statement on the server, whose answer then says so; false if it could not.
 
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
@@ -109,11 +112,12 @@ class Connection(Handshake):
             self.within(seconds, lambda: self._execute_command(QUERY, sql))
             patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
             if not self._poller.poll(patience * 1000):
-                end()
-                return self.within(LAST_WORD_TIMEOUT, self._finish)
+                self.overdue = True
+                return self.within(LAST_WORD_TIMEOUT if end() else LAST_LOOK_TIMEOUT, self._finish)
             return self._finish()
         finally:
             self._row_kind = tuple
+            self.overdue = self.overdue and self.phase is not None
 
     def _finish(self) -> Any:
         """Read the whole answer; of several results the first one is kept."""

@@ -4,8 +4,8 @@
         server.on("update", err(9007, "Write conflict"))
         connection = pymysql.connect(**server.connect_options)
 
-Any user and password will do. Whatever no rule is for gets a plain OK, a SELECT one row with the text ``1``; commands
-other than queries get an OK.
+Any user and password will do. Whatever no rule is for gets a plain OK, a SELECT one row with the text ``1``, SHOW no
+rows; commands other than queries get an OK.
 
 Knows the protocol's outside: greeting, login, commands. Does not know SQL.
 """
@@ -220,5 +220,8 @@ class FakeServer(Listener):
                         if rule.left is not None:
                             rule.left -= 1
                         return rule.response
-            return rows(["1"], [["1"]]) if text.lstrip().lower().startswith("select") else ok()
+            beginning = text.lstrip()[:6].lower()
+            if beginning.startswith("show"):
+                return rows(["Variable_name", "Value"], [])
+            return rows(["1"], [["1"]]) if beginning == "select" else ok()
         return ok()

@@ -45,7 +45,7 @@ def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
 def db(rig: Rig) -> ImprovedDb:
     """A pool through the proxy, with the table of outcomes made."""
     db = rig.db(max_size=3)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     rig.ask("delete from improved_db_outcomes")
     return db
 
@@ -113,9 +113,9 @@ def test_a_lost_session_that_still_holds_its_locks_is_waited_for(rig: Rig, db: I
 
 
 def test_a_commit_that_hangs_is_ended_on_the_server_and_made_good(rig: Rig) -> None:
-    """A backup lets no COMMIT through for a while; the session that gave up waiting would hold its locks all that time."""
+    """A backup lets no COMMIT through for a while, and a session that is given up would hold its locks meanwhile."""
     db = rig.db(direct=True, read_timeout=0.3)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     with Rival(rig) as backup:
         backup.release()
         for stage in ("start", "flush", "block_ddl", "block_commit"):
@@ -132,7 +132,7 @@ def test_a_commit_that_hangs_is_ended_on_the_server_and_made_good(rig: Rig) -> N
 def test_a_policy_that_tries_once_still_finds_out(retry: RetryPolicy | None, rig: Rig) -> None:
     """Asking what became of it is no second attempt: a lost answer becomes an answer, yes or no."""
     db = rig.db(retry=retry)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     rig.proxy.on_query(b"^commit", SWALLOW_ANSWER_RST)
     assert db.run_transaction(add, exactly_once=True) == "done"
     assert balance(rig) == 100
@@ -146,7 +146,7 @@ def test_a_policy_that_tries_once_still_finds_out(retry: RetryPolicy | None, rig
 def test_what_cannot_be_found_out_in_time_is_unknown_and_has_its_token(rig: Rig) -> None:
     """A session that nobody can end holds the row of the token: the caller gets what to look for later."""
     db = rig.db(deadline=1.5)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     gate = Gate(rig.proxy)
     rig.proxy.on_query(b"^commit", hold(gate))
     with pytest.raises(OutcomeUnknown) as caught:
@@ -162,7 +162,7 @@ def test_what_cannot_be_found_out_in_time_is_unknown_and_has_its_token(rig: Rig)
 def test_closing_the_pool_meanwhile_is_no_answer(rig: Rig) -> None:
     """`PoolClosed` alone would read as if nothing had been done, and it had."""
     db = rig.db(max_size=2)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     rig.proxy.on_query(b"^commit", SWALLOW_ANSWER_RST)
     rig.proxy.on_query(b"insert into improved_db_outcomes .*, 0", STALL)
     work = Caller(lambda: db.run_transaction(add, exactly_once=True))
@@ -187,7 +187,7 @@ def test_a_lost_answer_of_the_resolver_is_asked_for_again(rig: Rig, db: Improved
 def test_it_works_without_autocommit(fault: Fault, rig: Rig) -> None:
     """A fence that were only written, and not committed, would be none."""
     db = rig.db(autocommit=False)
-    db.run_transaction(lambda tx: None, exactly_once=True)
+    db.run_transaction(lambda _: None, exactly_once=True)
     rig.ask("delete from improved_db_outcomes")
     rig.proxy.on_query(b"^commit", fault)
     assert db.run_transaction(add, exactly_once=True) == "done"

