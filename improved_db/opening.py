@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from improved_db.errors import PoolClosed, PoolError
@@ -78,9 +79,23 @@ class Opening(Generic[C]):
     def _start(self, openers: list[Loan[C]]) -> None:
         for loan in openers:
             try:
-                self._spawn(lambda loan=loan: self._open(loan))  # type: ignore[misc]  # a default cannot be typed
-            except RuntimeError as error:  # no more threads to be had
+                self._spawn(partial(self._open, loan))
+            except RuntimeError as error:  # no more threads to be had, or `Thread.start` was interrupted: see `_claim`
+                if not self._claim(loan):
+                    raise
                 self._open_failed(loan, error, final=True)
+
+    def _claim(self, loan: Loan[C]) -> bool:
+        """Say whether the slot is the caller's to open, which only the first one is told.
+
+        A signal in `threading.Thread.start` may come out as a RuntimeError although the thread runs.
+        """
+        with self._lock:
+            slot = loan.slot
+            if slot is None or slot.thread is not None:
+                return False
+            slot.thread = threading.current_thread()
+            return True
 
     def _open(self, loan: Loan[C]) -> None:
         """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more.
