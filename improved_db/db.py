@@ -137,6 +137,8 @@ class ImprovedDb(Service):
             pymysql.err.MySQLError: What the server or the driver said.
         """
         if positional and isinstance(positional[0], str):
+            if not keywords and len(positional) <= 2:  # the way of most queries
+                return Rows.of(self._executor.run(*positional))
             return self._execute(*positional, **keywords)
         if "query" in keywords and not positional and "connection" not in keywords:
             return self._execute(**keywords)
@@ -279,11 +281,12 @@ class ImprovedDb(Service):
         *,
         progress: bool | Progress | None = None,
     ) -> Rows:
-        """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable: the quickest way in.
+        """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
 
-        It runs on a connection of its own that allows this for this call alone. Where the server refuses, the rows go
-        by `exec_many`, and a warning says so. Values are converted as LOAD DATA does it, and warnings are counted
-        where INSERT would raise errors.
+        The server has less to parse than with `exec_many`, the client more to write: measure before you choose. It runs
+        on a connection of its own that allows this for this call alone. Where the server refuses, the rows go by
+        `exec_many`, and a warning says so. Values are converted as LOAD DATA does it, and warnings are counted where
+        INSERT would raise errors.
 
         Args:
             table: ``table`` or ``database.table``.

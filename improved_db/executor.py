@@ -89,7 +89,14 @@ class Executor:
 
     # --- one statement ---------------------------------------------------------------------------------------------
 
-    def run(self, query: str, args: object, dict_rows: bool, idempotent: bool | None, timeout: float | None) -> Any:
+    def run(
+        self,
+        query: str,
+        args: object = None,
+        dict_rows: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any:
         """Run one statement; try again what is safe to try again.
 
         Args:

@@ -70,7 +70,7 @@ class Lifecycle(Opening[C]):
                 raise PoolTimeout(
                     f"pool {self.settings.name!r}: {have} of {target} connections after {timeout:g} s"
                 ) from self._last_error
-            if self._rack.connected < target:
+            if self._rack.connected < target and self._last_error is not None:
                 self.clock.sleep(min(pause, max(left, 0.0)))
                 pause = min(pause * 2, LONGEST_PAUSE)
 

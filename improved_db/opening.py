@@ -58,6 +58,7 @@ class Opening(Generic[C]):
         self._generation = self._retire_below = 0
         self._last_error: BaseException | None = None
         self._failures = 0  # to connect, since the last success
+        self._looked_at = 0.0  # for lost loans
         self._rest_until = 0.0  # when the next attempt may be made
         self._closed = False
         self._begin()
@@ -80,22 +81,8 @@ class Opening(Generic[C]):
         for loan in openers:
             try:
                 self._spawn(partial(self._open, loan))
-            except RuntimeError as error:  # no more threads to be had, or `Thread.start` was interrupted: see `_claim`
-                if not self._claim(loan):
-                    raise
+            except RuntimeError as error:  # no more threads to be had
                 self._open_failed(loan, error, final=True)
-
-    def _claim(self, loan: Loan[C]) -> bool:
-        """Say whether the slot is the caller's to open, which only the first one is told.
-
-        A signal in `threading.Thread.start` may come out as a RuntimeError although the thread runs.
-        """
-        with self._lock:
-            slot = loan.slot
-            if slot is None or slot.thread is not None:
-                return False
-            slot.thread = threading.current_thread()
-            return True
 
     def _open(self, loan: Loan[C]) -> None:
         """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more.

@@ -25,6 +25,7 @@ Knows slots, the line and the clock. Does not know SQL, retries or any driver.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import threading
 from os import getpid
@@ -46,13 +47,32 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 logger = logging.getLogger("improved_db.pool")
 
+#: Seconds for which an answer proves a connection alive. Nobody ends a session in so short a time, and looking at the
+#: socket is a system call, during which another thread takes the interpreter.
+FRESH: Final = 0.0001
+
+#: Seconds for each slot between two looks for lost loans, while borrowers come and wait one after the other: a
+#: hundred times what the look takes.
+LOOK_PERIOD: Final = 0.00002
+
 #: Seconds that a ping gets at the least: a healthy connection is not thrown away because its borrower had no time.
 SHORTEST_PING: Final = 0.05
 
 
 def start_thread(work: Callable[[], None]) -> None:
-    """Run *work* in a daemon thread of its own."""
-    threading.Thread(target=work, name="improved_db-opener", daemon=True).start()
+    """Run *work* in a daemon thread of its own.
+
+    `Thread.start` waits for the new thread on a Condition, and a signal that raises there breaks it: either thread
+    may then hang for ever. So it is called from a bare thread, where no signal arrives.
+    """
+    _thread.start_new_thread(_start_named, (work,))
+
+
+def _start_named(work: Callable[[], None]) -> None:
+    try:
+        threading.Thread(target=work, name="improved_db-opener", daemon=True).start()
+    except RuntimeError:  # no second thread to be had; this one will do
+        work()
 
 
 class Pool(Lifecycle[C]):
@@ -114,13 +134,20 @@ class Pool(Lifecycle[C]):
             if not self._closed and self._rack.take(loan):
                 return
             self._ensure_open()
-            lost = self._rack.recover()
+            lost = self._look_for_lost(loan.started_at)
             loan.signal = signal = threading.Lock()
             self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=self.settings.max_waiting)
             openers = self._rack.grow(self._new_loan)
         self._bury(lost)
         self._start(openers)
         self._stand_in_line(loan)
+
+    def _look_for_lost(self, now: float) -> list[tuple[list[str], C | None]]:
+        """Take back what was lost before anybody waits for it; a crowd that waits anyway need not look all the time."""
+        if self._rack.line and now < self._looked_at + LOOK_PERIOD * len(self._rack.slots):
+            return []
+        self._looked_at = now
+        return self._rack.recover()
 
     def _stand_in_line(self, loan: Loan[C]) -> None:
         assert loan.signal is not None
@@ -141,10 +168,15 @@ class Pool(Lifecycle[C]):
         assert slot is not None
         assert slot.connection is not None
         now = self._now()
-        if not self._driver.is_alive(slot.connection):
+        silence = now - slot.checked_at
+        if silence > FRESH and not self._driver.is_alive(slot.connection):
             return "dead"
-        silent = now - slot.checked_at >= self._ping_window
-        if silent or now >= slot.expires_at or slot.generation != self._generation or self.settings.check is not None:
+        if (
+            silence >= self._ping_window
+            or now >= slot.expires_at
+            or slot.generation != self._generation
+            or self.settings.check is not None
+        ):
             flaw = self._examine(slot, slot.connection, now, loan.deadline)
             if flaw is not None:
                 return flaw

@@ -46,7 +46,7 @@ class Slot(Generic[C]):
 
     Attributes:
         loan: Whose it is now, weakly: a borrower that vanishes must not be kept alive by the pool.
-        thread: The borrower's or opener's thread; None for an opener that has not begun.
+        thread: The borrower's thread; None for an opener, who is nobody's borrower.
         place: Where it was borrowed; empty while a call of ours holds it for its caller.
         opened_at: When its connection was opened.
         expires_at: When that connection has to be replaced, whatever its health.

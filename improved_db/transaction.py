@@ -48,16 +48,14 @@ class State(enum.Enum):
 
     OPEN = "open"
     COMMITTED = "committed"
-    ROLLED_BACK = "rolled back"  # by us, when it was left with an exception
+    ROLLED_BACK = "rolled back"  # by its owner, by hand or with an exception
     ROLLED_BACK_BY_SERVER = "rolled back by the server"
     LOST = "lost with its session"
     ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
 
 
-#: Statements after which another transaction is open, so that the server's flag does not tell of the end of this one.
-BEGINS_ANEW = (
-    r"(?is)(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(?:begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b"
-)
+#: Statements that end a transaction and may begin another, so that the server's flag does not tell.
+ENDS = r"(?is)(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b"
 
 #: Seconds that asking whether a transaction is still open may take.
 PING_TIMEOUT = 2.0
@@ -204,7 +202,11 @@ class Transaction:
         except BaseException:
             self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
             raise
-        if not self._connection.in_transaction() or re.match(BEGINS_ANEW, self._standing.statement):
+        ending = re.match(ENDS, self._standing.statement)
+        if ending and ending[1].lower() == "rollback":
+            self.state = State.ROLLED_BACK
+            self._standing.in_transaction = False
+        elif ending or not self._connection.in_transaction():
             self._end()
         return result
 
@@ -238,7 +240,7 @@ class Transaction:
     # --- its end, for whoever owns it ------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Commit; of a transaction that is over, say so instead.
+        """Commit; of a transaction that is over without its owner's doing, say so instead.
 
         Raises:
             OutcomeUnknown: The answer was lost.
@@ -246,6 +248,8 @@ class Transaction:
         """
         if self.state is State.ENDED:
             logger.warning("the transaction was committed implicitly by a statement in it; nothing is left to commit")
+            return
+        if self.state is State.ROLLED_BACK:
             return
         self._refuse_if_over()
         self._standing.at_commit = True
@@ -262,7 +266,9 @@ class Transaction:
             self.state = State.ROLLED_BACK
 
     def call_back(self) -> None:
-        """Run what `on_commit` was given."""
+        """Run what `on_commit` was given, unless its owner has rolled back."""
+        if self.state is State.ROLLED_BACK:
+            return
         callbacks, self._callbacks = self._callbacks, []
         first_error: Exception | None = None
         for callback in callbacks:

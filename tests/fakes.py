@@ -166,6 +166,7 @@ class FakeDriver:
         self.before_connect: Callable[[], object] = lambda: None
         self.before_restore: Callable[[], object] = lambda: None
         self.before_ping: Callable[[], object] = lambda: None
+        self.before_look: Callable[[], object] = lambda: None
         self.before_close: Callable[[], object] = lambda: None
         self.idle_limit: float | None = None
         self.pings: list[float] = []
@@ -186,6 +187,7 @@ class FakeDriver:
 
     def is_alive(self, connection: FakeConnection) -> bool:
         """Say what was ordered."""
+        self.before_look()
         return connection.open and connection.alive
 
     def ping(self, connection: FakeConnection, timeout: float) -> bool:

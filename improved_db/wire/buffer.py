@@ -52,6 +52,13 @@ class Buffer:
         missing = self.position + size - len(self.data)
         if missing <= 0:
             return
+        if self.position == len(self.data):  # nothing pending, and mostly one recv brings enough
+            self.data, self.position = self._source.recv(RECEIVE_SIZE), 0
+            if len(self.data) >= size:
+                return
+            if not self.data:
+                raise EOFError("the other side closed the connection")
+            missing = size - len(self.data)
         parts = [self.data[self.position :]] if self.position < len(self.data) else []
         while missing > 0:
             part = self._source.recv(RECEIVE_SIZE)

@@ -91,6 +91,7 @@ class Exchange(Base):
     _spent = False
     _deadline: float | None = None
     _row_kind: type = tuple
+    _known: tuple[bytes, int, Any, str, bool] | None = None  # how the last result began; of `wire.resultset`
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         if self._sock is None:

@@ -32,8 +32,8 @@ from improved_db.wire.packets import (
     next_packet,
     ok_fields,
 )
+from improved_db.wire.resultset import known_shape, read_shape, remember_shape
 from improved_db.wire.resultset import read_rows as read_row_packets
-from improved_db.wire.resultset import read_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -250,27 +250,38 @@ def read_rows(result: Any, max_rows: int) -> list[Any]:
 
 
 def _read_answer(session: Session, buffer: Buffer, unbuffered: bool, row_kind: type) -> Result:
-    payload = next_packet(session, buffer)
-    result = Result()
-    if payload[0] == OK:
-        buffer.trim()
-        affected, insert_id, status, warnings, message = ok_fields(payload)
-        result.affected_rows, result.insert_id, result.server_status = affected, insert_id, status
-        result.warning_count, result.message = warnings, message
-        result.has_next = status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
-        return result
-    shape = read_shape(session, buffer, column_count(payload))
+    data, start = buffer.data, buffer.position
+    shape = known_shape(session, buffer)
+    if shape is None:
+        payload = next_packet(session, buffer)
+        if payload[0] == OK:
+            return _counts(buffer, payload)
+        shape = read_shape(session, buffer, column_count(payload))
+        if buffer.data is data:
+            remember_shape(session, data[start : buffer.position], shape)
     if unbuffered:
         return StreamedResult(session, shape, row_kind)
     rows: list[Any] = []
     eof = read_row_packets(session, buffer, shape, shape.decoder(row_kind), rows, whole=True)
     assert eof is not None  # it was read whole
     buffer.trim()
+    result = Result()
     result._shape = shape
     result.description = shape.description
     result.affected_rows = len(rows)
     result.rows = rows if row_kind is dict and rows else tuple(rows)  # what fetchall of the cursors gives
     result._end(session, eof)
+    return result
+
+
+def _counts(buffer: Buffer, payload: bytes) -> Result:
+    """Return what an OK packet says."""
+    buffer.trim()
+    result = Result()
+    affected, insert_id, status, warnings, message = ok_fields(payload)
+    result.affected_rows, result.insert_id, result.server_status = affected, insert_id, status
+    result.warning_count, result.message = warnings, message
+    result.has_next = status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
     return result
 
 

@@ -5,9 +5,9 @@ Knows in which order the packets of a result set come. Does not know what become
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from improved_db.wire.columns import shape_of
+from improved_db.wire.columns import KEPT_SIZE, shape_of
 from improved_db.wire.decoders import check_row
 from improved_db.wire.packets import EOF, EOF_LIMIT, ERR, FULL, HEADER, is_eof, malformed, next_packet, want
 
@@ -16,6 +16,35 @@ if TYPE_CHECKING:
     from improved_db.wire.columns import Shape
     from improved_db.wire.decoders import Decoder
     from improved_db.wire.packets import Session
+
+
+#: The length of the usual EOF packet.
+FIVE: Final = b"\5\0\0"
+
+
+def known_shape(session: Session, buffer: Buffer) -> Shape | None:
+    """Consume everything in front of the rows, if it is byte for byte what the session's last result began with."""
+    known = getattr(session, "_known", None)  # PyMySQL's own connection has none
+    if known is None or not buffer.data.startswith(known[0], buffer.position):
+        return None
+    prefix, sequence, shape, encoding, use_unicode = known
+    if (
+        prefix[HEADER - 1] != session._next_seq_id
+        or session.encoding != encoding
+        or session.use_unicode != use_unicode
+        or not shape.fits(session.decoders)
+    ):
+        return None
+    buffer.position += len(prefix)
+    session._next_seq_id = sequence
+    found: Shape = shape
+    return found
+
+
+def remember_shape(session: Session, prefix: bytes, shape: Shape) -> None:
+    """Keep what came in front of the rows for the next result of this session."""
+    if len(prefix) <= KEPT_SIZE:
+        session._known = (prefix, session._next_seq_id, shape, session.encoding, session.use_unicode)
 
 
 def read_shape(session: Session, buffer: Buffer, count: int) -> Shape:
@@ -72,11 +101,26 @@ def read_rows(
             raise
         if rows and not whole:
             return None
+        eof = _short_eof(session, buffer)
+        if eof is not None:
+            return eof
         if not _is_plain_row(session, buffer):
             payload = next_packet(session, buffer)
             if is_eof(payload):
                 return payload
             rows.append(_long_row(payload, shape, decoder))
+
+
+def _short_eof(session: Session, buffer: Buffer) -> bytes | None:
+    """Consume the usual EOF packet, if it is here and next; anything else goes the long way."""
+    data, start = buffer.data, buffer.position
+    if len(data) < start + 9 or data[start + HEADER] != EOF or data[start : start + 3] != FIVE:
+        return None
+    if data[start + 3] != session._next_seq_id:
+        return None
+    buffer.position = start + 9
+    session._next_seq_id = (session._next_seq_id + 1) & 255
+    return data[start + HEADER : start + 9]
 
 
 def _is_plain_row(session: Session, buffer: Buffer) -> bool:

@@ -224,6 +224,19 @@ def test_tokens_are_kept_until_they_are_purged(rig: Rig, db: ImprovedDb) -> None
     assert rig.count("improved_db_outcomes") == 1
 
 
+@pytest.mark.parametrize("ending", ["create table other (id int)", "commit"])
+def test_a_transaction_that_is_over_writes_no_token(ending: str, rig: Rig, db: ImprovedDb) -> None:
+    """It would commit by itself, and a lost answer to it would look as if nothing had been done yet."""
+    rig.proxy.on_query(b"insert into improved_db_outcomes", SWALLOW_ANSWER_RST, times=None)
+
+    def work(tx: Transaction) -> None:
+        add(tx)
+        tx.execute_query(ending)
+
+    db.run_transaction(work, exactly_once=True)
+    assert (balance(rig), rig.proxy.seen(b"insert into improved_db_outcomes"), resent(db)) == (100, 1, 0)
+
+
 def test_nothing_of_a_failed_transaction_stays_and_neither_does_its_token(rig: Rig, db: ImprovedDb) -> None:
     """A token that stayed would say that it was committed."""
 

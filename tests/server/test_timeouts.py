@@ -193,6 +193,16 @@ def test_a_deadline_ends_a_transaction_on_a_network_that_is_silent(rig: Rig) -> 
     assert db.stats().used == 0
 
 
+def test_a_server_that_does_not_listen_is_told_once(rig: Rig) -> None:
+    """Each attempt to end what it does takes time that the caller does not have."""
+    db = rig.db(deadline=0.2)
+    opened = rig.proxy.connections
+    rig.proxy.stall()
+    with pytest.raises(OperationalError, match="timed out"):
+        db.execute_query(SLOW_READ)
+    assert rig.proxy.connections == opened + 1
+
+
 def test_a_read_timeout_of_the_drivers_is_heeded_within_a_deadline(rig: Rig) -> None:
     """The shorter one wins."""
     db = rig.db(direct=True, read_timeout=0.2, deadline=60)

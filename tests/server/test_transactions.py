@@ -241,8 +241,6 @@ ENDINGS = [
     "begin",
     "/* again */ start transaction",
     "lock tables t write",
-    "rollback",
-    "rollback and chain",
 ]
 
 
@@ -257,7 +255,7 @@ def test_what_comes_after_the_end_is_refused(ending: str, rig: Rig, db: Improved
     assert db.execute_query("select @@autocommit, @@in_transaction") == ((1, 0),)
 
 
-@pytest.mark.parametrize("ending", ENDINGS[:-2])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_transaction_that_was_committed_in_the_middle_is_never_replayed(
     ending: str, rig: Rig, db: ImprovedDb
 ) -> None:
@@ -273,6 +271,30 @@ def test_a_transaction_that_was_committed_in_the_middle_is_never_replayed(
     with pytest.raises(TransactionEnded):
         db.run_transaction(work)
     assert (sums(rig), len(calls)) == ((1, 0, 0), 1)
+
+
+@pytest.mark.parametrize("rollback", ["rollback", "ROLLBACK WORK", "# enough\nrollback and chain"])
+def test_a_rollback_by_hand_is_the_end_and_no_error(rollback: str, rig: Rig, db: ImprovedDb) -> None:
+    """Its owner has said so. What comes after it would commit by itself, and what waits for a commit never comes."""
+    seen: list[str] = []
+
+    def work(tx: Transaction) -> str:
+        tx.execute_query(UP, 1)
+        tx.on_commit(lambda: seen.append("committed"))
+        tx.execute_query(rollback)
+        with pytest.raises(TransactionRolledBack):
+            tx.execute_query(UP, 2)
+        return "decided"
+
+    assert db.run_transaction(work, exactly_once=True) == "decided"
+    with db.transaction() as tx:
+        work(tx)
+    with db.transaction() as tx:
+        tx.execute_query("savepoint here")
+        tx.execute_query(UP, 1)
+        tx.execute_query("rollback to savepoint here")
+        tx.execute_query(UP, 3)
+    assert (sums(rig), seen, resent(db)) == ((0, 0, 1), [], 0)
 
 
 def test_a_statement_that_commits_before_it_fails_is_seen_through(rig: Rig, db: ImprovedDb) -> None:

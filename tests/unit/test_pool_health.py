@@ -17,6 +17,7 @@ def test_dead_idle_connection_is_replaced_before_it_is_lent() -> None:
     """The server may have hung up in the meantime; the borrower must not be who finds out."""
     fake = FakePool(max_size=1)
     fake.fill()[0].alive = False
+    fake.clock.advance(1)
     assert fake.pool.acquire(1).connection.number == 2
     assert fake.pool.stats().discarded == {"dead": 1}
     assert fake.driver.open == [fake.driver.made[1]]
@@ -314,3 +315,22 @@ def _return_all(fake: FakePool) -> list[Loan[FakeConnection]]:
     for loan in loans:
         fake.pool.release(loan)
     return loans
+
+
+def test_answer_a_moment_ago_is_proof_enough_and_an_older_one_is_not() -> None:
+    """Looking at the socket costs a system call; within a tenth of a millisecond nobody ends a session."""
+    fake = FakePool(max_size=1)
+    connection = fake.fill()[0]
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    fake.driver.before_look = look
+    fake.pool.release(fake.pool.acquire(1))
+    assert looks == 0
+    fake.clock.advance(0.001)
+    fake.pool.release(fake.pool.acquire(1))
+    assert looks == 1
+    assert connection.open

@@ -209,8 +209,14 @@ def test_invalidation_does_not_strand_the_line() -> None:
 
 
 def test_borrower_whose_connection_proved_unfit_is_served_before_those_behind_it() -> None:
-    """It stood in line already; a dead connection must not send it to the end."""
-    threaded = ThreadedPool(max_size=1)
+    """It stood in line already; an unfit connection must not send it to the end."""
+    unfit: list[object] = []
+
+    def check(connection: object) -> None:
+        if connection in unfit:
+            raise ValueError("unfit")
+
+    threaded = ThreadedPool(max_size=1, check=check)
     loan = threaded.pool.acquire()
     served: list[str] = []
 
@@ -220,13 +226,13 @@ def test_borrower_whose_connection_proved_unfit_is_served_before_those_behind_it
         threaded.pool.release(mine)
 
     callers = threaded.in_line(3, borrow)
-    loan.connection.alive = False
+    unfit.append(loan.connection)
     threaded.driver.before_connect = lambda: eventually(lambda: threaded.pool.stats().waiting == 3)
     threaded.pool.release(loan)
     for caller in callers:
         caller.result()
     assert served == ["borrower 1", "borrower 2", "borrower 3"]
-    assert threaded.pool.stats().discarded == {"dead": 1}
+    assert threaded.pool.stats().discarded == {"check": 1}
     threaded.pool.close()
 
 
@@ -234,6 +240,7 @@ def test_borrower_that_was_served_is_not_refused_for_its_second_try() -> None:
     """`max_waiting` refuses newcomers; whoever was let in stays in."""
     fake = FakePool(max_size=1, max_waiting=0)
     fake.fill()[0].alive = False
+    fake.clock.advance(1)
     assert fake.pool.acquire(1).connection.number == 2
 
 
