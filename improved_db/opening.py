@@ -78,11 +78,19 @@ class Opening(Generic[C]):
     # --- opening ---------------------------------------------------------------------------------------------------
 
     def _start(self, openers: list[Loan[C]]) -> None:
-        for loan in openers:
+        while openers:
+            loan = openers.pop()
             try:
                 self._spawn(partial(self._open, loan))
             except RuntimeError as error:  # no more threads to be had
                 self._open_failed(loan, error, final=True)
+            except BaseException as error:
+                for unstarted in openers:
+                    self._open_failed(unstarted, self._interrupted(error), final=True)
+                raise
+
+    def _interrupted(self, error: BaseException) -> PoolError:
+        return PoolError(f"pool {self.settings.name!r}: connecting was interrupted by {error!r}")
 
     def _open(self, loan: Loan[C]) -> None:
         """Connect, on the opener's own slot and in its own thread, until it succeeds or nobody needs it any more.
@@ -102,8 +110,7 @@ class Opening(Generic[C]):
                 if not self._open_failed(loan, error):
                     return
             except BaseException as error:
-                interrupted = PoolError(f"pool {self.settings.name!r}: connecting was interrupted by {error!r}")
-                self._open_failed(loan, interrupted, final=True)
+                self._open_failed(loan, self._interrupted(error), final=True)
                 raise
             else:
                 self._opened(loan, connection, generation, started_at)

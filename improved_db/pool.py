@@ -268,7 +268,8 @@ class Pool(Lifecycle[C]):
         with self._lock:
             if lent and loan is not None:
                 self._rack.counters.use_seconds += now - loan.taken_at
-                slot.checked_at = now
+                if not loan.place:  # ours: an answer has just come; when a user's hands had one, nobody knows
+                    slot.checked_at = now
             flaw = flaw or self._rule(slot, now)
             if flaw is None:
                 self._rack.give(slot, now, used=lent)

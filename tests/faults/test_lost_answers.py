@@ -221,9 +221,11 @@ def test_a_read_that_timed_out_is_ended_on_the_server_too(rig: Rig) -> None:
 def test_killed_idle_connections_cost_no_error_and_no_ping(rig: Rig, db: ImprovedDb) -> None:
     """The commonest loss there is: looking at the socket before writing finds it, without asking the server."""
     lent = [db.pool_get_connection() for _ in range(3)]
+    sessions = [connection.thread_id() for connection in lent]
     for connection in lent:
-        rig.ask("kill %s", (connection.thread_id(),))
         db.pool_put_connection(connection)
+    for session in sessions:
+        rig.ask("kill %s", (session,))
     rig.proxy.wait_until(lambda: rig.proxy.sessions == 0)
     pings = rig.proxy.commands(COM_PING)
     for number in range(3):
