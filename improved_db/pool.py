@@ -156,10 +156,11 @@ class Pool(Lifecycle[C]):
             self._rack.line.pop(loan, None)
             if loan.slot is not None:
                 return
-            if loan.error is None:
+            error, loan.error = loan.error, None  # its traceback may hold this very loan
+            if error is None:
                 self._rack.counters.timed_out += 1
-        if loan.error is not None:
-            raise own_copy(loan.error).with_traceback(loan.error.__traceback__)
+        if error is not None:
+            raise own_copy(error).with_traceback(error.__traceback__)
         raise self._timeout(loan) from self._last_error
 
     def _flaw(self, loan: Loan[C]) -> str | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.faults.proxy import Fault, Session
 
 INSERT = "insert into t (id, n) values (%s, %s)"
-NUMBER = 20_000
+NUMBER = 10_000
 LOSSES = [CUT_BEFORE, CUT_WITHIN, SWALLOW_ANSWER_RST, SWALLOW_ANSWER_FIN]
 DEADLOCK = inject_err(1213, "Deadlock found", "40001")
 LOCK_WAIT = inject_err(1205, "Lock wait timeout exceeded")
@@ -95,7 +95,7 @@ def test_a_load_whose_commit_has_no_answer_is_unknown_and_all_or_nothing(
 def test_a_load_that_never_gets_through_leaves_nothing(rig: Rig) -> None:
     """Every attempt begins anew, and the last one is rolled back like the others."""
     db = rig.db(retry=RetryPolicy(attempts=3))
-    rig.proxy.on_query(b"\\(9000,", DEADLOCK, times=None)
+    rig.proxy.on_query(b"\\(7000,", DEADLOCK, times=None)
     with pytest.raises(OperationalError):
         db.exec_many(INSERT, rows())
     assert (rig.count(), resent(db), db.stats().discarded) == (0, 2, {})
@@ -138,13 +138,13 @@ def test_a_chunk_without_an_answer_says_which_rows_are_in_and_which_are_in_doubt
 
 def test_a_chunk_that_is_refused_leaves_no_doubt(rig: Rig, db: ImprovedDb) -> None:
     """The server has undone it, so going on from the rows that are in gives exactly all of them."""
-    rig.ask("insert into t (id) values (9000)")
+    rig.ask("insert into t (id) values (7000)")
     with pytest.raises(IntegrityError) as caught:
         db.exec_many(INSERT, rows(), atomic=False)
     acked = caught.value.acked_rows  # type: ignore[attr-defined]  # noted on the driver's error
     assert caught.value.unknown_rows == range(acked, acked)  # type: ignore[attr-defined]  # as above
-    assert loaded(rig) == [*range(1, acked + 1), 9000]
-    rig.ask("delete from t where id = 9000")
+    assert loaded(rig) == [*range(1, acked + 1), 7000]
+    rig.ask("delete from t where id = 7000")
     db.exec_many(INSERT, rows(acked + 1), atomic=False)
     assert loaded(rig) == list(range(1, NUMBER + 1))
 

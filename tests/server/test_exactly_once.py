@@ -145,7 +145,7 @@ def test_a_policy_that_tries_once_still_finds_out(retry: RetryPolicy | None, rig
 
 def test_what_cannot_be_found_out_in_time_is_unknown_and_has_its_token(rig: Rig) -> None:
     """A session that nobody can end holds the row of the token: the caller gets what to look for later."""
-    db = rig.db(deadline=1.5)
+    db = rig.db(deadline=1.0)
     db.run_transaction(lambda _: None, exactly_once=True)
     gate = Gate(rig.proxy)
     rig.proxy.on_query(b"^commit", hold(gate))

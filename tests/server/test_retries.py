@@ -58,7 +58,7 @@ def test_no_policy_sends_again_what_may_have_been_done(policy: str, rig: Rig) ->
 @pytest.mark.parametrize("policy", POLICIES)
 def test_no_policy_makes_a_failure_a_success(policy: str, rig: Rig) -> None:
     """Nor another error: code that looks for 1213 finds 1213."""
-    db = rig.db(retry=POLICIES[policy], deadline=0.5)
+    db = rig.db(retry=POLICIES[policy], deadline=0.2)
     rig.proxy.on_query(b"insert", DEADLOCK, times=None)
     with pytest.raises(OperationalError) as caught:
         db.execute_query(INSERT, 1)

@@ -132,7 +132,7 @@ def test_a_statement_killed_by_somebody_is_raised_and_not_made_again(rig: Rig, d
 @pytest.mark.parametrize("query", [SLOW_READ, SLOW_WRITE, *UNLIMITED])
 def test_a_deadline_ends_a_statement(query: str, rig: Rig) -> None:
     """On the server too, and without another attempt: there is no time for one."""
-    db = rig.db(direct=True, deadline=0.3)
+    db = rig.db(direct=True, deadline=0.2)
     with pytest.raises(MySQLError) as caught:
         db.execute_query(query)
     assert code_of(caught.value) in {OVER, KILLED}
@@ -149,7 +149,7 @@ def test_a_deadline_ends_the_wait_in_line(rig: Rig) -> None:
 
 def test_a_deadline_ends_a_transaction_with_its_statements(rig: Rig) -> None:
     """It counts from the beginning, not from each statement; what was done is rolled back."""
-    db = rig.db(direct=True, deadline=0.4)
+    db = rig.db(direct=True, deadline=0.25)
 
     def work(tx: Transaction) -> None:
         tx.execute_query("insert into t (id) values (1)")
