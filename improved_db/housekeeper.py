@@ -27,7 +27,7 @@ PERIOD: Final = 5.0
 SHORTEST_PERIOD: Final = 0.05
 
 #: The share of the server's idle limit after which a connection that must be kept is pinged.
-KEEPALIVE_SHARE: Final = 0.7
+KEEPALIVE_SHARE: Final = 0.5
 
 
 class Housekeeper(Generic[C]):
@@ -145,8 +145,13 @@ class Housekeeper(Generic[C]):
             assert loan.slot is not None
             why = reason(loan.slot)
             if why == "keepalive":
-                why = None if pool.still_answers(loan) else "ping"
-            pool.release(loan, why)
+                why = "interrupted"
+                try:
+                    why = None if pool.still_answers(loan) else "ping"
+                finally:
+                    pool.release(loan, why)
+            else:
+                pool.release(loan, why)
 
     def _report_long_loans(self, pool: Pool[C]) -> None:
         limit = pool.settings.leak_warn_after

@@ -33,7 +33,7 @@ from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
-from improved_db.errors import LoanSpent
+from improved_db.errors import LoanSpent, TooManyWaiting
 from improved_db.lifecycle import Lifecycle
 from improved_db.opening import FIRST_PAUSE, LONGEST_PAUSE, RULES, own_copy
 from improved_db.slot import Loan, Slot
@@ -136,10 +136,17 @@ class Pool(Lifecycle[C]):
             self._ensure_open()
             lost = self._look_for_lost(loan.started_at)
             loan.signal = signal = threading.Lock()
-            self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=self.settings.max_waiting)
+            most = self.settings.max_waiting
+            admitted = self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=most)
+            waiting = len(self._rack.line)
             openers = self._rack.grow(self._new_loan)
         self._bury(lost)
         self._start(openers)
+        if not admitted:
+            raise TooManyWaiting(
+                f"{waiting} borrowers are waiting already (max_waiting={most}); "
+                "shed load, or raise max_size or max_waiting"
+            )
         self._stand_in_line(loan)
 
     def _look_for_lost(self, now: float) -> list[tuple[list[str], C | None]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from improved_db.errors import TooManyWaiting
 from improved_db.slot import Loan, Slot, SlotState
 from improved_db.stats import Counters
 
@@ -89,25 +88,23 @@ class Rack(Generic[C]):
         loan.slot = slot
         del shelf[index]
 
-    def enqueue(self, loan: Loan[C], signal: Callable[[], bool], *, first: bool, max_waiting: int | None) -> None:
+    def enqueue(self, loan: Loan[C], signal: Callable[[], bool], *, first: bool, max_waiting: int | None) -> bool:
         """Put a borrower at the end of the line; *first*: at its head, for one whose connection proved unfit.
 
         Those for whom a connection is being or will be opened do not count against *max_waiting*.
 
-        Raises:
-            TooManyWaiting: The line is full.
+        Returns:
+            False if the line is full.
         """
         coming = self.opening + len(self.cold)
         if max_waiting is not None and not first and len(self.line) - coming >= max_waiting:
             self.counters.refused += 1
-            raise TooManyWaiting(
-                f"{len(self.line)} borrowers are waiting already (max_waiting={max_waiting}); "
-                "shed load, or raise max_size or max_waiting"
-            )
+            return False
         signal()
         self.line[loan] = None
         if first:
             self.line.move_to_end(loan, last=False)
+        return True
 
     def give(self, slot: Slot[C], now: float, *, used: bool = True) -> None:
         """Hand a usable slot to the first live waiter, or put it in the rack.

@@ -126,8 +126,11 @@ class Service:
             PoolError: No connection could be had.
         """
         loan = self._pool.acquire(note_place=True)
-        alive = self._pool.still_answers(loan)
-        self._pool.release(loan, None if alive else "ping")
+        alive = False
+        try:
+            alive = self._pool.still_answers(loan)
+        finally:
+            self._pool.release(loan, None if alive else "ping")
         return alive
 
     def wait(self, timeout: float = 30.0) -> None:

@@ -97,11 +97,10 @@ class Slot(Generic[C]):
 
         Where nothing was noted, a call of ours holds the loan for its caller, and the thread stands in that call now.
         """
-        if self.place:
-            return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in self.place]
         ident = self.thread.ident if self.thread is not None else None
-        frame = sys._current_frames().get(ident or 0)  # documented, for looking at other threads
-        return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in _walk(frame)]
+        # No variable of ours may hold the frame: it may be our own, and a frame that holds itself holds every loan too.
+        place = self.place or _walk(sys._current_frames().get(ident or 0))  # documented, for looking at other threads
+        return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in place]
 
 
 class Pulse:

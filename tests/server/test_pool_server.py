@@ -138,14 +138,14 @@ def test_sessions_that_the_server_ended_for_idleness_are_never_met() -> None:
 def test_kept_sessions_are_kept_alive_past_the_servers_limit() -> None:
     """min_size means that they are there when they are needed: the housekeeper pings before the server's time is up."""
     with (
-        TemporaryServer(options=["--wait-timeout=1"]) as server,
+        TemporaryServer(options=["--wait-timeout=2"]) as server,
         ImprovedDb(server.url, min_size=1, max_size=2) as db,
     ):
         db.wait()
         first = db.execute_query("select connection_id()", return_one=True)
         with pymysql.connect(**server.connect_options, ssl_disabled=True) as other, other.cursor() as cursor:
-            cursor.execute("do sleep(0.9)")  # the server's own clock; nothing here is synchronised by it
-            cursor.execute("do sleep(0.9)")
+            cursor.execute("do sleep(1.5)")  # the server's own clock; nothing here is synchronised by it
+            cursor.execute("do sleep(1.5)")
         assert db.execute_query("select connection_id()", return_one=True) == first
 
 

@@ -117,7 +117,7 @@ def test_silent_connection_is_pinged_before_the_server_ends_it(limit: float | No
     kept = Kept(min_size=1, max_size=1, idle_timeout=None)
     (connection,) = kept.fill()
     kept.driver.idle_limit = limit
-    kept.after(69)
+    kept.after(49)
     seen = [connection.pinged]
     kept.after(1)
     assert [*seen, connection.pinged] == pinged

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from improved_db.errors import LoanSpent
+from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
 from improved_db.housekeeper import Housekeeper
 from tests.fakes import PATIENCE, Caller, FakeConnection, FakePool, ThreadedPool, eventually
 
@@ -148,6 +148,36 @@ def test_connection_does_not_keep_its_loan_alive() -> None:
     fake.pool.recover()
     assert fake.pool.stats().lost == 1
     assert not connection.open
+
+
+def test_refused_borrower_still_finds_what_was_lost() -> None:
+    """The line is full, and it goes home; the connection it found is closed, and its slot serves the line."""
+    threaded = ThreadedPool(max_size=2, max_waiting=0)
+    loans = [threaded.pool.acquire() for _ in range(2)]
+    threaded.pool.resize(1)
+    del loans[0]
+    with pytest.raises(TooManyWaiting):
+        threaded.pool.acquire()
+    assert threaded.pool.stats().lost == 1
+    assert threaded.driver.open == [loans[0].connection]
+    threaded.pool.release(loans[0])
+    threaded.pool.close()
+
+
+def test_looking_at_loans_keeps_none_of_them_alive() -> None:
+    """Whoever reports a leak must not become one: frames hold loans, and a frame that holds itself is held for long."""
+    fake = FakePool(max_size=1)
+    loans = fake.borrow(1)
+    gc.disable()
+    try:
+        fake.pool.borrowed()
+        with pytest.raises(PoolTimeout):
+            fake.pool.acquire(1)
+        loans.clear()
+        fake.pool.recover()
+        assert fake.pool.stats().lost == 1
+    finally:
+        gc.enable()
 
 
 def test_connections_of_many_dead_threads_all_come_back() -> None:

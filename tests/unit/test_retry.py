@@ -388,12 +388,6 @@ def test_each_retry_is_logged_once_and_counted_without_values(caplog: pytest.Log
     assert bench.retrier.counts == {"transaction_rolled_back": 2, "not_sent": 1}
 
 
-def test_success_at_once_is_silent_and_free() -> None:
-    """Only failures come here; this is what the counters of a healthy program look like."""
-    bench = Bench()
-    assert (bench.retrier.counts, bench.retrier.budget.left) == ({}, RetryPolicy().budget)
-
-
 def test_an_error_with_a_verdict_tells_its_story() -> None:
     """Who reads the report of an outage asks what was tried."""
     lost = failed(OutcomeUnknown(2013, "lost"), again=False, verdict=Verdict.UNKNOWN, kind=Kind.CONNECTION)
