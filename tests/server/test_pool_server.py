@@ -183,3 +183,15 @@ def test_rotated_password_is_asked_for_at_each_connect(watched: Watched) -> None
         passwords.append("second")
         db.drain()
         assert db.execute_query("select current_user()") == (("rotating@%",),)
+
+
+def test_with_block_opens_on_use_and_closes_at_its_end(watched: Watched) -> None:
+    """Nothing connects before the first use, and nothing is left after the block: no session, no thread."""
+    watched.db.execute_query("create user guest")
+    query = "select count(*) from information_schema.processlist where user = 'guest'"
+    with ImprovedDb(watched.server.url, user="guest", database="", max_size=2) as db:
+        assert db.stats().size == 0
+        db.execute_query("do 0")
+        assert watched.db.execute_query(query) == ((1,),)
+    assert (db.closed, db.stats().size, db.stats().cold) == (True, 0, 2)
+    eventually(lambda: watched.db.execute_query(query) == ((0,),))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
+from improved_db.clock import MonotonicClock
 from improved_db.errors import PoolError, PoolTimeout
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually, refuse
 
@@ -216,6 +218,11 @@ def test_capacity_is_whole_after_a_timeout() -> None:
         fake.pool.release(loan)
     assert len(fake.borrow(2)) == 2
     assert fake.pool.stats().opened == 2
+
+
+def test_only_the_monotonic_clock_is_asked() -> None:
+    """Clocks that people see are set forward and back; a timeout must not jump with them."""
+    assert MonotonicClock.now is time.monotonic
 
 
 def test_borrower_that_is_served_in_line_waits_no_longer_than_needed() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from improved_db.errors import PoolTimeout
-from tests.fakes import Caller, FakeConnection, FakePool, Gate, ThreadedPool
+from tests.fakes import Caller, FakeConnection, FakePool, Gate, ThreadedPool, eventually
 
 if TYPE_CHECKING:
     from improved_db.slot import Loan
@@ -334,3 +334,18 @@ def test_answer_a_moment_ago_is_proof_enough_and_an_older_one_is_not() -> None:
     fake.pool.release(fake.pool.acquire(1))
     assert looks == 1
     assert connection.open
+
+
+def test_jump_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks are set, summer time comes: nobody may be timed out, and no connection expire, for that."""
+    threaded = ThreadedPool(max_size=1, max_lifetime=60.0, idle_timeout=60.0, ping_idle_after=60.0)
+    loan = threaded.pool.acquire()
+    monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
+    waiting = Caller(lambda: threaded.pool.release(threaded.pool.acquire(30)))
+    eventually(lambda: threaded.pool.stats().waiting == 1)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    threaded.pool.release(loan)
+    waiting.result()
+    stats = threaded.pool.stats()
+    assert (stats.opened, stats.timed_out, stats.retired, stats.discarded) == (1, 0, {}, {})
+    threaded.pool.close()

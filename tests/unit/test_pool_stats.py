@@ -213,6 +213,30 @@ def test_listener_may_use_the_pool() -> None:
     assert [stats.idle for stats in seen] == [1]
 
 
+def test_log_handler_may_use_the_pool(caplog: pytest.LogCaptureFixture) -> None:
+    """Some write their log to the database: nothing is logged under the lock, at whatever level."""
+    fake = FakePool(max_size=2, check=lambda connection: connection.number == 3 or 1 / 0)
+    seen: list[int] = []
+
+    class Writing(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            seen.append(fake.pool.stats().size)
+
+    handler = Writing()
+    logger = logging.getLogger("improved_db")
+    logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.DEBUG, logger="improved_db"):
+            fake.driver.connect_errors.append(ConnectionRefusedError("once"))
+            with pytest.raises(ConnectionRefusedError):
+                Caller(lambda: fake.pool.acquire(10)).result()
+            Caller(lambda: fake.pool.acquire(10), dies=True).result()
+            fake.pool.recover()
+    finally:
+        logger.removeHandler(handler)
+    assert len(seen) == len(caplog.records) >= 4
+
+
 def test_borrowed_lists_loans_oldest_first_with_place_and_age() -> None:
     """Which request has held a connection for a minute is a question for a running program."""
     fake = FakePool(max_size=3)

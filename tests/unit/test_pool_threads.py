@@ -226,6 +226,7 @@ def interrupt_a_waiting_main_thread() -> None:
     """Let a signal handler raise at random instants while the main thread borrows, waits and gives back."""
     logging.disable(logging.WARNING)
     threaded = ThreadedPool(max_size=1)
+    Housekeeper(threaded.pool, period=0.05)
     stop = threading.Event()
     rival = Victim(threaded.pool, stop)
     signal.signal(signal.SIGALRM, raise_it)
@@ -239,7 +240,6 @@ def interrupt_a_waiting_main_thread() -> None:
         except Thrown:
             hit += 1
     before = threaded.pool.stats().acquired
-    threaded.pool.recover()
     eventually(lambda: threaded.pool.stats().acquired > before + 50)
     stop.set()
     rival.caller.result()
