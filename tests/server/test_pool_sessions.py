@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
+from improved_db import ImprovedDb
 from improved_db.config import PoolSettings
 from improved_db.errors import PoolTimeout
 from improved_db.pool import Pool
@@ -139,10 +141,13 @@ def test_what_a_borrower_has_set_is_not_the_next_ones(pooled: Pooled) -> None:
     pooled.pool.release(loan)
 
 
-def test_half_read_stream_is_cut_and_not_drained(pooled: Pooled) -> None:
+@pytest.mark.parametrize("begin", [None, "BEGIN"])
+def test_half_read_stream_is_cut_and_not_drained(pooled: Pooled, begin: str | None) -> None:
     """Ten million rows that nobody wants any more are not read to be thrown away; the server stops sending them."""
     loan = pooled.pool.acquire()
     number = session_of(loan)
+    if begin:
+        loan.connection.run(begin)
     loan.connection.start_stream("SELECT seq FROM seq_1_to_10000000")
     assert len(loan.connection.next_rows(3)) == 3
     pooled.pool.release(loan)
@@ -193,6 +198,27 @@ def test_min_size_is_what_the_server_lists_after_wait(database: dict[str, Any]) 
     pooled.pool.wait(PATIENCE)
     assert len(pooled.sessions()) == 3
     pooled.pool.close()
+    eventually(lambda: not pooled.sessions())
+
+
+def test_sessions_of_an_abandoned_pool_end(database: dict[str, Any]) -> None:
+    """Nobody closes everything; what is collected says so to the server, and to nobody else."""
+    pooled = Pooled(database, max_size=2)
+    loans = [pooled.pool.acquire(), pooled.pool.acquire()]
+    pooled.pool.release(loans.pop())
+    assert len(pooled.sessions()) == 2
+    del pooled.pool, loans
+    eventually(lambda: gc.collect() is None or not pooled.sessions())
+
+
+def test_sessions_end_with_the_block(database: dict[str, Any]) -> None:
+    """`ImprovedDb` is closed where its block is left, by an exception as well."""
+    pooled = Pooled(database)
+    with pytest.raises(ZeroDivisionError), ImprovedDb(database, max_size=3, min_size=2) as db:
+        db.wait()
+        assert len(pooled.sessions()) == 2
+        _ = 1 / 0
+    assert db.closed
     eventually(lambda: not pooled.sessions())
 
 

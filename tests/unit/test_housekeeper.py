@@ -143,6 +143,15 @@ def test_connection_that_does_not_answer_the_keepalive_is_replaced() -> None:
     assert [connection.number for connection in kept.driver.open] == [2]
 
 
+def test_maintenance_replaces_the_broken_connection_and_no_other() -> None:
+    """One dropped flow is no reason to log in three times."""
+    kept = Kept(min_size=3, max_size=3, idle_timeout=None, keepalive=10.0)
+    _, broken, _ = kept.fill()
+    broken.answers = False
+    kept.after(10)
+    assert {connection.number for connection in kept.driver.open} == {1, 2, 3, 4} - {broken.number}
+
+
 def test_keepalive_does_not_make_a_connection_young_or_busy() -> None:
     """A pinged connection is as idle as before, or the idle timeout never comes."""
     kept = Kept(max_size=2, idle_timeout=600.0, keepalive=100.0)

@@ -244,6 +244,24 @@ def test_borrower_that_was_served_is_not_refused_for_its_second_try() -> None:
     assert fake.pool.acquire(1).connection.number == 2
 
 
+def test_overload_is_over_when_the_load_is() -> None:
+    """A pool that was asked for ten times what it has serves at once again when it is asked for what it has."""
+    fake = FakePool(max_size=3, max_waiting=5)
+    loans = fake.borrow(3)
+    for _ in range(30):
+        with pytest.raises(PoolTimeout):
+            fake.pool.acquire(0.1)
+    for loan in loans:
+        fake.pool.release(loan)
+    before = fake.pool.stats()
+    for _ in range(10):
+        for loan in fake.borrow(3):
+            fake.pool.release(loan)
+    after = fake.pool.stats()
+    assert after.acquired_at_once - before.acquired_at_once == 30
+    assert (after.waited, after.opened, after.timed_out) == (before.waited, 3, 30)
+
+
 def test_fifty_waiters_all_get_their_turn() -> None:
     """Many waiters on few connections: all are served, with no more connections than there may be."""
     threaded = ThreadedPool(max_size=3)
