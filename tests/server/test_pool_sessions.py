@@ -214,7 +214,7 @@ def test_sessions_of_an_abandoned_pool_end(database: dict[str, Any]) -> None:
 def test_sessions_end_with_the_block(database: dict[str, Any]) -> None:
     """`ImprovedDb` is closed where its block is left, by an exception as well."""
     pooled = Pooled(database)
-    with pytest.raises(ZeroDivisionError), ImprovedDb(database, max_size=3, min_size=2) as db:
+    with pytest.raises(ZeroDivisionError), ImprovedDb(database, max_size=3, min_size=2) as db:  # noqa: PT012
         db.wait()
         assert len(pooled.sessions()) == 2
         _ = 1 / 0
