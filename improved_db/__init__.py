@@ -4,12 +4,14 @@ Knows the public names. Does not know how any of them works.
 """
 
 from logging import NullHandler, getLogger
+from typing import TYPE_CHECKING, Any
 
 from improved_db._version import __version__
 from improved_db.db import ImprovedDb
 from improved_db.durability import Finding
 from improved_db.error_table import Verdict
 from improved_db.errors import (
+    AlreadyEnabled,
     ConfigError,
     ImprovedDbError,
     LoanSpent,
@@ -33,10 +35,15 @@ from improved_db.streaming import Stream
 from improved_db.transaction import Transaction
 from improved_db.wire.connection import Connection
 
+if TYPE_CHECKING:
+    from improved_db.compat.dropin import Enabled, enable
+
 __all__ = [
+    "AlreadyEnabled",
     "Borrowed",
     "ConfigError",
     "Connection",
+    "Enabled",
     "Finding",
     "ImprovedDb",
     "ImprovedDbError",
@@ -61,6 +68,16 @@ __all__ = [
     "Verdict",
     "VerdictError",
     "__version__",
+    "enable",
 ]
 
 getLogger("improved_db").addHandler(NullHandler())  # what nobody wants to hear is not printed by logging's last resort
+
+
+def __getattr__(name: str) -> Any:
+    """Load `enable` for those who ask; the others need not wait for it (PEP 562)."""
+    if name in {"Enabled", "enable"}:
+        from improved_db.compat import dropin  # noqa: PLC0415
+
+        return getattr(dropin, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

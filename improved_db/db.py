@@ -13,7 +13,7 @@ from improved_db.config import seal
 from improved_db.durability import SETTINGS, Finding, findings
 from improved_db.errors import StatementError
 from improved_db.executor import Executor
-from improved_db.loading import Loading, load_on
+from improved_db.loading import Loading, run_on
 from improved_db.options import Secret
 from improved_db.rows import Rows
 from improved_db.service import Service
@@ -234,11 +234,7 @@ class ImprovedDb(Service):
                 f"execute_query takes a statement, or a connection of improved_db and a statement, not a "
                 f"{type(connection).__name__}; get a connection from connect() or connection()"
             )
-        if exec_many:
-            rows = load_on(connection, query, args, self._driver.max_packet)
-        else:
-            rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
-        return (rows[0] if rows else None) if return_one else rows
+        return run_on(connection, query, args, dictcursor, return_one, exec_many)
 
     def exec_many(
         self,

@@ -24,6 +24,10 @@ class ConfigError(ImprovedDbError, ValueError):
     """An option, URL or option file says something that cannot be meant; the text says what to write instead."""
 
 
+class AlreadyEnabled(ImprovedDbError, RuntimeError):
+    """`enable` was called while it was in force; the handle of the first call has `disable`."""
+
+
 class StatementError(ImprovedDbError, pymysql.err.ProgrammingError):
     """A statement and its arguments do not fit together; nothing was sent."""
 

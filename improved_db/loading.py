@@ -31,6 +31,9 @@ __all__ = ["Loading", "Progress"]
 
 logger = logging.getLogger("improved_db.bulk")
 
+#: The most that ``max_allowed_packet`` can be set to.
+LARGEST_PACKET: Final = 1 << 30
+
 #: How servers say that they take no LOAD DATA LOCAL: before any row has been taken from the caller.
 REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 
@@ -118,6 +121,26 @@ class Loading:
             last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
             raise error_for(last, error) from error
         return Rows.counted(int(done.affected_rows), 0, int(done.warning_count))
+
+
+def run_on(
+    connection: Connection,
+    query: str,
+    args: Any = (),
+    dictcursor: bool = False,
+    return_one: bool = False,
+    exec_many: bool = False,
+) -> Any:
+    """Run one statement, or one for each of *args*, on a connection of the caller's; the words are the first design's.
+
+    Returns:
+        `Rows`; with *return_one* the first row, or None.
+    """
+    if exec_many:
+        rows = load_on(connection, query, args, lambda: int(min(connection.statement_limit, LARGEST_PACKET)))
+    else:
+        rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+    return (rows[0] if rows else None) if return_one else rows
 
 
 def load_on(

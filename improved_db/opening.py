@@ -36,7 +36,7 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 
 #: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
-RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout"})
+RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout", "overflow"})
 
 
 class Opening(Generic[C]):
@@ -133,15 +133,8 @@ class Opening(Generic[C]):
         slot, loan.slot = loan.slot, None
         assert slot is not None
         now = self._now()
-        slot.opened_at = slot.checked_at = now
-        slot.expires_at = now + self._lifetime()
         with self._lock:
-            self._rack.counters.opened += 1
-            self._rack.counters.open_seconds += now - started_at
-            self._last_error = None
-            self._failures = 0
-            self._rack.max_opening = self.settings.max_opening
-            slot.connection, slot.generation = connection, generation
+            self._furnish(slot, connection, generation, started_at, now)
             unwanted = self._rule(slot, now)
             if unwanted is None:
                 self._rack.give(slot, now)
@@ -156,6 +149,17 @@ class Opening(Generic[C]):
         self._tell(lambda listener: listener.created(self.settings.name, now - started_at))
         if unwanted is None:
             self.on_opened()
+
+    def _furnish(self, slot: Slot[C], connection: C, generation: int, started_at: float, now: float) -> None:
+        """Put a connection that was just opened into its slot, under the lock; the server is there."""
+        slot.opened_at = slot.checked_at = slot.idle_since = now
+        slot.expires_at = now + self._lifetime()
+        slot.connection, slot.generation = connection, generation
+        self._rack.counters.opened += 1
+        self._rack.counters.open_seconds += now - started_at
+        self._last_error = None
+        self._failures = 0
+        self._rack.max_opening = self.settings.max_opening
 
     def _open_failed(self, loan: Loan[C], error: BaseException, *, final: bool = False) -> bool:
         """Tell those who wait, or keep the slot for another attempt; return whether to try again."""
@@ -210,9 +214,9 @@ class Opening(Generic[C]):
             return "closed"
         if slot.generation < self._retire_below:
             return "drained"
-        if len(self._rack.slots) > self._rack.max_size:
-            return "resized"
-        return "max_lifetime" if now >= slot.expires_at else None
+        if now >= slot.expires_at:
+            return "max_lifetime"
+        return "resized" if len(self._rack.slots) > self._rack.max_size else None
 
     def _count(self, reason: str, number: int = 1) -> None:
         if number:

@@ -56,6 +56,21 @@ def seal(values: Mapping[Any, object]) -> Options:
     return {name: Secret.of(value) for name, value in values.items()}
 
 
+def frozen(value: Any) -> Any:
+    """Return what is hashable, and equal for equal values of the same type only: a key for what they make."""
+    if isinstance(value, Secret):
+        return frozen(value.value)
+    if isinstance(value, Mapping):
+        return dict, frozenset((frozen(key), frozen(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(map(frozen, value))
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), repr(value)
+    return type(value), value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One kind of value.

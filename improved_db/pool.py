@@ -111,11 +111,9 @@ class Pool(Lifecycle[C]):
             TooManyWaiting: The line is full.
             Exception: What the driver said, where no connection could be opened and none is out that could come back.
         """
-        started_at = self._now()
-        patience = self.settings.acquire_timeout if timeout is None else timeout
-        loan: Loan[C] = Loan(self, current_thread(), started_at, started_at + patience)
-        if note_place:
-            loan.note_place()
+        return self._serve(self._borrower(timeout, note_place=note_place))
+
+    def _serve(self, loan: Loan[C]) -> Loan[C]:
         try:
             self._take(loan)
             pause = 0.0
@@ -124,6 +122,14 @@ class Pool(Lifecycle[C]):
         except BaseException:
             self._forsake(loan)
             raise
+        return loan
+
+    def _borrower(self, timeout: float | None, *, note_place: bool) -> Loan[C]:
+        started_at = self._now()
+        patience = self.settings.acquire_timeout if timeout is None else timeout
+        loan: Loan[C] = Loan(self, current_thread(), started_at, started_at + patience)
+        if note_place:
+            loan.note_place()
         return loan
 
     def _take(self, loan: Loan[C], first: bool = False) -> None:
@@ -244,12 +250,15 @@ class Pool(Lifecycle[C]):
 
     # --- giving back -----------------------------------------------------------------------------------------------
 
-    def release(self, loan: Loan[C], discard: str | None = None) -> None:
+    def release(self, loan: Loan[C], discard: str | None = None) -> str | None:
         """Give a loan back.
 
         Args:
             loan: What `acquire` returned; spent afterwards.
             discard: Why its connection must not be used again, if so.
+
+        Returns:
+            Why its connection was not kept; None if it was.
 
         Raises:
             LoanSpent: It was given back before, or is another pool's.
@@ -261,14 +270,15 @@ class Pool(Lifecycle[C]):
                     raise LoanSpent("this connection was given back before, or belongs to another pool")
                 loan.slot, mine = None, True
             assert slot.connection is not None
-            self._put_back(slot, discard or (None if self._driver.restore(slot.connection) else "unrestorable"), loan)
+            flaw = discard or (None if self._driver.restore(slot.connection) else "unrestorable")
+            return self._put_back(slot, flaw, loan)
         except BaseException:
             if mine and slot is not None and slot.loan is loan.ref:  # it has not moved
                 self._put_back(slot, "interrupted", loan)
             raise
 
-    def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> None:
-        """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold."""
+    def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> str | None:
+        """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold; return why cold."""
         now = self._now()
         connection: C | None = None
         openers: list[Loan[C]] = []
@@ -292,6 +302,7 @@ class Pool(Lifecycle[C]):
             self._start(openers)  # only now: there are never more sessions than slots
         if lent and loan is not None and (loan.reported or self.listeners):
             self._came_home(loan, now - loan.taken_at)
+        return flaw
 
     def _came_home(self, loan: Loan[C], seconds: float) -> None:
         name = self.settings.name

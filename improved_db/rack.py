@@ -73,6 +73,25 @@ class Rack(Generic[C]):
         del self.warm[-1]
         return True
 
+    def take_cold(self, loan: Loan[C], limit: float) -> bool:
+        """Lend a slot without a connection to a borrower who opens one itself; a new slot if there is none.
+
+        A slot beyond `max_size` is gone when it is cold again.
+
+        Returns:
+            False if *limit* slots or more are in use already.
+        """
+        if self.suspended or len(self.slots) - len(self.cold) >= limit:
+            return False
+        if not self.cold:
+            extra: Slot[C] = Slot()
+            self.slots, self.cold = [*self.slots, extra], [extra]
+        if not loan.counted:
+            loan.counted = True
+            self.counters.acquired += 1
+        self._lend(self.cold, len(self.cold) - 1, loan)
+        return True
+
     def take_idle(self, loan: Loan[C], due: Callable[[Slot[C]], bool]) -> bool:
         """Lend maintenance the slot that has been idle longest of those that are *due*; False if none is."""
         for index, slot in enumerate(self.warm):

@@ -136,6 +136,7 @@ class Loan(Generic[C]):
         slot: Set by whoever hands the slot over, under the lock; None before that and once spent.
         signal: What the borrower sleeps on while it stands in line.
         error: Why it will not be served, if the pool knows better than a timeout.
+        ping: Whether the server has to answer before the connection is lent, however short its silence.
         upkeep: Whether maintenance borrowed it; such loans are in no statistic.
         counted: Whether it is in the statistics already: a borrower whose connection proved unfit is served twice.
         reported: Whether it was reported as held for too long.
@@ -147,7 +148,7 @@ class Loan(Generic[C]):
     signal: Signal | None = None
     error: BaseException | None = None
     place: Place = ()
-    upkeep = counted = reported = False
+    ping = upkeep = counted = reported = False
 
     def __init__(self, pool: object, thread: Thread, started_at: float, deadline: float) -> None:
         self.pool = pool

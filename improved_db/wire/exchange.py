@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         def get_autocommit(self) -> bool: ...
         def thread_id(self) -> int: ...
         def write_packet(self, payload: bytes) -> None: ...
+        def ping(self, reconnect: bool | None = False) -> None: ...
 
 else:
     Base = pymysql.connections.Connection
@@ -164,6 +165,14 @@ class Exchange(Base):
         except BaseException:
             self._force_close()
             raise
+
+    def ping(self, reconnect: bool | None = False) -> None:
+        """Ask the server for a sign of life; a connection that was given back says so."""
+        if not self._spent:
+            super().ping(reconnect)
+            return
+        self._execute_command(COMMAND.COM_PING, b"")
+        self._read_ok_packet()
 
     def commit(self) -> None:
         """Commit; the answer is read as that to any statement, so that a goodbye in its place is known for one."""

@@ -50,6 +50,7 @@ class PyMySQLDriver:
         options: Callable[[], Mapping[str, Any]],
         *,
         reset: str | Callable[[Connection], object] = "rollback",
+        kind: type[Connection] = Connection,
     ) -> None:
         """Be ready to connect.
 
@@ -57,8 +58,10 @@ class PyMySQLDriver:
             options: Asked at each connect for what `Connection` takes, so that passwords may change.
             reset: What a returned connection gets: "rollback" (where something may be open, or changed), "session"
                 (made new by the server each time), or a callable that gets the connection and may raise.
+            kind: The class of the connections.
         """
         self._options = options
+        self._kind = kind
         self._reset = reset
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
@@ -106,7 +109,7 @@ class PyMySQLDriver:
         options = {**self._options(), **more}
         if options.get("unix_socket") and not any(options.get(name) for name in TLS_OPTIONS):
             options["ssl_disabled"] = True
-        return Connection(tls_contexts=self._tls_contexts, defer_connect=True, **options)
+        return self._kind(tls_contexts=self._tls_contexts, defer_connect=True, **options)
 
     #: Look at the socket: an idle one that is readable has hung up.
     is_alive = staticmethod(Connection.is_alive)

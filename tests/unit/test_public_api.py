@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NAMES = {
     "Borrowed",
     "Connection",
+    "Enabled",
     "Finding",
     "ImprovedDb",
     "Listener",
@@ -30,6 +31,7 @@ NAMES = {
     "Transaction",
     "Verdict",
     "__version__",
+    "enable",
 }
 ERRORS = {
     name: error
@@ -40,6 +42,7 @@ CLASSES = [value for value in vars(improved_db).values() if inspect.isclass(valu
 
 #: The parents that let ``except`` clauses written for PyMySQL, or for Python, keep working.
 PARENTS = {
+    "AlreadyEnabled": RuntimeError,
     "ConfigError": ValueError,
     "LoanSpent": pymysql.err.OperationalError,
     "OutcomeUnknown": pymysql.err.OperationalError,

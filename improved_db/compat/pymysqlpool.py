@@ -1,0 +1,333 @@
+"""The door of the pymysql-pool package: what its users typed, for 0.3.3 and 0.5.0 alike, on the one pool.
+
+Knows that package's words, defaults, errors and log lines. Does not know sockets, or how a turn is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import pymysql.cursors
+
+from improved_db.config import load
+from improved_db.errors import ConfigError, LoanSpent, PoolTimeout
+from improved_db.housekeeper import Housekeeper
+from improved_db.lent import PooledConnection
+from improved_db.loading import run_on
+from improved_db.options import Secret, seal
+from improved_db.overflow import OverflowPool
+from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from improved_db.slot import Loan
+    from improved_db.wire.connection import Connection as AnyConnection
+
+logger = logging.getLogger(__name__)
+
+#: The words of a pool; all others are PyMySQL's, and may be secret.
+WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
+
+#: What ``with connection as cursor`` answers in a cursor's place.
+CURSOR_WORDS: Final = frozenset(
+    {"execute", "executemany", "fetchone", "fetchmany", "fetchall", "rowcount", "lastrowid", "description"}
+)
+
+
+class GetConnectionFromPoolError(PoolTimeout):
+    """There was no connection in the time given; the cause says what the pool looked like."""
+
+
+class ReturnConnectionToPoolError(LoanSpent):
+    """A connection was used or closed after it had gone back to its pool."""
+
+
+class Cursor(pymysql.cursors.Cursor):
+    """PyMySQL's cursor with pymysql-pool's two short cuts."""
+
+    def db_query(self, query: str, args: Any = ()) -> Any:
+        """Run a statement and return all its rows."""
+        self.execute(query, args or None)
+        return self.fetchall()
+
+    def db_modify(self, query: str, args: Any = (), exec_many: bool = False) -> dict[str, int | None]:
+        """Run a statement, once or for each of *args*; return its ``rowcount`` and ``lastrowid``."""
+        if exec_many:
+            self.executemany(query, args)
+        else:
+            self.execute(query, args or None)
+        return {"rowcount": self.rowcount, "lastrowid": self.lastrowid}
+
+
+class DictCursor(pymysql.cursors.DictCursorMixin, Cursor):  # type: ignore[misc]  # PyMySQL's stubs do not foresee it
+    """The same with rows as dicts."""
+
+
+_OURS: Final[dict[Any, type[Cursor]]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
+
+
+class Connection(PooledConnection):
+    """PyMySQL's connection, with or without a pool.
+
+    In a pool, ``close()`` and the end of a ``with`` block give it back; the block commits if it ends well, and rolls
+    back otherwise. ``with connection as x`` gives the connection, which answers a cursor's words too. Afterwards it is
+    refused everything, but for a new ``with`` block or `execute_query`, which borrow anew.
+    """
+
+    __slots__ = ("_blocks", "_parked", "_reader", "home")
+    home: ConnectionPool | None  # that lent it
+    _blocks: int  # entered and not yet left
+    _parked: bool  # given back by execute_query: still its user's, who may go on with it or close it
+    _reader: Any  # the cursor for CURSOR_WORDS
+
+    def __new__(cls, **_: Any) -> Self:  # noqa: D102  # a handle of a session is made without __init__
+        made = super().__new__(cls)
+        made.home, made._blocks, made._parked, made._reader = None, 0, False, None
+        return made
+
+    def cursor(self, cursor: Any = None) -> Any:
+        """Return a cursor; PyMySQL's two plain kinds come with `Cursor.db_query` and `Cursor.db_modify`."""
+        self._need_loan()
+        kind = cursor or self.cursorclass
+        return _OURS.get(kind, kind)(self)
+
+    def execute_query(
+        self, query: str, args: Any = (), dictcursor: bool = False, return_one: bool = False, exec_many: bool = False
+    ) -> Any:
+        """Run one statement, commit, and let the pool have the connection until its next use.
+
+        Inside a ``with`` block the connection stays, and the block commits. Arguments and rows are as in
+        `improved_db.ImprovedDb.execute_query` on a connection.
+        """
+        if self.home is not None and not self._blocks:
+            try:
+                with self:
+                    return self.execute_query(query, args, dictcursor, return_one, exec_many)
+            finally:
+                self._parked = True
+        rows = run_on(self, query, args, dictcursor, return_one, exec_many)
+        if self.home is None:
+            self.commit_if_open()
+        return rows
+
+    def close(self) -> None:
+        """Give the connection back; without a pool, end its session.
+
+        Raises:
+            ReturnConnectionToPoolError: It was given back before.
+        """
+        home, parked, self._parked = self.home, self._parked, False
+        if home is None:
+            super().close()
+        elif self._spent:
+            if not parked:
+                raise self._closed_error()
+        else:
+            try:
+                why = self.give_back()
+            except LoanSpent as error:
+                raise self._closed_error() from error
+            logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", home.name)
+
+    def spend(self) -> None:
+        """Keep nothing of the session."""
+        self.__dict__ = {"_sock": None, "_rfile": None, "_result": None, "_closed": True, "_spent": True}
+        self._reader = None
+
+    def _closed_error(self) -> Exception:
+        if self.home is None:
+            return super()._closed_error()
+        return ReturnConnectionToPoolError(f"this connection has already returned to the pool({self.home.name})")
+
+    def _need_loan(self) -> None:
+        if self._spent:
+            if not self._parked:
+                raise self._closed_error()
+            self._borrow_again()
+
+    def _borrow_again(self) -> None:
+        assert self.home is not None
+        loan = self.home._borrow(0.3, self.home.maxsize, 3)
+        self.loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
+
+    def _execute_command(self, command: int, sql: str | bytes) -> None:
+        self._need_loan()
+        super()._execute_command(command, sql)
+
+    def __enter__(self) -> Self:
+        if self._spent:
+            self._borrow_again()
+        self._blocks += 1
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._blocks -= 1
+        if self._blocks or (self.home is not None and self._spent):
+            return
+        try:
+            if error[0] is None and self.home is not None:
+                self.commit_if_open()
+        finally:
+            self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CURSOR_WORDS:
+            self._reader = self._reader or self.cursor()
+            return getattr(self._reader, name)
+        if self._spent and not name.startswith("_"):
+            self._need_loan()
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class ConnectionPool:
+    """Up to *size* connections on demand, and up to *maxsize* for those who have waited.
+
+    Attributes:
+        name: Shown in the log; ``host-port-user-database`` unless given.
+        maxsize: The most connections there ever are.
+    """
+
+    def __init__(
+        self,
+        size: int = 10,
+        maxsize: int | str | None = 100,
+        name: str | None = None,
+        pre_create_num: int = 0,
+        con_lifetime: float = 3600,
+        autocommit: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Make a pool; it connects when it is used.
+
+        Args:
+            size: Connections that are opened as they are needed.
+            maxsize: Connections there may be when waiting did not help. A str here is the name, as in 0.3.3.
+            name: For the log.
+            pre_create_num: Connections to open at once.
+            con_lifetime: Seconds after which a connection is replaced; 0 or less for never.
+            autocommit: As for PyMySQL; what is given back has it again.
+            **kwargs: Every other option of PyMySQL's.
+
+        Raises:
+            ConfigError: An option cannot be meant; the text says what to write instead.
+            Exception: What the driver said, where connections are opened at once.
+        """
+        options = seal(kwargs)
+        del kwargs  # a traceback shows locals
+        if isinstance(maxsize, str):
+            maxsize, name = None, maxsize
+        self._size = _count("size", size, 1)
+        self.maxsize = max(_count("maxsize", 100 if maxsize is None else maxsize, 1), self._size)
+        parts = {"host": "localhost", "port": 3306, "user": "", "database": ""}
+        self.name = name or "-".join(str(options.get(part, Secret(other)).value) for part, other in parts.items())
+        pool = {
+            "name": self.name,
+            "max_size": self._size,
+            "max_lifetime": con_lifetime if con_lifetime > 0 else None,
+            "lifetime_jitter": 0,
+            "idle_timeout": None,
+            "autocommit": autocommit,
+            "configure": lambda _: logger.debug("Create new connection in pool(%s)", self.name),
+        }
+        settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
+        driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
+        self._pool: OverflowPool[AnyConnection] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
+        Housekeeper(self._pool)
+        self._pool.stock(min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
+
+    def get_connection(
+        self,
+        retry_num: int | None = None,
+        retry_interval: float = 0.1,
+        pre_ping: bool = False,
+        timeout: float | None = None,
+    ) -> Connection:
+        """Borrow a connection: an idle one, or a new one if there are fewer than *size*, or whichever comes back.
+
+        Args:
+            retry_num: How many times to wait; 3, at most 10, or 1 with *timeout*.
+            retry_interval: Seconds to wait each time. When all of them are over, and there are fewer than *maxsize*
+                connections, one more is opened.
+            pre_ping: Ask the server for a sign of life before the connection is lent.
+            timeout: In the words of 0.3.3: seconds to wait, first and again *retry_num* times. Then the pool never
+                grows beyond *size*.
+
+        Raises:
+            GetConnectionFromPoolError: There was none in that time.
+            Exception: What the driver said when it was to open one.
+        """
+        if timeout is None:
+            interval, retries = retry_interval, min(3 if retry_num is None else retry_num, 10)
+            waits, most, told = retries, self.maxsize, f", retry_interval={interval}(s)"
+        else:
+            interval, retries = timeout, 1 if retry_num is None else retry_num
+            waits, most, told = retries + 1, self._size, f" within {interval}*{retries + 1} second(s)"
+        began = self._pool.clock.now()
+        try:
+            loan = self._borrow(waits * interval, most, retries, ping=pre_ping)
+        except PoolTimeout as error:
+            raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
+        if loan.signal is not None and interval:
+            self._log_retries(min(retries, int((loan.taken_at - loan.started_at) / interval)))
+        grown = loan.started_at - began >= waits * interval > 0 and loan.slot and loan.slot.opened_at >= began
+        if not grown:
+            logger.debug("Get connection from pool(%s)", self.name)
+        connection = cast("Connection", loan.connection.handle(loan))
+        connection.home = self
+        return connection
+
+    def _borrow(self, patience: float, most: int, retries: int, ping: bool = False) -> Loan[AnyConnection]:
+        return self._pool.acquire_patiently(patience, most, ping=ping, in_vain=lambda: self._log_retries(retries))
+
+    def _log_retries(self, times: int) -> None:
+        """Write a line for each wait in vain; all of them were one turn in the line, so they come at its end."""
+        for _ in range(times):
+            logger.debug("Retry to get connection from pool(%s)", self.name)
+
+    #: As 0.3.3 has it.
+    put_connection = staticmethod(Connection.close)
+
+    def size(self) -> int:
+        """Return how many of *size* nobody has borrowed."""
+        return max(self._size - self._pool.stats().used, 0)
+
+    @property
+    def total_num(self) -> int:
+        """How many connections there are, idle or borrowed."""
+        return self._pool.stats().size
+
+    @property
+    def available_num(self) -> int:
+        """How many connections are idle."""
+        return self._pool.stats().idle
+
+    def close(self) -> None:
+        """Close for good: idle connections now, borrowed ones when they come back."""
+        self._pool.close(timeout=0.0)
+
+
+class ConnectionPoolSingleton(ConnectionPool):
+    """The one pool of the process, and of each subclass: whoever asks again gets the first, whatever the arguments."""
+
+    _pools: ClassVar[dict[type, ConnectionPool]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102  # see the class
+        kwargs = {name: value if name in WORDS else Secret.of(value) for name, value in kwargs.items()}
+        if cls not in cls._pools:
+            made = super().__new__(cls)
+            ConnectionPool.__init__(made, *args, **kwargs)
+            if cls._pools.setdefault(cls, made) is not made:
+                made.close()  # another thread was first
+        return cast("Self", cls._pools[cls])
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Leave it to `__new__`, once."""
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} must be an int of at least {least}")
+    return value

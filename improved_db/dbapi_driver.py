@@ -1,0 +1,84 @@
+"""Any PEP 249 driver behind the pool's seam; what a driver cannot say counts as well.
+
+Knows what any DB-API connection can be asked, and its socket if it shows one. Does not know SQL or pools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, Any
+
+from improved_db.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class DBAPIDriver:
+    """Opens connections by a callable, and asks of them no more than PEP 249 promises."""
+
+    idle_limit = None
+
+    def __init__(self, creator: Callable[[], Any]) -> None:
+        """Take the callable that returns a new connection."""
+        self.connect = creator
+
+    def is_alive(self, connection: Any) -> bool:
+        """Say whether it is open, and its socket, if it has one to look at, has nothing to read."""
+        number = _fileno(connection)
+        if not getattr(connection, "open", True):
+            return False
+        if number is None:
+            return True
+        poller = select.poll()
+        poller.register(number, select.POLLIN | select.POLLPRI)
+        return not poller.poll(0)
+
+    def ping(self, connection: Any, timeout: float) -> bool:  # noqa: ARG002  # drivers have no time limit for it
+        """Say what can be told without a round trip."""
+        return self.is_alive(connection)
+
+    def restore(self, connection: Any) -> bool:
+        """Roll back; a connection that cannot has met its end (2006, 2013, or whatever its driver calls that)."""
+        if isinstance(connection, Connection):
+            return connection.restore()
+        try:
+            connection.rollback()
+        except Exception:
+            return False
+        return bool(getattr(connection, "open", True))
+
+    def close(self, connection: Any) -> None:
+        """Close it."""
+        with contextlib.suppress(Exception):
+            connection.close()
+
+    def abandon(self, connection: Any) -> None:
+        """Close it after its socket was swapped for one to nowhere: no goodbye may reach a session of the parent's."""
+        number = _fileno(connection)
+        if number is None:
+            return
+        with contextlib.suppress(Exception):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number, inheritable=False)
+            os.close(nowhere)
+            connection.close()
+
+    def cut(self, connection: Any) -> None:
+        """Shut its socket down under whoever uses it."""
+        number = _fileno(connection)
+        if number is not None:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
+
+def _fileno(connection: Any) -> int | None:
+    """Return the descriptor of a connection's socket; None if it has none, or does not show it."""
+    try:
+        number = connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno()
+    except Exception:
+        return None
+    return number if isinstance(number, int) and number >= 0 else None

@@ -1,0 +1,130 @@
+"""What the older doors lend: a connection that knows its way home, and is nobody's once it went there.
+
+Knows loans and how they end. Does not know which door lent them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from improved_db.errors import LoanSpent
+from improved_db.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+    from improved_db.pool import Pool
+    from improved_db.slot import Loan
+
+logger = logging.getLogger("improved_db.compat")
+
+
+def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
+    """Give a loan back to the pool it is from.
+
+    Returns:
+        Why its connection was not kept; None if it was.
+
+    Raises:
+        LoanSpent: It was given back before.
+    """
+    pool = cast("Pool[Any]", loan.pool)
+    why = pool.release(loan, discard)
+    if why == "overflow":
+        logger.warning("pool(%s) is full: a connection was closed on its return", pool.settings.name)
+    return why
+
+
+class PooledConnection(Connection):
+    """A connection whose `close` gives it back while it is lent, and ends the session otherwise."""
+
+    def close(self) -> None:
+        """Give the connection back to its pool; one that is in no pool ends its session."""
+        if self.loan is None:
+            super().close()
+        else:
+            self.give_back()
+
+    def give_back(self, discard: str | None = None) -> str | None:
+        """Cut this handle off and give its loan back, as `give_back` does."""
+        self.spend()
+        return give_back(cast("Loan[Connection]", self.loan), discard)
+
+
+class Guard:
+    """Stands for something of a foreign driver's for as long as the connection it belongs to is lent.
+
+    `isinstance` takes it for what it stands for.
+
+    Attributes:
+        loan: Under which its connection was lent.
+    """
+
+    __slots__ = ("_target", "loan")
+
+    loan: Loan[Any]
+    _target: Any
+
+    def __init__(self, target: object, loan: Loan[Any]) -> None:
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "loan", loan)
+
+    def _lent(self) -> Any:
+        if self.loan.slot is None:
+            raise LoanSpent("this connection was given back to its pool; borrow another")
+        return self._target
+
+    #: For `isinstance`, as PEP 3119 has it.
+    __class__ = property(lambda self: type(self._target))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lent(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._lent(), name, value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._lent())
+
+    def __next__(self) -> Any:
+        return next(self._lent())
+
+    def __enter__(self) -> Any:
+        entered = self._lent().__enter__()
+        return self if entered is self._target else entered
+
+    def __exit__(self, *error: object) -> Any:
+        """Leave the block as the driver does; where that closes, it closes this, not what it stands for."""
+        leave = type(self._target).__exit__
+        return leave(self if inspect.isfunction(leave) else self._lent(), *error)
+
+
+class GuardedConnection(Guard):
+    """A borrowed connection of a foreign driver: `close` gives it back."""
+
+    __slots__ = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be used."""
+        return self.loan.slot is not None and bool(getattr(self._target, "open", True))
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        """Return a cursor that ends with the loan."""
+        return Guard(self._lent().cursor(*args, **options), self.loan)
+
+    def close(self) -> None:
+        """Give the connection back to its pool."""
+        self.give_back()
+
+    def give_back(self, discard: str | None = None) -> str | None:
+        """Give the loan back, as `give_back` does."""
+        return give_back(self.loan, discard)
+
+    def __enter__(self) -> Self:
+        entered: Self = super().__enter__()
+        return entered
