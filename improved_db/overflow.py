@@ -9,11 +9,13 @@ Knows the pool, and when a borrower opens for itself. Does not know whose older 
 from __future__ import annotations
 
 from os import getpid
+from threading import current_thread
 from typing import TYPE_CHECKING, TypeVar
 
 from improved_db.errors import PoolTimeout
 from improved_db.opening import own_copy
 from improved_db.pool import Pool
+from improved_db.slot import Loan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from improved_db.clock import Clock
     from improved_db.config import PoolSettings
     from improved_db.driver import Driver
-    from improved_db.slot import Loan, Slot
+    from improved_db.slot import Slot
 
 C = TypeVar("C")
 
@@ -40,19 +42,14 @@ class OverflowPool(Pool[C]):
         """
         super().__init__(driver, settings, clock=clock)
         self._max_idle = max_idle
-
-    def acquire(self, timeout: float | None = None, *, note_place: bool = False, ping: bool = False) -> Loan[C]:
-        """Borrow a connection as `Pool.acquire` does; with *ping* only one whose server has just answered."""
-        loan = self._borrower(timeout, note_place=note_place)
-        loan.ping = ping
-        return self._serve(loan)
+        self._longest_idle = settings.idle_timeout
 
     def acquire_now(self, limit: float, *, ping: bool = False) -> Loan[C] | None:
         """Borrow an idle connection, or open one if there are fewer than *limit*; never stand in line.
 
         Args:
             limit: Connections; there may be more than ``max_size``.
-            ping: As for `acquire`.
+            ping: Lend one whose server has just answered.
 
         Returns:
             The loan; None if none is idle and there are *limit*.
@@ -61,14 +58,22 @@ class OverflowPool(Pool[C]):
             PoolClosed: The pool is closed.
             Exception: What the driver said when it was to open one.
         """
-        loan = self._borrower(None, note_place=True)
+        now = self._now()
+        loan: Loan[C] = Loan(self, current_thread(), now, now + self.settings.acquire_timeout)
+        loan.note_caller()
         loan.ping = ping
         try:
-            while (slot := self._take_now(loan, limit)) is not None:
-                if slot.connection is None:
-                    self._open_here(loan, slot)
-                    return loan
-                flaw = self._staleness(slot) or self._flaw(loan)
+            if self._pid != getpid():
+                self._begin_in_child()
+            while True:
+                with self._lock:
+                    taken = not self._closed and self._rack.take(loan)
+                if not taken:
+                    return self._open_here(loan, limit)
+                slot, longest = loan.slot, self._longest_idle
+                assert slot is not None
+                stale = longest is not None and now - slot.idle_since >= longest
+                flaw = "idle_timeout" if stale else self._flaw(loan)
                 if flaw is None:
                     return loan
                 loan.slot = None
@@ -76,7 +81,6 @@ class OverflowPool(Pool[C]):
         except BaseException:
             self._forsake(loan)
             raise
-        return None
 
     def acquire_patiently(
         self, patience: float, limit: int, *, ping: bool = False, in_vain: Callable[[], object]
@@ -86,7 +90,7 @@ class OverflowPool(Pool[C]):
         Args:
             patience: Seconds to stand in line if there are ``max_size`` connections.
             limit: Connections there may be after it.
-            ping: As for `acquire`.
+            ping: As for `acquire_now`.
             in_vain: Called when that time is over.
 
         Raises:
@@ -98,7 +102,9 @@ class OverflowPool(Pool[C]):
         if loan is not None:
             return loan
         try:
-            return self.acquire(patience, note_place=True, ping=ping)
+            waiting = self._borrower(patience, note_place=True)
+            waiting.ping = ping
+            return self._serve(waiting)
         except PoolTimeout:
             in_vain()
             loan = self.acquire_now(limit, ping=ping)
@@ -127,19 +133,16 @@ class OverflowPool(Pool[C]):
             self._count("drained", len(idle))
         self._close_all(idle)
 
-    def _take_now(self, loan: Loan[C], limit: float) -> Slot[C] | None:
-        if self._pid != getpid():
-            self._begin_in_child()
+    def _open_here(self, loan: Loan[C], limit: float) -> Loan[C] | None:
+        """Open a connection in the borrower's thread; None if there are *limit* already."""
         with self._lock:
             self._ensure_open()
-            if self._rack.take(loan):
-                return loan.slot
             lost = self._look_for_lost(loan.started_at)
-            self._rack.take_cold(loan, limit)
+            taken = self._rack.take_cold(loan, limit)
         self._bury(lost)
-        return loan.slot
-
-    def _open_here(self, loan: Loan[C], slot: Slot[C]) -> None:
+        slot = loan.slot
+        if not taken or slot is None:
+            return None
         started_at, generation = self._now(), self._generation
         try:
             connection = self._connect()
@@ -152,6 +155,7 @@ class OverflowPool(Pool[C]):
         loan.connection, loan.taken_at = connection, now
         self._tell(lambda listener: listener.created(self.settings.name, now - started_at))
         self.on_opened()
+        return loan
 
     def _give_up(self, loan: Loan[C], slot: Slot[C], error: BaseException) -> None:
         """Make the slot cold again; whoever stands in line may have better luck with it."""
@@ -164,17 +168,12 @@ class OverflowPool(Pool[C]):
             self._wake_watchers()
         self._start(openers)
 
-    def _staleness(self, slot: Slot[C]) -> str | None:
-        longest = self.settings.idle_timeout
-        return "idle_timeout" if longest is not None and self._now() - slot.idle_since >= longest else None
-
-    def _flaw(self, loan: Loan[C]) -> str | None:
-        flaw = super()._flaw(loan)
-        return "ping" if flaw is None and loan.ping and not self.still_answers(loan) else flaw
-
     def _rule(self, slot: Slot[C], now: float) -> str | None:
         """Let the number of idle connections decide, where the pool's size would."""
-        rule = super()._rule(slot, now)
-        if rule is not None and rule != "resized":
-            return rule
+        if self._closed:
+            return "closed"
+        if slot.generation < self._retire_below:
+            return "drained"
+        if now >= slot.expires_at:
+            return "max_lifetime"
         return "overflow" if len(self._rack.warm) >= self._max_idle and not self._rack.line else None

@@ -189,9 +189,10 @@ class Pool(Lifecycle[C]):
             silence >= self._ping_window
             or now >= slot.expires_at
             or slot.generation != self._generation
+            or loan.ping
             or self.settings.check is not None
         ):
-            flaw = self._examine(slot, slot.connection, now, loan.deadline)
+            flaw = self._examine(slot, slot.connection, now, loan)
             if flaw is not None:
                 return flaw
         loan.connection = slot.connection
@@ -200,15 +201,16 @@ class Pool(Lifecycle[C]):
             self._tell(lambda listener: listener.waited(self.settings.name, now - loan.started_at))
         return None
 
-    def _examine(self, slot: Slot[C], connection: C, now: float, deadline: float) -> str | None:
+    def _examine(self, slot: Slot[C], connection: C, now: float, loan: Loan[C]) -> str | None:
         """Look closely at a connection that is old, was silent for long, or has become suspect."""
         if slot.generation < self._retire_below:
             return "drained"
         if now >= slot.expires_at:
             return "max_lifetime"
-        if now - slot.checked_at >= self._ping_window or slot.generation != self._generation:
+        if loan.ping or now - slot.checked_at >= self._ping_window or slot.generation != self._generation:
             generation = self._generation
-            if not self._driver.ping(connection, max(min(self.settings.ping_timeout, deadline - now), SHORTEST_PING)):
+            timeout = max(min(self.settings.ping_timeout, loan.deadline - now), SHORTEST_PING)
+            if not self._driver.ping(connection, timeout):
                 return "ping"
             slot.generation = generation
             slot.checked_at = self._now()

@@ -17,13 +17,15 @@ from improved_db.lent import PooledConnection
 from improved_db.loading import run_on
 from improved_db.options import Secret, seal
 from improved_db.overflow import OverflowPool
+from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
     from improved_db.slot import Loan
-    from improved_db.wire.connection import Connection as AnyConnection
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class ReturnConnectionToPoolError(LoanSpent):
     """A connection was used or closed after it had gone back to its pool."""
 
 
-class Cursor(pymysql.cursors.Cursor):
+class Cursor(cursors.Cursor):
     """PyMySQL's cursor with pymysql-pool's two short cuts."""
 
     def db_query(self, query: str, args: Any = ()) -> Any:
@@ -61,11 +63,12 @@ class Cursor(pymysql.cursors.Cursor):
         return {"rowcount": self.rowcount, "lastrowid": self.lastrowid}
 
 
-class DictCursor(pymysql.cursors.DictCursorMixin, Cursor):  # type: ignore[misc]  # PyMySQL's stubs do not foresee it
+class DictCursor(cursors.DictCursor, Cursor):  # type: ignore[misc]  # rows of another type, as in PyMySQL
     """The same with rows as dicts."""
 
 
-_OURS: Final[dict[Any, type[Cursor]]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
+#: What a connection that was given back has left of its session.
+_NOTHING: Final = {"_sock": None, "_rfile": None, "_result": None, "_closed": True, "_spent": True}
 
 
 class Connection(PooledConnection):
@@ -77,6 +80,7 @@ class Connection(PooledConnection):
     """
 
     __slots__ = ("_blocks", "_parked", "_reader", "home")
+    cursors: ClassVar = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
     home: ConnectionPool | None  # that lent it
     _blocks: int  # entered and not yet left
     _parked: bool  # given back by execute_query: still its user's, who may go on with it or close it
@@ -87,11 +91,18 @@ class Connection(PooledConnection):
         made.home, made._blocks, made._parked, made._reader = None, 0, False, None
         return made
 
+    def handle(self, loan: object, home: ConnectionPool | None = None) -> Connection:
+        """Return a new object for the same session, lent by *home* under *loan*."""
+        fresh: Connection = object.__new__(Connection)
+        fresh.__dict__ = self.__dict__
+        fresh.loan, fresh.home, fresh._blocks, fresh._parked, fresh._reader = loan, home, 0, False, None
+        return fresh
+
     def cursor(self, cursor: Any = None) -> Any:
         """Return a cursor; PyMySQL's two plain kinds come with `Cursor.db_query` and `Cursor.db_modify`."""
-        self._need_loan()
-        kind = cursor or self.cursorclass
-        return _OURS.get(kind, kind)(self)
+        if self._spent:
+            self._need_session()
+        return super().cursor(cursor)
 
     def execute_query(
         self, query: str, args: Any = (), dictcursor: bool = False, return_one: bool = False, exec_many: bool = False
@@ -118,43 +129,33 @@ class Connection(PooledConnection):
         Raises:
             ReturnConnectionToPoolError: It was given back before.
         """
-        home, parked, self._parked = self.home, self._parked, False
-        if home is None:
+        if self.home is None:
             super().close()
-        elif self._spent:
-            if not parked:
-                raise self._closed_error()
-        else:
+        elif not self._spent:
+            self.__dict__, self._reader = dict(_NOTHING), None
             try:
-                why = self.give_back()
+                why = self.home.take_back(self.loan)
             except LoanSpent as error:
                 raise self._closed_error() from error
-            logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", home.name)
-
-    def spend(self) -> None:
-        """Keep nothing of the session."""
-        self.__dict__ = {"_sock": None, "_rfile": None, "_result": None, "_closed": True, "_spent": True}
-        self._reader = None
+            logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
+        elif not self._parked:
+            raise self._closed_error()
+        self._parked = False
 
     def _closed_error(self) -> Exception:
         if self.home is None:
             return super()._closed_error()
         return ReturnConnectionToPoolError(f"this connection has already returned to the pool({self.home.name})")
 
-    def _need_loan(self) -> None:
-        if self._spent:
-            if not self._parked:
-                raise self._closed_error()
-            self._borrow_again()
+    def _need_session(self) -> None:
+        if not self._parked:
+            raise self._closed_error()
+        self._borrow_again()
 
     def _borrow_again(self) -> None:
         assert self.home is not None
-        loan = self.home._borrow(0.3, self.home.maxsize, 3)
+        loan = self.home.borrow()
         self.loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
-
-    def _execute_command(self, command: int, sql: str | bytes) -> None:
-        self._need_loan()
-        super()._execute_command(command, sql)
 
     def __enter__(self) -> Self:
         if self._spent:
@@ -177,7 +178,7 @@ class Connection(PooledConnection):
             self._reader = self._reader or self.cursor()
             return getattr(self._reader, name)
         if self._spent and not name.startswith("_"):
-            self._need_loan()
+            self._need_session()
             return getattr(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -234,7 +235,8 @@ class ConnectionPool:
         }
         settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
         driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
-        self._pool: OverflowPool[AnyConnection] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
+        self._pool: OverflowPool[Any] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
+        self.take_back: Callable[[Any], str | None] = self._pool.release
         Housekeeper(self._pool)
         self._pool.stock(min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
 
@@ -259,28 +261,37 @@ class ConnectionPool:
             GetConnectionFromPoolError: There was none in that time.
             Exception: What the driver said when it was to open one.
         """
+        loan = self._pool.acquire_now(self._size, ping=pre_ping)
+        if loan is None:
+            loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
+        else:
+            logger.debug("Get connection from pool(%s)", self.name)
+        return loan.connection.handle(loan, self)
+
+    def _wait(
+        self, retry_num: int | None, retry_interval: float, ping: bool, timeout: float | None
+    ) -> Loan[Connection]:
         if timeout is None:
             interval, retries = retry_interval, min(3 if retry_num is None else retry_num, 10)
             waits, most, told = retries, self.maxsize, f", retry_interval={interval}(s)"
         else:
             interval, retries = timeout, 1 if retry_num is None else retry_num
             waits, most, told = retries + 1, self._size, f" within {interval}*{retries + 1} second(s)"
-        began = self._pool.clock.now()
         try:
-            loan = self._borrow(waits * interval, most, retries, ping=pre_ping)
+            loan = self.borrow(waits * interval, most, ping, lambda: self._log_retries(retries))
         except PoolTimeout as error:
             raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
         if loan.signal is not None and interval:
             self._log_retries(min(retries, int((loan.taken_at - loan.started_at) / interval)))
-        grown = loan.started_at - began >= waits * interval > 0 and loan.slot and loan.slot.opened_at >= began
-        if not grown:
+        if loan.signal is not None or loan.slot is None or loan.slot.opened_at < loan.started_at:  # not just opened
             logger.debug("Get connection from pool(%s)", self.name)
-        connection = cast("Connection", loan.connection.handle(loan))
-        connection.home = self
-        return connection
+        return loan
 
-    def _borrow(self, patience: float, most: int, retries: int, ping: bool = False) -> Loan[AnyConnection]:
-        return self._pool.acquire_patiently(patience, most, ping=ping, in_vain=lambda: self._log_retries(retries))
+    def borrow(
+        self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Callable[[], object] = int
+    ) -> Loan[Connection]:
+        """Borrow without a word, and return the pool's own loan."""
+        return self._pool.acquire_patiently(patience, most or self.maxsize, ping=ping, in_vain=in_vain)
 
     def _log_retries(self, times: int) -> None:
         """Write a line for each wait in vain; all of them were one turn in the line, so they come at its end."""

@@ -96,7 +96,7 @@ class Exchange(Base):
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         if self._sock is None:
-            raise self._closed_error()
+            self._need_session()
         if isinstance(sql, str):
             sql = sql.encode(self.encoding)
         if len(sql) >= self.statement_limit:
@@ -142,7 +142,8 @@ class Exchange(Base):
         except err.MySQLError:
             self._note_error()
             raise
-        self._settle()
+        if self.phase is not Phase.CONNECT:
+            self.phase = None
         if type(self._rfile) is not Buffer and not self.get_autocommit():
             self._failed = True  # PyMySQL's own reading drops the status that a SELECT ends with
         return affected
@@ -201,6 +202,10 @@ class Exchange(Base):
         if self.phase is not Phase.CONNECT:
             self.phase = None
 
+    def _need_session(self) -> None:
+        """Refuse to go on without a session."""
+        raise self._closed_error()
+
     def _closed_error(self) -> Exception:
         if self._spent:
             return LoanSpent("this connection was given back to its pool; borrow another")
@@ -211,7 +216,7 @@ class Exchange(Base):
     def send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
         """Write several commands at once; `read_all` has to follow."""
         if self._sock is None:
-            raise self._closed_error()
+            self._need_session()
         if len(commands) == 1:
             self._execute_command(*commands[0])
             return

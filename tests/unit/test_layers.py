@@ -25,9 +25,9 @@ FLOORS: Final = {
     "testing.server": 1.2, "testing": 1.3,
     "slot": 2.0, "stats": 2.0, "rows": 2.0, "rack": 2.1,
     "wire": 2.0, "wire.support": 2.0, "wire.buffer": 2.0, "wire.packets": 2.0, "wire.template": 2.0,
-    "wire.insert": 2.1, "wire.local_load": 2.1, "wire.decoders": 2.1, "wire.literals": 2.2, "wire.columns": 2.2,
-    "wire.resultset": 2.3, "wire.results": 2.4, "wire.exchange": 2.5, "wire.handshake": 2.6, "wire.connection": 2.7,
-    "wire.pymysql_driver": 2.8, "dbapi_driver": 2.8,
+    "wire.cursors": 2.0, "wire.insert": 2.1, "wire.local_load": 2.1, "wire.decoders": 2.1, "wire.literals": 2.2,
+    "wire.columns": 2.2, "wire.resultset": 2.3, "wire.results": 2.4, "wire.exchange": 2.5, "wire.handshake": 2.6,
+    "wire.connection": 2.7, "wire.pymysql_driver": 2.8, "dbapi_driver": 2.8,
     "progress": 3.0, "bulk": 3.0, "retry": 3.0, "opening": 3.0, "lifecycle": 3.1, "pool": 3.2, "housekeeper": 3.3,
     "overflow": 3.3, "lent": 3.3,
     "executor": 3.4, "loading": 3.5, "streaming": 3.5, "outcomes": 3.5, "transaction": 3.6, "unit_of_work": 3.7,
@@ -38,7 +38,7 @@ FLOORS: Final = {
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
-    "threading": {"slot", "lifecycle", "opening", "pool", "housekeeper", "retry", "testing"},
+    "threading": {"slot", "lifecycle", "opening", "pool", "overflow", "housekeeper", "retry", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"retry"},
     "pymysql": {"errors", "wire", "compat", "testing"},
