@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from typing_extensions import Self
-
-#: What is replaced. ``Connection`` is a class that programs ask `isinstance` about, and stays.
-NAMES: Final = ("connect", "Connect")
 
 _in_force: dict[str, Enabled] = {}
 
@@ -47,7 +44,7 @@ class Enabled:
             return original(*(one.value for one in given), **{name: one.value for name, one in sealed.items()})
 
         self._way_back.callback(manager.dispose)
-        for name in NAMES:
+        for name in ("connect", "Connect"):  # ``Connection``, a class that programs ask isinstance() about, stays
             self._way_back.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, connect)
 

@@ -21,8 +21,6 @@ from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Self
 
     from improved_db.slot import Loan
@@ -33,9 +31,7 @@ logger = logging.getLogger(__name__)
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
 
 #: What ``with connection as cursor`` answers in a cursor's place.
-CURSOR_WORDS: Final = frozenset(
-    {"execute", "executemany", "fetchone", "fetchmany", "fetchall", "rowcount", "lastrowid", "description"}
-)
+CURSOR_WORDS: Final = ("execute", "executemany", "fetchone", "fetchmany", "fetchall", "rowcount", "lastrowid")
 
 
 class GetConnectionFromPoolError(PoolTimeout):
@@ -75,15 +71,15 @@ class Connection(PooledConnection):
     """PyMySQL's connection, with or without a pool.
 
     In a pool, ``close()`` and the end of a ``with`` block give it back; the block commits if it ends well, and rolls
-    back otherwise. ``with connection as x`` gives the connection, which answers a cursor's words too. Afterwards it is
-    refused everything, but for a new ``with`` block or `execute_query`, which borrow anew.
+    back otherwise. ``with connection as x`` gives the connection, which answers a cursor's words too. Afterwards
+    everything raises `ReturnConnectionToPoolError`, but for a new ``with`` block or `execute_query`, which borrow anew.
     """
 
     __slots__ = ("_blocks", "_parked", "_reader", "home")
     cursors: ClassVar = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
-    home: ConnectionPool | None  # that lent it
+    home: ConnectionPool | None
     _blocks: int  # entered and not yet left
-    _parked: bool  # given back by execute_query: still its user's, who may go on with it or close it
+    _parked: bool  # when execute_query gives it back it stays its user's, who may go on with it or close it
     _reader: Any  # the cursor for CURSOR_WORDS
 
     def __new__(cls, **_: Any) -> Self:  # noqa: D102  # a handle of a session is made without __init__
@@ -113,22 +109,16 @@ class Connection(PooledConnection):
         `improved_db.ImprovedDb.execute_query` on a connection.
         """
         if self.home is not None and not self._blocks:
-            try:
-                with self:
-                    return self.execute_query(query, args, dictcursor, return_one, exec_many)
-            finally:
+            with self:
                 self._parked = True
+                return self.execute_query(query, args, dictcursor, return_one, exec_many)
         rows = run_on(self, query, args, dictcursor, return_one, exec_many)
         if self.home is None:
             self.commit_if_open()
         return rows
 
     def close(self) -> None:
-        """Give the connection back; without a pool, end its session.
-
-        Raises:
-            ReturnConnectionToPoolError: It was given back before.
-        """
+        """Give the connection back; without a pool, end its session."""
         if self.home is None:
             super().close()
         elif not self._spent:
@@ -138,9 +128,10 @@ class Connection(PooledConnection):
             except LoanSpent as error:
                 raise self._closed_error() from error
             logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
-        elif not self._parked:
+        elif self._parked:
+            self._parked = False
+        else:
             raise self._closed_error()
-        self._parked = False
 
     def _closed_error(self) -> Exception:
         if self.home is None:
@@ -216,27 +207,28 @@ class ConnectionPool:
             ConfigError: An option cannot be meant; the text says what to write instead.
             Exception: What the driver said, where connections are opened at once.
         """
-        options = seal(kwargs)
+        options, lifetime = seal(kwargs), cast("Any", con_lifetime)
         del kwargs  # a traceback shows locals
         if isinstance(maxsize, str):
             maxsize, name = None, maxsize
         self._size = _count("size", size, 1)
         self.maxsize = max(_count("maxsize", 100 if maxsize is None else maxsize, 1), self._size)
         parts = {"host": "localhost", "port": 3306, "user": "", "database": ""}
-        self.name = name or "-".join(str(options.get(part, Secret(other)).value) for part, other in parts.items())
+        default = "-".join(str(options.get(part, Secret(other)).value) for part, other in parts.items())
+        self.name = named = name or default
         pool = {
             "name": self.name,
             "max_size": self._size,
-            "max_lifetime": con_lifetime if con_lifetime > 0 else None,
+            "max_lifetime": None if isinstance(lifetime, (int, float)) and lifetime <= 0 else lifetime,
             "lifetime_jitter": 0,
             "idle_timeout": None,
             "autocommit": autocommit,
-            "configure": lambda _: logger.debug("Create new connection in pool(%s)", self.name),
+            "configure": lambda _: logger.debug("Create new connection in pool(%s)", named),
         }
         settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
         driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
         self._pool: OverflowPool[Any] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
-        self.take_back: Callable[[Any], str | None] = self._pool.release
+        self.take_back = self._pool.release
         Housekeeper(self._pool)
         self._pool.stock(min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
 
@@ -266,11 +258,10 @@ class ConnectionPool:
             loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
         else:
             logger.debug("Get connection from pool(%s)", self.name)
-        return loan.connection.handle(loan, self)
+        lent: Connection = loan.connection.handle(loan, self)
+        return lent
 
-    def _wait(
-        self, retry_num: int | None, retry_interval: float, ping: bool, timeout: float | None
-    ) -> Loan[Connection]:
+    def _wait(self, retry_num: int | None, retry_interval: float, ping: bool, timeout: float | None) -> Loan[Any]:
         if timeout is None:
             interval, retries = retry_interval, min(3 if retry_num is None else retry_num, 10)
             waits, most, told = retries, self.maxsize, f", retry_interval={interval}(s)"
@@ -288,8 +279,8 @@ class ConnectionPool:
         return loan
 
     def borrow(
-        self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Callable[[], object] = int
-    ) -> Loan[Connection]:
+        self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Any = int
+    ) -> Loan[Any]:
         """Borrow without a word, and return the pool's own loan."""
         return self._pool.acquire_patiently(patience, most or self.maxsize, ping=ping, in_vain=in_vain)
 

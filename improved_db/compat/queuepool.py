@@ -86,9 +86,8 @@ class QueuePool:
     def __len__(self) -> int:
         return self._pool.stats().idle
 
-    def len(self) -> int:
-        """Return how many connections are idle now."""
-        return self._pool.stats().idle
+    #: How many connections are idle now.
+    len = __len__
 
     def clear(self) -> None:
         """Close the idle connections."""

@@ -27,6 +27,7 @@ SCRIPTS: Final = {
     "bulk": {"P6"},
     "threads": {"P2", "P9"},
     "pool": {"P3"},
+    "doors": {"D1", "D2"},
     "memory": {"P8"},
 }
 
