@@ -71,7 +71,7 @@ class Opening(Generic[C]):
         self._pid = os.getpid()
 
     def _new_loan(self) -> Loan[C]:
-        loan: Loan[C] = Loan(self, threading.current_thread(), 0.0, float("inf"))
+        loan: Loan[C] = Loan(self, 0.0, float("inf"))
         loan.upkeep = True
         return loan
 

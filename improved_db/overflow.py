@@ -9,7 +9,6 @@ Knows the pool, and when a borrower opens for itself. Does not know whose older 
 from __future__ import annotations
 
 from os import getpid
-from threading import current_thread
 from typing import TYPE_CHECKING, TypeVar
 
 from improved_db.errors import PoolTimeout
@@ -59,7 +58,7 @@ class OverflowPool(Pool[C]):
             Exception: What the driver said when it was to open one.
         """
         now = self._now()
-        loan: Loan[C] = Loan(self, current_thread(), now, now + self.settings.acquire_timeout)
+        loan: Loan[C] = Loan(self, now, now + self.settings.acquire_timeout)
         loan.note_caller()
         loan.ping = ping
         try:
@@ -102,9 +101,7 @@ class OverflowPool(Pool[C]):
         if loan is not None:
             return loan
         try:
-            waiting = self._borrower(patience, note_place=True)
-            waiting.ping = ping
-            return self._serve(waiting)
+            return self.acquire(patience, note_place=True, ping=ping)
         except PoolTimeout:
             in_vain()
             loan = self.acquire_now(limit, ping=ping)

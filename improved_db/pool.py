@@ -29,7 +29,6 @@ import _thread
 import logging
 import threading
 from os import getpid
-from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
@@ -98,12 +97,13 @@ class Pool(Lifecycle[C]):
 
     # --- borrowing -------------------------------------------------------------------------------------------------
 
-    def acquire(self, timeout: float | None = None, *, note_place: bool = False) -> Loan[C]:
+    def acquire(self, timeout: float | None = None, *, note_place: bool = False, ping: bool = False) -> Loan[C]:
         """Borrow a connection that is fit for use.
 
         Args:
             timeout: Seconds to wait at the most; ``acquire_timeout`` if None.
             note_place: Remember where the caller stands, for reports of lost and long loans.
+            ping: Have the server answer first, however short the connection's silence.
 
         Raises:
             PoolTimeout: None could be had in time.
@@ -111,9 +111,12 @@ class Pool(Lifecycle[C]):
             TooManyWaiting: The line is full.
             Exception: What the driver said, where no connection could be opened and none is out that could come back.
         """
-        return self._serve(self._borrower(timeout, note_place=note_place))
-
-    def _serve(self, loan: Loan[C]) -> Loan[C]:
+        started_at = self._now()
+        patience = self.settings.acquire_timeout if timeout is None else timeout
+        loan: Loan[C] = Loan(self, started_at, started_at + patience)
+        loan.ping = ping
+        if note_place:
+            loan.note_place()
         try:
             self._take(loan)
             pause = 0.0
@@ -122,14 +125,6 @@ class Pool(Lifecycle[C]):
         except BaseException:
             self._forsake(loan)
             raise
-        return loan
-
-    def _borrower(self, timeout: float | None, *, note_place: bool) -> Loan[C]:
-        started_at = self._now()
-        patience = self.settings.acquire_timeout if timeout is None else timeout
-        loan: Loan[C] = Loan(self, current_thread(), started_at, started_at + patience)
-        if note_place:
-            loan.note_place()
         return loan
 
     def _take(self, loan: Loan[C], first: bool = False) -> None:

@@ -110,28 +110,22 @@ class Pulse:
     thread dead (bpo-45274), and signals arrive anywhere.
     """
 
-    __slots__ = ("__weakref__", "ref")
+    __slots__ = ("__weakref__", "ref", "thread")
 
     def __init__(self) -> None:
         self.ref = weakref.ref(self)
+        self.thread = threading.current_thread()
 
 
 _here = threading.local()
-
-
-def pulse() -> weakref.ref[Pulse]:
-    """Return what is gone when the calling thread has ended."""
-    try:
-        taken: Pulse = _here.pulse
-    except AttributeError:
-        taken = _here.pulse = Pulse()
-    return taken.ref
 
 
 class Loan(Generic[C]):
     """One borrowing: a place in the line until it has a slot, spent when the slot goes back.
 
     Attributes:
+        thread: The borrower's.
+        pulse: Gone when that thread has ended.
         connection: The borrower's, from `Pool.acquire` until `Pool.release`.
         slot: Set by whoever hands the slot over, under the lock; None before that and once spent.
         signal: What the borrower sleeps on while it stands in line.
@@ -150,13 +144,18 @@ class Loan(Generic[C]):
     place: Place = ()
     ping = upkeep = counted = reported = False
 
-    def __init__(self, pool: object, thread: Thread, started_at: float, deadline: float) -> None:
+    def __init__(self, pool: object, started_at: float, deadline: float) -> None:
+        mine: Pulse
+        try:
+            mine = _here.pulse
+        except AttributeError:
+            mine = _here.pulse = Pulse()
         self.pool = pool
-        self.thread = thread
+        self.thread = mine.thread
+        self.pulse = mine.ref
         self.started_at = self.taken_at = started_at
         self.deadline = deadline
         self.ref = weakref.ref(self)
-        self.pulse = pulse()
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""

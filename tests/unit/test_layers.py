@@ -38,7 +38,7 @@ FLOORS: Final = {
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
-    "threading": {"slot", "lifecycle", "opening", "pool", "overflow", "housekeeper", "retry", "testing"},
+    "threading": {"slot", "lifecycle", "opening", "pool", "housekeeper", "retry", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"retry"},
     "pymysql": {"errors", "wire", "compat", "testing"},

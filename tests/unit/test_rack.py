@@ -12,7 +12,7 @@ from improved_db.slot import Loan, Slot, SlotState
 
 def new_loan(deadline: float = 100.0) -> Loan[str]:
     """Return a borrower that came at 0."""
-    return Loan(None, threading.current_thread(), 0.0, deadline)
+    return Loan(None, 0.0, deadline)
 
 
 def stand(rack: Rack[str], loan: Loan[str], *, first: bool = False, max_waiting: int | None = None) -> bool:
