@@ -45,6 +45,8 @@ class DBAPIDriver:
         """Roll back; a connection that cannot has met its end (2006, 2013, or whatever its driver calls that)."""
         if isinstance(connection, Connection):
             return connection.restore()
+        if getattr(getattr(connection, "_result", None), "unbuffered_active", False):
+            return False  # PyMySQL would read a stream to its end first, and it may have none
         try:
             connection.rollback()
         except Exception:
@@ -58,13 +60,12 @@ class DBAPIDriver:
 
     def abandon(self, connection: Any) -> None:
         """Close it after its socket was swapped for one to nowhere: no goodbye may reach a session of the parent's."""
-        number = _fileno(connection)
-        if number is None:
-            return
         with contextlib.suppress(Exception):
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number, inheritable=False)
-            os.close(nowhere)
+            number = _fileno(connection)
+            if number is not None:
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, number, inheritable=False)
+                os.close(nowhere)
             connection.close()
 
     def cut(self, connection: Any) -> None:
