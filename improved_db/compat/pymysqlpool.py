@@ -144,8 +144,7 @@ class Connection(PooledConnection):
         self._borrow_again()
 
     def _borrow_again(self) -> None:
-        assert self.home is not None
-        loan = self.home.borrow()
+        loan = cast("ConnectionPool", self.home).borrow()
         self.loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
 
     def __enter__(self) -> Self:
@@ -168,9 +167,12 @@ class Connection(PooledConnection):
         if name in CURSOR_WORDS:
             self._reader = self._reader or self.cursor()
             return getattr(self._reader, name)
-        if self._spent and not name.startswith("_"):
-            self._need_session()
-            return getattr(self, name)
+        if self._spent and not name.startswith("__"):
+            if not self._parked:
+                raise self._closed_error()
+            with self:
+                self._parked = True
+                return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
@@ -196,7 +198,7 @@ class ConnectionPool:
 
         Args:
             size: Connections that are opened as they are needed.
-            maxsize: Connections there may be when waiting did not help. A str here is the name, as in 0.3.3.
+            maxsize: Connections there may be when waiting did not help. A str is 0.3.3's *name*; then no more than *size*.
             name: For the log.
             pre_create_num: Connections to open at once.
             con_lifetime: Seconds after which a connection is replaced; 0 or less for never.
@@ -210,7 +212,7 @@ class ConnectionPool:
         options, lifetime = seal(kwargs), cast("Any", con_lifetime)
         del kwargs  # a traceback shows locals
         if isinstance(maxsize, str):
-            maxsize, name = None, maxsize
+            name, maxsize = maxsize, size
         self._size = _count("size", size, 1)
         self.maxsize = max(_count("maxsize", 100 if maxsize is None else maxsize, 1), self._size)
         parts = {"host": "localhost", "port": 3306, "user": "", "database": ""}

@@ -97,8 +97,8 @@ class Exchange(Base):
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         if self._sock is None:
             self._need_session()
-        if isinstance(sql, str):
-            sql = sql.encode(self.encoding)
+        if type(sql) is not bytes:
+            sql = sql.encode(self.encoding) if isinstance(sql, str) else bytes(sql)  # executemany has a bytearray
         if len(sql) >= self.statement_limit:
             raise StatementError(
                 f"the statement has {len(sql):,} bytes, more than the server's max_allowed_packet of "
