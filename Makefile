@@ -8,6 +8,9 @@ PROJECT := setup.py requirements.txt requirements-dev.txt pyproject.toml
 # Peers that need a compiler or a C library here; the benchmarks do without those that cannot be installed.
 OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql psycopg[binary] psycopg-pool
 
+# An older design whose name the newer one has, too: a folder of its own, for the tests to put on a program's path.
+OLDER := $(VENV)/pymysql-pool-0.3.3
+
 .NOTPARALLEL:
 .PHONY: test check demo bench soak clean
 
@@ -37,8 +40,11 @@ $(VENV)/.made: scripts/make_venv.sh
 	scripts/make_venv.sh $(VENV)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.made $(PROJECT)
+$(VENV)/.dev: scripts/ensure_client_headers.sh $(VENV)/.made $(PROJECT)
 	$(PYTHON_HERE) -m pip install -q -r requirements-dev.txt
+	test -f $(OLDER)/pymysqlpool.py || $(PYTHON_HERE) -m pip install -q --no-deps --target $(OLDER) pymysql-pool==0.3.3
+	scripts/ensure_client_headers.sh >/dev/null 2>&1 || true
+	$(PYTHON_HERE) -m pip install -q mysqlclient >/dev/null 2>&1 || echo "tests do without mysqlclient"
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.made $(PROJECT)

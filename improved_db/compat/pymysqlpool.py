@@ -198,7 +198,7 @@ class ConnectionPool:
 
         Args:
             size: Connections that are opened as they are needed.
-            maxsize: Connections there may be when waiting did not help. A str is 0.3.3's *name*; then no more than *size*.
+            maxsize: Connections there may be when waiting did not help. A str is 0.3.3's *name*, and then never more.
             name: For the log.
             pre_create_num: Connections to open at once.
             con_lifetime: Seconds after which a connection is replaced; 0 or less for never.

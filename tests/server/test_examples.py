@@ -46,6 +46,17 @@ EXPECTED = {
         r"not understood: unknown option 'hots': did you mean 'host'\?",
         r"not understood: the URL .+",
     ],
+    "drop_in": [
+        r"40 tasks, sessions: 40",
+        r"enabled: [1-4]",
+        r"disabled again: 40",
+    ],
+    "pymysql_pool": [
+        r"connections: 2 \| idle: 2",
+        r"squares: 328350 \| connections: [23]",
+        r"can't get connection from pool\(mypool\), retry_interval=0\.01\(s\)",
+        r"this connection has already returned to the pool\(mypool\)",
+    ],
     "transactions": [
         r"after 400 transfers: .+",
         r"together: 2000",

@@ -85,6 +85,14 @@ def test_errors_table_has_every_error_and_what_else_it_is() -> None:
         assert columns[0].strip("`") in {base.__name__ for base in errors[name].__mro__}
 
 
+def test_doors_for_other_pools_open() -> None:
+    """An import is the whole change that most programs need."""
+    doors = re.findall(r"^\| `(from improved_db.+)` \| .+ \|$", TEXT, re.MULTILINE)
+    assert len(doors) == 3
+    for door in doors:
+        exec(door, {})
+
+
 def test_links_lead_somewhere() -> None:
     """To a heading of this page or a file of this project."""
     headings = {line.lower().replace(" ", "-") for line in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)}

@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 from improved_db import (
     Borrowed,
     Connection,
+    Enabled,
     Finding,
     ImprovedDb,
     OutcomeUnknown,
@@ -20,9 +21,14 @@ from improved_db import (
     Rows,
     Stream,
     Transaction,
+    enable,
 )
+from improved_db.compat import pymysqlpool
+from improved_db.compat.queuepool import PoolManager, QueuePool
 
 if TYPE_CHECKING:
+    import logging
+
     from improved_db.testing import TemporaryServer
 
 
@@ -153,6 +159,65 @@ def failures(db: ImprovedDb) -> int:
     return 1
 
 
+def pymysql_pool(config: dict[str, Any]) -> None:
+    """What programs for pymysql-pool write, of both versions."""
+    pool = pymysqlpool.ConnectionPool(size=2, maxsize=3, pre_create_num=2, con_lifetime=300, name="mypool", **config)
+    assert_type(pymysqlpool.ConnectionPool(2, 3, "mypool", 2, 3600, True, **config), pymysqlpool.ConnectionPool)
+    assert_type(pymysqlpool.ConnectionPool(2, "pool1", **config), pymysqlpool.ConnectionPool)
+    assert_type(pymysqlpool.ConnectionPoolSingleton(size=2), pymysqlpool.ConnectionPoolSingleton)
+    assert_type(pool.total_num + pool.available_num + pool.size(), int)
+    con = pool.get_connection(retry_num=3, retry_interval=0.1, pre_ping=True)
+    assert_type(con, pymysqlpool.Connection)
+    plain: pymysql.connections.Connection[Any] = con
+    plain.close()
+    with pool.get_connection(timeout=1, retry_num=1) as cur:
+        assert_type(cur, pymysqlpool.Connection)
+        cur.execute("select 1+1")
+        assert_type(cur.fetchall(), Any)
+    assert_type(con.execute_query("select %s", (1,), dictcursor=True, return_one=True), Any)
+    assert_type(con.execute_query("insert into t values (%s)", [(1,)], exec_many=True), Any)
+    pool.put_connection(con)
+    pool.close()
+    logger: logging.Logger = pymysqlpool.logger
+    logger.setLevel("DEBUG")
+    try:
+        pymysqlpool.Connection(**config).close()
+    except (pymysqlpool.GetConnectionFromPoolError, pymysqlpool.ReturnConnectionToPoolError, TimeoutError):
+        raise
+
+
+def short_cuts(cursor: pymysqlpool.Cursor, dicts: pymysqlpool.DictCursor) -> None:
+    """Two methods of pymysql-pool's cursors."""
+    assert_type(cursor.db_query("select %s", (1,)), Any)
+    assert_type(dicts.db_query("select 1"), Any)
+    assert_type(cursor.db_modify("insert into t values (%s)", [(1,)], exec_many=True), dict[str, int | None])
+
+
+def queues(config: dict[str, Any]) -> None:
+    """Any driver's connections, and one pool for each set of options."""
+    queue = QueuePool(lambda: pymysql.connect(**config), pool_size=5, recycle=None)
+    connection = queue.connect()
+    assert_type(connection, Any)
+    queue.return_conn(connection)
+    queue.close(queue.connect())
+    assert_type(queue.size() + queue.len() + len(queue), int)
+    queue.clear()
+    queue.dispose()
+    manager = PoolManager(pool_size=8, recycle=30)
+    manager.close_connection(manager.connect(host="db", user="app"))
+    manager.dispose()
+
+
+def drop_in() -> None:
+    """One line at the start of a program, or a block."""
+    enabled = enable(pool_size=8, recycle=30)
+    assert_type(enabled, Enabled)
+    enabled.disable()
+    with enable(recycle=None) as handle:
+        assert_type(handle, Enabled)
+        pymysql.connect(host="db").close()
+
+
 def mistakes(db: ImprovedDb) -> None:
     """Each line is an error, which mypy must see: an ignore that is not needed is one too."""
     db.execute_query(42)  # type: ignore[call-overload]
@@ -161,3 +226,6 @@ def mistakes(db: ImprovedDb) -> None:
     db.pool_put_connection("connection")  # type: ignore[arg-type]
     db.stats().waiting = 3  # type: ignore[misc]
     db.run_transaction("transfer")  # type: ignore[arg-type]
+    pymysqlpool.ConnectionPool(size="2")  # type: ignore[arg-type]
+    QueuePool("pymysql")  # type: ignore[arg-type]
+    enable(pool_size=None)  # type: ignore[arg-type]

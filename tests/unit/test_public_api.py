@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from importlib.resources import files
@@ -12,10 +13,12 @@ import pytest
 
 import improved_db
 from improved_db import errors
+from improved_db.compat import dropin, pymysqlpool, queuepool
 from improved_db.testing import ServerBinary, TemporaryServer, find_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
 NAMES = {
     "Borrowed",
@@ -38,7 +41,30 @@ ERRORS = {
     for name, error in vars(errors).items()
     if inspect.isclass(error) and issubclass(error, errors.ImprovedDbError)
 }
-CLASSES = [value for value in vars(improved_db).values() if inspect.isclass(value)] + [TemporaryServer, ServerBinary]
+#: The doors, and what is behind each: whatever it defines without an underscore.
+DOORS = {
+    dropin: {"Enabled", "enable"},
+    pymysqlpool: {
+        "CURSOR_WORDS",
+        "Connection",
+        "ConnectionPool",
+        "ConnectionPoolSingleton",
+        "Cursor",
+        "DictCursor",
+        "GetConnectionFromPoolError",
+        "ReturnConnectionToPoolError",
+        "WORDS",
+        "logger",
+    },
+    queuepool: {"NO_LIMIT", "PoolManager", "QueuePool"},
+}
+BEHIND_DOORS = [getattr(door, name) for door, names in DOORS.items() for name in sorted(names)]
+CLASSES = [
+    *(value for value in vars(improved_db).values() if inspect.isclass(value)),
+    *(value for value in BEHIND_DOORS if inspect.isclass(value)),
+    TemporaryServer,
+    ServerBinary,
+]
 
 #: The parents that let ``except`` clauses written for PyMySQL, or for Python, keep working.
 PARENTS = {
@@ -60,7 +86,9 @@ PARENTS = {
 def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield every public function, and every public method and property written in this package."""
     yield "find_server", find_server
+    yield "enable", improved_db.enable
     for cls in CLASSES:
+        owner = f"{cls.__module__}.{cls.__name__}".removeprefix("improved_db.")
         for base in cls.__mro__:
             if not base.__module__.startswith("improved_db"):
                 continue
@@ -68,7 +96,7 @@ def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
                 function: Any = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
                 ours = inspect.isfunction(function) and function.__module__.startswith("improved_db")
                 if ours and (name == "__init__" or not name.startswith("_")):
-                    yield f"{cls.__name__}.{name}", function
+                    yield f"{owner}.{name}", function
 
 
 FUNCTIONS = dict(functions())
@@ -79,6 +107,22 @@ def test_the_package_exports_what_the_contract_names_and_every_error() -> None:
     assert set(improved_db.__all__) == NAMES | set(ERRORS)
     assert improved_db.__all__ == sorted(improved_db.__all__)
     assert all(hasattr(improved_db, name) for name in improved_db.__all__)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_doors_have_the_names_that_their_users_know(door: ModuleType) -> None:
+    """As above: a name without an underscore is a promise."""
+    defined: set[str] = set()
+    for node in ast.parse(inspect.getsource(door)).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        defined |= {str(getattr(target, "name", getattr(target, "id", "_"))) for target in targets}
+    assert {name for name in defined if not name.startswith("_")} == DOORS[door]
+
+
+def test_the_pool_that_overflows_is_nobodys_promise() -> None:
+    """The doors stand on it; its own words may change with them."""
+    shown = [str(inspect.signature(function)) for function in FUNCTIONS.values()]
+    assert not any("overflow" in name.lower() for name in [*improved_db.__all__, *shown])
 
 
 def test_version_is_one_that_installers_understand() -> None:
