@@ -5,6 +5,7 @@ Knows loans and how they end. Does not know which door lent them.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any, cast
@@ -43,11 +44,18 @@ class PooledConnection(Connection):
     """A connection whose `close` gives it back while it is lent, and ends the session otherwise."""
 
     def close(self) -> None:
-        """Give the connection back to its pool; one that is in no pool ends its session."""
+        """Give the connection back to its pool; one that is in no pool ends its session.
+
+        Raises:
+            LoanSpent: It was closed before.
+        """
         if self.loan is None:
             super().close()
+        elif self._spent:
+            raise self._closed_error()
         else:
-            self.give_back()
+            with contextlib.suppress(LoanSpent):  # in a forked child the pool has let go of it already
+                self.give_back()
 
     def give_back(self, discard: str | None = None) -> str | None:
         """Cut this handle off and give its loan back, as `give_back` does."""
@@ -118,8 +126,9 @@ class GuardedConnection(Guard):
         return Guard(self._lent().cursor(*args, **options), self.loan)
 
     def close(self) -> None:
-        """Give the connection back to its pool."""
-        self.give_back()
+        """Give the connection back to its pool; once is enough."""
+        with contextlib.suppress(LoanSpent):
+            self.give_back()
 
     def give_back(self, discard: str | None = None) -> str | None:
         """Give the loan back, as `give_back` does."""

@@ -9,9 +9,10 @@ Knows the names and types of the options, the driver's and ours. Does not know w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
@@ -54,6 +55,18 @@ Options = dict[str, Sealed]
 def seal(values: Mapping[Any, object]) -> Options:
     """Return *values* with each value sealed; the first line of whoever takes options from a caller."""
     return {name: Secret.of(value) for name, value in values.items()}
+
+
+@contextlib.contextmanager
+def in_words_of_caller(**words: str) -> Iterator[None]:
+    """Let an error of the block name options as the caller wrote them: ``max_size="pool_size"``."""
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error)
+        for ours, theirs in words.items():
+            text = text.replace(ours, theirs)
+        raise ConfigError(text) from None
 
 
 def frozen(value: Any) -> Any:

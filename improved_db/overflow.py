@@ -60,6 +60,7 @@ class OverflowPool(Pool[C]):
         now = self._now()
         loan: Loan[C] = Loan(self, now, now + self.settings.acquire_timeout)
         loan.note_caller()
+        loan.outlive_thread()
         loan.ping = ping
         try:
             if self._pid != getpid():
@@ -101,13 +102,14 @@ class OverflowPool(Pool[C]):
         if loan is not None:
             return loan
         try:
-            return self.acquire(patience, note_place=True, ping=ping)
+            loan = self.acquire(patience, note_place=True, ping=ping)
         except PoolTimeout:
             in_vain()
             loan = self.acquire_now(limit, ping=ping)
             if loan is None:
                 raise
-            return loan
+        loan.outlive_thread()
+        return loan
 
     def stock(self, number: int) -> None:
         """Open connections until there are *number*, and keep those for which there is room.

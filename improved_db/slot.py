@@ -9,7 +9,7 @@ import enum
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -125,7 +125,7 @@ class Loan(Generic[C]):
 
     Attributes:
         thread: The borrower's.
-        pulse: Gone when that thread has ended.
+        pulse: Gone when the borrower cannot give back any more: its thread has ended.
         connection: The borrower's, from `Pool.acquire` until `Pool.release`.
         slot: Set by whoever hands the slot over, under the lock; None before that and once spent.
         signal: What the borrower sleeps on while it stands in line.
@@ -138,6 +138,7 @@ class Loan(Generic[C]):
 
     # Defaults live in the class: one loan is made for each query, and most of them never have more.
     connection: C
+    pulse: weakref.ref[Any]
     slot: Slot[C] | None = None
     signal: Signal | None = None
     error: BaseException | None = None
@@ -156,6 +157,10 @@ class Loan(Generic[C]):
         self.started_at = self.taken_at = started_at
         self.deadline = deadline
         self.ref = weakref.ref(self)
+
+    def outlive_thread(self) -> None:
+        """Let the loan be lost only when its borrower is collected: connections are handed on to other threads."""
+        self.pulse = self.ref
 
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""

@@ -5,6 +5,7 @@ Knows that package's words, defaults, errors and log lines. Does not know socket
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -15,7 +16,7 @@ from improved_db.errors import ConfigError, LoanSpent, PoolTimeout
 from improved_db.housekeeper import Housekeeper
 from improved_db.lent import PooledConnection
 from improved_db.loading import run_on
-from improved_db.options import Secret, seal
+from improved_db.options import Secret, in_words_of_caller, seal
 from improved_db.overflow import OverflowPool
 from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
@@ -94,12 +95,6 @@ class Connection(PooledConnection):
         fresh.loan, fresh.home, fresh._blocks, fresh._parked, fresh._reader = loan, home, 0, False, None
         return fresh
 
-    def cursor(self, cursor: Any = None) -> Any:
-        """Return a cursor; PyMySQL's two plain kinds come with `Cursor.db_query` and `Cursor.db_modify`."""
-        if self._spent:
-            self._need_session()
-        return super().cursor(cursor)
-
     def execute_query(
         self, query: str, args: Any = (), dictcursor: bool = False, return_one: bool = False, exec_many: bool = False
     ) -> Any:
@@ -122,11 +117,9 @@ class Connection(PooledConnection):
         if self.home is None:
             super().close()
         elif not self._spent:
-            self.__dict__, self._reader = dict(_NOTHING), None
-            try:
-                why = self.home.take_back(self.loan)
-            except LoanSpent as error:
-                raise self._closed_error() from error
+            self.__dict__, self._reader, why = dict(_NOTHING), None, None
+            with contextlib.suppress(LoanSpent):  # in a forked child the pool has let go of it already
+                why = self.home._take_back(self.loan)
             logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
         elif self._parked:
             self._parked = False
@@ -144,7 +137,7 @@ class Connection(PooledConnection):
         self._borrow_again()
 
     def _borrow_again(self) -> None:
-        loan = cast("ConnectionPool", self.home).borrow()
+        loan = cast("ConnectionPool", self.home)._borrow()
         self.loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
 
     def __enter__(self) -> Self:
@@ -227,10 +220,11 @@ class ConnectionPool:
             "autocommit": autocommit,
             "configure": lambda _: logger.debug("Create new connection in pool(%s)", named),
         }
-        settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
+        with in_words_of_caller(max_size="size", max_lifetime="con_lifetime"):
+            settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
         driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
         self._pool: OverflowPool[Any] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
-        self.take_back = self._pool.release
+        self._take_back = self._pool.release
         Housekeeper(self._pool)
         self._pool.stock(min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
 
@@ -271,7 +265,7 @@ class ConnectionPool:
             interval, retries = timeout, 1 if retry_num is None else retry_num
             waits, most, told = retries + 1, self._size, f" within {interval}*{retries + 1} second(s)"
         try:
-            loan = self.borrow(waits * interval, most, ping, lambda: self._log_retries(retries))
+            loan = self._borrow(waits * interval, most, ping, lambda: self._log_retries(retries))
         except PoolTimeout as error:
             raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
         if loan.signal is not None and interval:
@@ -280,7 +274,7 @@ class ConnectionPool:
             logger.debug("Get connection from pool(%s)", self.name)
         return loan
 
-    def borrow(
+    def _borrow(
         self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Any = int
     ) -> Loan[Any]:
         """Borrow without a word, and return the pool's own loan."""

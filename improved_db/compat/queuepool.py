@@ -14,7 +14,7 @@ from improved_db.config import PoolSettings
 from improved_db.dbapi_driver import DBAPIDriver
 from improved_db.errors import LoanSpent
 from improved_db.lent import GuardedConnection, PooledConnection
-from improved_db.options import ALIASES, Options, Sealed, Secret, frozen, seal
+from improved_db.options import ALIASES, Options, Sealed, Secret, frozen, in_words_of_caller, seal
 from improved_db.overflow import OverflowPool
 from improved_db.slot import Loan
 from improved_db.wire.pymysql_driver import PyMySQLDriver
@@ -49,8 +49,9 @@ class QueuePool:
         Raises:
             ConfigError: *pool_size* is no int of at least 1, or *recycle* no number of seconds above 0.
         """
-        keep: dict[str, Any] = {"max_size": pool_size, "idle_timeout": recycle}
-        settings = PoolSettings(name=name, max_lifetime=None, ping_idle_after=None, **keep)
+        with in_words_of_caller(max_size="pool_size", idle_timeout="recycle"):
+            keep: dict[str, Any] = {"max_size": pool_size, "idle_timeout": recycle}
+            settings = PoolSettings(name=name, max_lifetime=None, ping_idle_after=None, **keep)
         driver = DBAPIDriver(creator) if callable(creator) else creator
         self._pool: OverflowPool[Any] = OverflowPool(driver, settings, max_idle=pool_size)
 
@@ -84,9 +85,9 @@ class QueuePool:
         return self._pool.settings.max_size
 
     def __len__(self) -> int:
+        """Return how many connections are idle now."""
         return self._pool.stats().idle
 
-    #: How many connections are idle now.
     len = __len__
 
     def clear(self) -> None:
@@ -114,7 +115,7 @@ class PoolManager:
             recycle: As for `QueuePool`.
             creator: Returns a DB-API connection for the arguments of `connect`; None for `improved_db.Connection`.
         """
-        PoolSettings(max_size=pool_size, idle_timeout=recycle)  # refuses what cannot be meant
+        QueuePool(object, pool_size, recycle)  # refuses what cannot be meant
         self._pool_size = pool_size
         self._recycle = recycle
         self._creator = creator

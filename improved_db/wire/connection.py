@@ -13,11 +13,12 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from pymysql.constants import SERVER_STATUS
 
 from improved_db.errors import StatementError
+from improved_db.options import seal
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake
@@ -25,6 +26,10 @@ from improved_db.wire.results import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
+
+    import pymysql.cursors
+
+K = TypeVar("K", bound="pymysql.cursors.Cursor")
 
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
@@ -64,13 +69,20 @@ class Connection(Handshake):
         self.loan = None
         self._tls_contexts = {} if tls_contexts is None else tls_contexts
         defer = options.pop("defer_connect", False)
-        super().__init__(defer_connect=True, **options)
-        options.clear()  # no password in this frame when connecting fails
+        sealed = seal(options)
+        options.clear()  # no password in this frame when something fails
+        super().__init__(defer_connect=True, **{name: one.value for name, one in sealed.items()})
         if not defer:
             self.connect()
 
+    @overload
+    def cursor(self, cursor: None = None) -> pymysql.cursors.Cursor: ...
+    @overload
+    def cursor(self, cursor: type[K]) -> K: ...
     def cursor(self, cursor: Any = None) -> Any:
         """Return a cursor, as PyMySQL does; its two plain classes come quicker."""
+        if self._spent:
+            self._need_session()
         kind = cursor or self.cursorclass
         return self.cursors.get(kind, kind)(self)
 

@@ -35,7 +35,9 @@ class Cursor(Base):
             while self.nextset():
                 pass
             self._clear_result()
-        connection.query(query if args is None else self.mogrify(query, args))
+        if args is not None:
+            query = self.mogrify(query, args)
+        connection.query(query)
         self._do_get_result()
         self._executed = query
         return self.rowcount

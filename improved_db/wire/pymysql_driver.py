@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pymysql.connections
 
 from improved_db.clock import MonotonicClock
+from improved_db.options import Secret, seal
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+
+    from improved_db.options import Options
 
 logger = logging.getLogger("improved_db.wire")
 
@@ -106,10 +109,14 @@ class PyMySQLDriver:
 
     def _prepare(self, **more: Any) -> Connection:
         """Build the object in a frame of its own: a traceback of a failed connect must not hold the password."""
-        options = {**self._options(), **more}
-        if options.get("unix_socket") and not any(options.get(name) for name in TLS_OPTIONS):
-            options["ssl_disabled"] = True
-        return self._kind(tls_contexts=self._tls_contexts, defer_connect=True, **options)
+        options = seal({**self._options(), **more})
+        if _given(options, "unix_socket") and not any(_given(options, name) for name in TLS_OPTIONS):
+            options["ssl_disabled"] = Secret(True)
+        return self._kind(
+            tls_contexts=self._tls_contexts,
+            defer_connect=True,
+            **{name: sealed.value for name, sealed in options.items()},
+        )
 
     #: Look at the socket: an idle one that is readable has hung up.
     is_alive = staticmethod(Connection.is_alive)
@@ -184,6 +191,10 @@ def _end_through(connection: Connection, ghost: Connection, query_only: bool) ->
         return False
     connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
+
+
+def _given(options: Options, name: str) -> bool:
+    return name in options and bool(options[name].value)
 
 
 def _text(value: str | bytes) -> str:
