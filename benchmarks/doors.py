@@ -1,8 +1,8 @@
 """D1 and D2: pymysql-pool's own benchmark, through our door for its users, through theirs, and without a pool.
 
-50,000 times: borrow a connection, make a cursor, run ``select 1+1``, close the cursor, give the connection back; PyMySQL
-does the same on one connection that is never given back. The 50,000 are spread over rounds, and each round is on new
-connections: two sessions of one server differ by where its threads happen to run.
+50,000 times: borrow a connection, make a cursor, run ``select 1+1``, close the cursor, give the connection back.
+PyMySQL does the same on one connection that is never given back. The 50,000 are spread over rounds, and each round is
+on new connections: two sessions of one server differ by where its threads happen to run.
 
 Knows this question. Does not know how the pools work.
 """

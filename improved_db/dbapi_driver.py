@@ -11,7 +11,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
-from improved_db.wire.connection import Connection
+from improved_db.wire.connection import Connection, forget_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,12 @@ class DBAPIDriver:
             connection.close()
 
     def abandon(self, connection: Any) -> None:
-        """Close it after its socket was swapped for one to nowhere: no goodbye may reach a session of the parent's."""
+        """Close it after its socket was swapped for one to nowhere: no goodbye may reach a session of the parent's.
+
+        A driver that does not show its socket says goodbye all the same.
+        """
         with contextlib.suppress(Exception):
+            forget_stream(connection)
             number = _fileno(connection)
             if number is not None:
                 nowhere = os.open(os.devnull, os.O_RDWR)
@@ -69,7 +73,7 @@ class DBAPIDriver:
             connection.close()
 
     def cut(self, connection: Any) -> None:
-        """Shut its socket down under whoever uses it."""
+        """Shut its socket down under whoever uses it, if the driver tells another thread which one that is."""
         number = _fileno(connection)
         if number is not None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from improved_db.errors import LoanSpent
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -63,6 +64,10 @@ class PooledConnection(Connection):
         return give_back(cast("Loan[Connection]", self.loan), discard)
 
 
+#: The methods of connections and cursors that may return a cursor; those of `sqlite3` have most of them on both.
+CURSOR_MAKERS: Final = frozenset({"cursor", "execute", "executemany", "executescript"})
+
+
 class Guard:
     """Stands for something of a foreign driver's for as long as the connection it belongs to is lent.
 
@@ -72,25 +77,36 @@ class Guard:
         loan: Under which its connection was lent.
     """
 
-    __slots__ = ("_target", "loan")
+    __slots__ = ("_owner", "_target", "loan")
 
     loan: Loan[Any]
     _target: Any
+    _owner: Guard | None  # a cursor's connection
 
-    def __init__(self, target: object, loan: Loan[Any]) -> None:
+    def __init__(self, target: object, loan: Loan[Any], owner: Guard | None = None) -> None:
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "loan", loan)
+        object.__setattr__(self, "_owner", owner)
 
     def _lent(self) -> Any:
         if self.loan.slot is None:
             raise LoanSpent("this connection was given back to its pool; borrow another")
         return self._target
 
+    def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        made = method(*args, **options)
+        if made is self._target:
+            return self
+        return Guard(made, self.loan, self._owner or self) if hasattr(made, "fetchone") else made
+
     #: For `isinstance`, as PEP 3119 has it.
     __class__ = property(lambda self: type(self._target))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._lent(), name)
+        if name == "connection" and self._owner is not None:
+            return self._owner
+        value = getattr(self._lent(), name)
+        return partial(self._call, value) if name in CURSOR_MAKERS else value
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._lent(), name, value)
@@ -120,10 +136,6 @@ class GuardedConnection(Guard):
     def open(self) -> bool:
         """Whether it can still be used."""
         return self.loan.slot is not None and bool(getattr(self._target, "open", True))
-
-    def cursor(self, *args: Any, **options: Any) -> Any:
-        """Return a cursor that ends with the loan."""
-        return Guard(self._lent().cursor(*args, **options), self.loan)
 
     def close(self) -> None:
         """Give the connection back to its pool; once is enough."""

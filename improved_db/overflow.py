@@ -175,4 +175,5 @@ class OverflowPool(Pool[C]):
             return "drained"
         if now >= slot.expires_at:
             return "max_lifetime"
-        return "overflow" if len(self._rack.warm) >= self._max_idle and not self._rack.line else None
+        full = len(self._rack.warm) >= self._max_idle
+        return "overflow" if full and self._rack.first_in_line(now) is None else None

@@ -277,8 +277,6 @@ class Pool(Lifecycle[C]):
     def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> str | None:
         """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold; return why cold."""
         now = self._now()
-        connection: C | None = None
-        openers: list[Loan[C]] = []
         lent = loan is not None and not loan.upkeep
         with self._lock:
             if lent and loan is not None:
@@ -288,18 +286,27 @@ class Pool(Lifecycle[C]):
             flaw = flaw or self._rule(slot, now)
             if flaw is None:
                 self._rack.give(slot, now, used=lent)
-            else:
-                connection = self._rack.chill(slot)
-                self._count(flaw)
-                openers = [] if self._closed else self._rack.grow(self._new_loan)
-            if self._watchers:
-                self._wake_watchers()
-        if connection is not None:
-            (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
-            self._start(openers)  # only now: there are never more sessions than slots
+                if self._watchers:
+                    self._wake_watchers()
+        if flaw is not None:
+            self._end(slot, flaw)
         if lent and loan is not None and (loan.reported or self.listeners):
             self._came_home(loan, now - loan.taken_at)
         return flaw
+
+    def _end(self, slot: Slot[C], flaw: str) -> None:
+        """End a session; only then is its slot cold: there are never more sessions than slots."""
+        try:
+            if slot.connection is not None:
+                (self._driver.close if flaw in RULES else self._driver.abandon)(slot.connection)
+        finally:
+            with self._lock:
+                self._rack.chill(slot)
+                self._count(flaw)
+                openers = [] if self._closed else self._rack.grow(self._new_loan)
+                if self._watchers:
+                    self._wake_watchers()
+        self._start(openers)
 
     def _came_home(self, loan: Loan[C], seconds: float) -> None:
         name = self.settings.name

@@ -104,7 +104,7 @@ class FakeClock:
         """Return seconds since the beginning."""
         return self._now
 
-    def at(self, instant: float, action: Callable[[], None]) -> None:
+    def at(self, instant: float, action: Callable[[], object]) -> None:
         """Let *action* happen when time reaches *instant*."""
         self._due.append((instant, next(self._serial), action))
         self._due.sort(key=lambda entry: entry[:2])

@@ -95,6 +95,10 @@ class Connection(PooledConnection):
         fresh.loan, fresh.home, fresh._blocks, fresh._parked, fresh._reader = loan, home, 0, False, None
         return fresh
 
+    if TYPE_CHECKING:
+
+        def cursor(self, cursor: Any = None) -> Any: ...  # noqa: D102  # with the two short cuts
+
     def execute_query(
         self, query: str, args: Any = (), dictcursor: bool = False, return_one: bool = False, exec_many: bool = False
     ) -> Any:

@@ -306,6 +306,7 @@ class Connection(Handshake):
 
     def drop(self) -> None:
         """Close our end of the socket without a word."""
+        forget_stream(self)
         self._closed = True
         self._force_close()
 
@@ -315,3 +316,9 @@ class Connection(Handshake):
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+def forget_stream(connection: Any) -> None:
+    """Let a result that was not read to its end be; when it is collected, PyMySQL would read on, and complain."""
+    if getattr(getattr(connection, "_result", None), "unbuffered_active", False):
+        connection._result.unbuffered_active = False

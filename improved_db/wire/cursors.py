@@ -37,7 +37,11 @@ class Cursor(Base):
             self._clear_result()
         if args is not None:
             query = self.mogrify(query, args)
-        connection.query(query)
+        try:
+            connection.query(query)
+        except BaseException:
+            self._clear_result()
+            raise
         self._do_get_result()
         self._executed = query
         return self.rowcount

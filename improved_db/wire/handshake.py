@@ -67,7 +67,10 @@ class Handshake(Exchange):
 
         Raises:
             pymysql.err.OperationalError: The server cannot be reached, or refuses.
+            LoanSpent: This handle was given back to its pool.
         """
+        if self._spent:
+            raise self._closed_error()
         self.phase, self._touched, self._failed = Phase.CONNECT, False, False
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 OPTIONS = ("-W", "ignore:.*multi-threaded:DeprecationWarning")
 
 
-def in_child(check: Callable[[], None]) -> None:
+def in_child(check: Callable[[], object]) -> None:
     """Fork, let *check* run in the child, and wait until it has passed there."""
     child = os.fork()
     if child == 0:
