@@ -97,7 +97,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = itertools.count()
 
     def now(self) -> float:
