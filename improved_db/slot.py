@@ -6,6 +6,7 @@ Knows the states, who holds a slot, and where it was borrowed. Does not know the
 from __future__ import annotations
 
 import enum
+import gc
 import sys
 import threading
 import weakref
@@ -99,7 +100,7 @@ class Slot(Generic[C]):
         """
         ident = self.thread.ident if self.thread is not None else None
         # No variable of ours may hold the frame: it may be our own, and a frame that holds itself holds every loan too.
-        place = self.place or _walk(sys._current_frames().get(ident or 0))  # documented, for looking at other threads
+        place = self.place or _walk(all_frames().get(ident or 0))
         return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in place]
 
 
@@ -173,6 +174,21 @@ class Loan(Generic[C]):
             frame = frame.f_back
         if frame is not None:
             self.place = ((frame.f_code, frame.f_lasti),)
+
+
+def all_frames() -> dict[int, FrameType]:
+    """Return where every thread stands now, by its identifier.
+
+    The collector is kept out meanwhile: it may let go of a thread-local, and the interpreter would wait for itself
+    (CPython gh-106883, in some releases up to 3.12).
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()  # documented, for looking at other threads
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _walk(frame: FrameType | None) -> Place:

@@ -15,17 +15,12 @@ import pytest
 
 from improved_db import Connection
 from improved_db.dbapi_driver import DBAPIDriver
-from tests.compat.test_queuepool import Watch, ask, import_mysqlclient, session_of, tell
+from tests.compat.drivers import import_mysqlclient
+from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import Caller, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def watch(database: dict[str, Any]) -> Watch:
-    """An eye on the test's sessions."""
-    return Watch(database)
 
 
 @pytest.fixture(params=["pymysql", "improved_db", "mysqlclient"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.compat import users
+from tests.compat.sessions import plain
 
 if TYPE_CHECKING:
     from improved_db.testing import TemporaryServer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def told(server: TemporaryServer) -> dict[str, Any]:
     """What the program saw, which settings.configure allows once in a process."""
-    with users.plain(server.connect_options) as watcher, watcher.cursor() as cursor:
+    with plain(server.connect_options) as watcher, watcher.cursor() as cursor:
         cursor.execute("CREATE DATABASE django_site")
         seen: dict[str, Any] = users.run_program(
             "django_site", OPTIONS={**server.connect_options, "database": "django_site"}

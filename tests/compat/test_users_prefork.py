@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.compat import users
+from tests.compat.sessions import plain
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -20,7 +21,7 @@ WORKERS = 3
 def seen(server: Any) -> dict[str, Any]:
     """What a parent and its workers saw, and what they left in the table."""
     database = {**server.connect_options, "database": "prefork"}
-    watcher = users.plain(server.connect_options)
+    watcher = plain(server.connect_options)
     with watcher, watcher.cursor() as cursor:
         cursor.execute("CREATE DATABASE prefork")
         cursor.execute("CREATE TABLE prefork.done (who VARCHAR(40), door VARCHAR(40))")

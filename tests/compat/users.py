@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 import pymysql.connections
-import pytest
 from sqlalchemy import NullPool, create_engine
 
 import improved_db
 from improved_db.compat.pymysqlpool import ConnectionPool
 from improved_db.compat.queuepool import PoolManager, QueuePool
+from tests.compat.drivers import import_mysqlclient
+from tests.compat.sessions import plain
 from tests.fakes import PATIENCE, eventually
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ PROGRAMS = Path(__file__).parent / "programs_users"
 
 #: Sessions that an account may have at once; the server refuses one more with error 1226.
 MOST = 4
-
-
-def plain(options: dict[str, Any]) -> Any:
-    """Open a session that has nothing to do with us, whatever ``pymysql.connect`` means now."""
-    return pymysql.connections.Connection(**options, ssl_disabled=True, autocommit=True)
 
 
 class Account:
@@ -131,9 +127,7 @@ def through_pool_manager(options: dict[str, Any]) -> Iterator[Callable[[], Any]]
 @contextlib.contextmanager
 def through_queue_pool_of_mysqlclient(options: dict[str, Any]) -> Iterator[Callable[[], Any]]:
     """Borrow from the snippet's pool what the driver written in C opens, or skip the test."""
-    why = "mysqlclient is optional: it needs a C compiler and a client library"
-    driver: Any = pytest.importorskip("MySQLdb", reason=why, exc_type=ImportError)
-    with through_queue_pool(options, driver.connect) as borrow:
+    with through_queue_pool(options, import_mysqlclient().connect) as borrow:
         yield borrow
 
 

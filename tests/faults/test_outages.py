@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import tenacity
 from pymysql.err import MySQLError, OperationalError
 
 from improved_db import ImprovedDb, OutcomeUnknown, PoolTimeout, RetryPolicy, ServerRefused, Transaction
+from improved_db.slot import all_frames
 from improved_db.testing import TemporaryServer
 from tests.fakes import Caller, eventually
 from tests.faults.fake_server import FakeServer, close, err, raw, turn_away
@@ -336,7 +336,7 @@ def test_an_interrupt_while_a_statement_is_being_sent_costs_the_connection(rig: 
     assert main_thread is not None
 
     def send_signal() -> None:
-        eventually(lambda: sys._current_frames()[main_thread].f_code.co_name == "_write_bytes")
+        eventually(lambda: all_frames()[main_thread].f_code.co_name == "_write_bytes")
         signal.pthread_kill(main_thread, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, interrupt)
