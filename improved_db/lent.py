@@ -55,8 +55,10 @@ class PooledConnection(Connection):
         elif self._spent:
             raise self._closed_error()
         else:
-            with contextlib.suppress(LoanSpent):  # in a forked child the pool has let go of it already
+            try:
                 self.give_back()
+            except LoanSpent:  # in a forked child the pool has let go of it already
+                pass
 
     def give_back(self, discard: str | None = None) -> str | None:
         """Cut this handle off and give its loan back, as `give_back` does."""

@@ -60,8 +60,9 @@ class OverflowPool(Pool[C]):
         now = self._now()
         loan: Loan[C] = Loan(self, now, now + self.settings.acquire_timeout)
         loan.note_caller()
-        loan.outlive_thread()
-        loan.ping = ping
+        loan.pulse = loan.ref  # as `outlive_thread` does
+        if ping:
+            loan.ping = True
         try:
             if self._pid != getpid():
                 self._begin_in_child()
@@ -175,5 +176,6 @@ class OverflowPool(Pool[C]):
             return "drained"
         if now >= slot.expires_at:
             return "max_lifetime"
-        full = len(self._rack.warm) >= self._max_idle
-        return "overflow" if full and self._rack.first_in_line(now) is None else None
+        if len(self._rack.warm) < self._max_idle or self._rack.first_in_line(now) is not None:
+            return None
+        return "overflow"

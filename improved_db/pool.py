@@ -114,9 +114,10 @@ class Pool(Lifecycle[C]):
         started_at = self._now()
         patience = self.settings.acquire_timeout if timeout is None else timeout
         loan: Loan[C] = Loan(self, started_at, started_at + patience)
-        loan.ping = ping
         if note_place:
             loan.note_place()
+        if ping:
+            loan.ping = True
         try:
             self._take(loan)
             pause = 0.0

@@ -5,7 +5,6 @@ Knows that package's words, defaults, errors and log lines. Does not know socket
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -121,10 +120,13 @@ class Connection(PooledConnection):
         if self.home is None:
             super().close()
         elif not self._spent:
-            self.__dict__, self._reader, why = dict(_NOTHING), None, None
-            with contextlib.suppress(LoanSpent):  # in a forked child the pool has let go of it already
+            self.__dict__, self._reader = dict(_NOTHING), None
+            try:
                 why = self.home._take_back(self.loan)
-            logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
+            except LoanSpent:  # in a forked child the pool has let go of it already
+                why = None
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
         elif self._parked:
             self._parked = False
         else:
@@ -256,7 +258,7 @@ class ConnectionPool:
         loan = self._pool.acquire_now(self._size, ping=pre_ping)
         if loan is None:
             loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
-        else:
+        elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("Get connection from pool(%s)", self.name)
         lent: Connection = loan.connection.handle(loan, self)
         return lent
