@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 Place = tuple[tuple["CodeType", int], ...]
 
+#: The global by which a module says that its frames are a door's, and not the borrower's.
+DOOR: Final = "FRAMES_OF_A_DOOR"
+
 #: How many frames of the borrower are kept.
 FRAMES: Final = 8
 #: Whose frames say nothing about the borrower: ours, and those of the ``with`` block that enters ours.
@@ -166,14 +169,6 @@ class Loan(Generic[C]):
     def note_place(self) -> None:
         """Note where the borrower stands: code objects and offsets now, lines only if somebody asks."""
         self.place = _walk(sys._getframe(1))  # the cheap, documented way to one's callers
-
-    def note_caller(self) -> None:
-        """Note the one frame that borrows through a door of ours: all that a hurried borrower has time for."""
-        frame = sys._getframe(2).f_back
-        while frame is not None and frame.f_globals.get("__name__", "").startswith("improved_db."):
-            frame = frame.f_back
-        if frame is not None:
-            self.place = ((frame.f_code, frame.f_lasti),)
 
 
 def all_frames() -> dict[int, FrameType]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from improved_db.slot import Loan
 
 logger = logging.getLogger(__name__)
+FRAMES_OF_A_DOOR: Final = True
 
 #: The words of a pool; all others are PyMySQL's, and may be secret.
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
@@ -260,8 +261,8 @@ class ConnectionPool:
             loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("Get connection from pool(%s)", self.name)
-        lent: Connection = loan.connection.handle(loan, self)
-        return lent
+        connection: Connection = loan.connection.handle(loan, self)
+        return connection
 
     def _wait(self, retry_num: int | None, retry_interval: float, ping: bool, timeout: float | None) -> Loan[Any]:
         if timeout is None:
@@ -291,8 +292,7 @@ class ConnectionPool:
         for _ in range(times):
             logger.debug("Retry to get connection from pool(%s)", self.name)
 
-    #: As 0.3.3 has it.
-    put_connection = staticmethod(Connection.close)
+    put_connection = staticmethod(Connection.close)  # 0.3.3's
 
     def size(self) -> int:
         """Return how many of *size* nobody has borrowed."""

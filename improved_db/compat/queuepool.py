@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from improved_db.driver import Driver
 
-#: Nobody is refused a connection.
-NO_LIMIT: Final = float("inf")
+FRAMES_OF_A_DOOR: Final = True
 
 
 class QueuePool:
@@ -57,7 +56,7 @@ class QueuePool:
 
     def connect(self) -> Any:
         """Borrow a connection: an idle one, or a new one if there is none. Its ``close`` gives it back."""
-        loan = self._pool.acquire_now(NO_LIMIT)
+        loan = self._pool.acquire_now(float("inf"))  # nobody is refused
         assert loan is not None
         raw = loan.connection
         return raw.handle(loan) if isinstance(raw, PooledConnection) else GuardedConnection(raw, loan)

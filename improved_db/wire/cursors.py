@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.cursors
+from pymysql import err
+from pymysql.constants import COMMAND
 
 if TYPE_CHECKING:
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
         """PyMySQL's cursor with the names that its stubs leave out."""
 
         connection: Any
+        warning_count: int
         _result: Any
+        _rows: Any
 
         def _get_db(self) -> Any: ...
         def _clear_result(self) -> None: ...
@@ -28,23 +32,35 @@ else:
 class Cursor(Base):
     """`pymysql.cursors.Cursor`."""
 
-    def execute(self, query: str, args: Any = None) -> int:
+    def execute(self, query: str | bytes, args: Any = None) -> int:
         """Run a statement; return how many rows it changed or has."""
-        connection = self._get_db()
+        connection = self.connection
+        if not connection:
+            raise err.ProgrammingError("Cursor closed")
         if self._result is not None:
             while self.nextset():
                 pass
             self._clear_result()
         if args is not None:
-            query = self.mogrify(query, args)
+            query = self.mogrify(query, args)  # type: ignore[arg-type]  # bytes without arguments only, as in PyMySQL
+        sql = query.encode(connection.encoding, "surrogateescape") if isinstance(query, str) else query
         try:
-            connection.query(query)
+            connection._execute_command(COMMAND.COM_QUERY, sql)
+            connection._affected_rows = connection._read_query_result()
         except BaseException:
             self._clear_result()
             raise
         self._do_get_result()
         self._executed = query
         return self.rowcount
+
+    def _do_get_result(self) -> None:
+        self._result = result = self.connection._result
+        self.rowcount = result.affected_rows
+        self.warning_count = result.warning_count
+        self.description = result.description
+        self.lastrowid = result.insert_id
+        self._rows = result.rows
 
     def close(self) -> None:
         """Let the connection go, after reading what is left of several results."""

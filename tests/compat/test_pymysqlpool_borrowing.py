@@ -284,3 +284,13 @@ def test_an_unfinished_transaction_does_not_reach_the_next_borrower(make_pool: M
         connection.execute("select count(*) from user")
         assert connection.fetchone() == (0,)
     assert names(outside) == []
+
+
+def test_a_refusal_says_where_the_others_were_borrowed(make_pool: Make) -> None:
+    """Not in the door's own file: the line that forgot to close is the user's."""
+    pool = make_pool(size=1, maxsize=1)
+    held = pool.get_connection()
+    with pytest.raises(GetConnectionFromPoolError) as refused:
+        pool.get_connection(retry_num=0)
+    assert __file__ in str(refused.value.__cause__)
+    held.close()

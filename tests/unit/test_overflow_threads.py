@@ -15,7 +15,6 @@ from tests.unit.overflowing import NO_LIMIT, Overflowing, Threaded
 from tests.unit.test_pool_fork import OPTIONS, in_child
 
 if TYPE_CHECKING:
-    from improved_db.overflow import OverflowPool
     from improved_db.slot import Loan
 
 
@@ -65,14 +64,10 @@ def test_connection_outlives_the_thread_that_borrowed_it() -> None:
 def test_report_names_the_file_and_the_line_of_who_borrowed() -> None:
     """That three connections are lent helps nobody; the line that never gives back does."""
     over = Overflowing(max_size=1)
-
-    def door(pool: OverflowPool[FakeConnection]) -> Loan[FakeConnection] | None:
-        return pool.acquire_now(NO_LIMIT)
-
-    loan = door(over.pool)
+    loan = over.pool.acquire_now(NO_LIMIT)
     (borrowed,) = over.pool.borrowed()
     (place,) = borrowed.place
-    line = test_report_names_the_file_and_the_line_of_who_borrowed.__code__.co_firstlineno + 7
+    line = test_report_names_the_file_and_the_line_of_who_borrowed.__code__.co_firstlineno + 3
     assert place == f"{__file__}:{line} in {test_report_names_the_file_and_the_line_of_who_borrowed.__name__}"
     assert borrowed.thread == threading.current_thread().name
     assert loan is not None
