@@ -32,6 +32,19 @@ else:
 class Cursor(Base):
     """`pymysql.cursors.Cursor`."""
 
+    # As PyMySQL's __init__ sets them, one by one, in each cursor.
+    warning_count = 0
+    description: Any = None
+    rownumber = 0
+    rowcount = -1
+    arraysize = 1
+    _executed: Any = None
+    _result: Any = None
+    _rows: Any = None
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
     def execute(self, query: str | bytes, args: Any = None) -> int:
         """Run a statement; return how many rows it changed or has."""
         connection = self.connection
