@@ -59,6 +59,10 @@ class NoDriver:
         """Say yes."""
         return True
 
+    def is_clean(self, _: Nothing) -> bool:
+        """Say yes."""
+        return True
+
     def ping(self, *_: object) -> bool:
         """Say yes."""
         return True

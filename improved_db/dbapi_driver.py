@@ -41,6 +41,10 @@ class DBAPIDriver:
         """Say what can be told without a round trip."""
         return self.is_alive(connection)
 
+    def is_clean(self, connection: Any) -> bool:
+        """Say what only a connection of ours knows of itself."""
+        return isinstance(connection, Connection) and connection.is_clean()
+
     def restore(self, connection: Any) -> bool:
         """Roll back; a connection that cannot has met its end (2006, 2013, or whatever its driver calls that)."""
         if isinstance(connection, Connection):

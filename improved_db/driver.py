@@ -1,4 +1,4 @@
-"""The seam between the pool and whatever it pools: seven verbs.
+"""The seam between the pool and whatever it pools: eight verbs.
 
 Knows what a pool asks of a connection. Does not know any particular driver.
 """
@@ -11,7 +11,7 @@ C = TypeVar("C")
 
 
 class Driver(Protocol[C]):
-    """What the pool needs of a driver. Only the sole owner of a connection calls these, never under the pool's lock."""
+    """What the pool needs of a driver: called by a connection's sole owner, and, but for one, not under the lock."""
 
     @property
     def idle_limit(self) -> float | None:
@@ -29,6 +29,12 @@ class Driver(Protocol[C]):
 
     def ping(self, connection: C, timeout: float) -> bool:
         """Say, with one round trip of at most *timeout* seconds, whether the server still answers. Never raises."""
+
+    def is_clean(self, connection: C) -> bool:
+        """Say, from what is known of it, whether `restore` would have nothing to do.
+
+        The one verb that is called under the pool's lock. Never blocks, never raises.
+        """
 
     def restore(self, connection: C) -> bool:
         """Make a returned connection as good as new; False if it must not be lent again. Never raises."""

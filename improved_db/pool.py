@@ -10,7 +10,7 @@ I4  Sole owner. Between take and give back one thread touches a slot's connectio
 I5  Nobody waits while a usable slot is in the rack; a returned slot goes straight to the first live waiter.
 I6  The line is first come, first served; the rack is last in, first out, with cold slots at the far end.
 I7  One monotonic deadline per call, computed once. Nobody is served after it.
-I8  Cold until proven fit: a connection is lent again only after `restore()` said yes.
+I8  Cold until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
 I9  `close()` is final: everyone in line is woken, lent connections are closed by whoever gives them back.
 I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
 I11 In a forked child every slot is cold and the parent's sockets are untouched.
@@ -267,9 +267,13 @@ class Pool(Lifecycle[C]):
                 if slot is None or loan.slot is None or loan.pool is not self or slot.loan is not loan.ref:
                     raise LoanSpent("this connection was given back before, or belongs to another pool")
                 loan.slot, mine = None, True
-            assert slot.connection is not None
-            flaw = discard or (None if self._driver.restore(slot.connection) else "unrestorable")
-            return self._put_back(slot, flaw, loan)
+                assert slot.connection is not None
+                clean = discard is None and self._driver.is_clean(slot.connection)
+                flaw = self._move(slot, None, loan) if clean else discard
+            if not clean:
+                flaw = flaw or (None if self._driver.restore(slot.connection) else "unrestorable")
+                return self._put_back(slot, flaw, loan)
+            return self._moved(slot, flaw, loan)
         except BaseException:
             if mine and slot is not None and slot.loan is loan.ref:  # it has not moved
                 self._put_back(slot, "interrupted", loan)
@@ -277,22 +281,30 @@ class Pool(Lifecycle[C]):
 
     def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> str | None:
         """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold; return why cold."""
+        with self._lock:
+            flaw = self._move(slot, flaw, loan)
+        return self._moved(slot, flaw, loan)
+
+    def _move(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None) -> str | None:
+        """Hand a slot on, under the lock, or say why its session has to be ended first."""
         now = self._now()
         lent = loan is not None and not loan.upkeep
-        with self._lock:
-            if lent and loan is not None:
-                self._rack.counters.use_seconds += now - loan.taken_at
-                if not loan.place:  # ours: an answer has just come; when a user's hands had one, nobody knows
-                    slot.checked_at = now
-            flaw = flaw or self._rule(slot, now)
-            if flaw is None:
-                self._rack.give(slot, now, used=lent)
-                if self._watchers:
-                    self._wake_watchers()
+        if lent and loan is not None:
+            self._rack.counters.use_seconds += now - loan.taken_at
+            if not loan.place:  # ours: an answer has just come; when a user's hands had one, nobody knows
+                slot.checked_at = now
+        flaw = flaw or self._rule(slot, now)
+        if flaw is None:
+            self._rack.give(slot, now, used=lent)
+            if self._watchers:
+                self._wake_watchers()
+        return flaw
+
+    def _moved(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None) -> str | None:
         if flaw is not None:
             self._end(slot, flaw)
-        if lent and loan is not None and (loan.reported or self.listeners):
-            self._came_home(loan, now - loan.taken_at)
+        if loan is not None and (loan.reported or self.listeners) and not loan.upkeep:
+            self._came_home(loan, self._now() - loan.taken_at)
         return flaw
 
     def _end(self, slot: Slot[C], flaw: str) -> None:

@@ -22,7 +22,7 @@ C = TypeVar("C")
 Place = tuple[tuple["CodeType", int], ...]
 
 #: The global by which a module says that its frames are a door's, and not the borrower's.
-DOOR: Final = "FRAMES_OF_A_DOOR"
+DOOR: Final = "_DOOR"
 
 #: How many frames of the borrower are kept.
 FRAMES: Final = 8

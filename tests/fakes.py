@@ -150,6 +150,7 @@ class FakeConnection:
         self.restorable = True
         self.said_goodbye = False
         self.restored = 0
+        self.clean = False
         self.pinged = 0
 
     def __repr__(self) -> str:
@@ -197,6 +198,10 @@ class FakeDriver:
         self.pings.append(timeout)
         self.before_ping()
         return connection.open and connection.answers
+
+    def is_clean(self, connection: FakeConnection) -> bool:
+        """Say what was ordered."""
+        return connection.open and connection.clean
 
     def restore(self, connection: FakeConnection) -> bool:
         """Say what was ordered, or raise it."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-FRAMES_OF_A_DOOR = True
+_DOOR = True  # see `slot.DOOR`
 _in_force: dict[str, Enabled] = {}
 
 

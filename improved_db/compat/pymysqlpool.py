@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from improved_db.slot import Loan
 
 logger = logging.getLogger(__name__)
-FRAMES_OF_A_DOOR: Final = True
+_DOOR: Final = True  # see `slot.DOOR`
 
 #: The words of a pool; all others are PyMySQL's, and may be secret.
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
@@ -126,8 +126,7 @@ class Connection(PooledConnection):
                 why = self.home._take_back(self.loan)
             except LoanSpent:  # in a forked child the pool has let go of it already
                 why = None
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
+            logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
         elif self._parked:
             self._parked = False
         else:
@@ -253,13 +252,12 @@ class ConnectionPool:
                 grows beyond *size*.
 
         Raises:
-            GetConnectionFromPoolError: There was none in that time.
-            Exception: What the driver said when it was to open one.
+            GetConnectionFromPoolError: There was none in that time. What the driver says comes as it is.
         """
         loan = self._pool.acquire_now(self._size, ping=pre_ping)
         if loan is None:
             loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
-        elif logger.isEnabledFor(logging.DEBUG):
+        else:
             logger.debug("Get connection from pool(%s)", self.name)
         connection: Connection = loan.connection.handle(loan, self)
         return connection

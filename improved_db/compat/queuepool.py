@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from improved_db.driver import Driver
 
-FRAMES_OF_A_DOOR: Final = True
+_DOOR: Final = True  # see `slot.DOOR`
 
 
 class QueuePool:

@@ -125,6 +125,10 @@ class PyMySQLDriver:
         """Ask the server for a sign of life within *timeout* seconds."""
         return connection.answers(timeout)
 
+    def is_clean(self, connection: Connection) -> bool:
+        """Say at once whether nothing is left to be restored."""
+        return self._only_if_needed and connection.is_clean()
+
     def restore(self, connection: Connection) -> bool:
         """Make the session as good as new, with no round trip where it is."""
         if self._only_if_needed and connection.is_clean():

@@ -1,4 +1,4 @@
-"""The seven verbs of the seam over drivers that are not ours: PyMySQL, mysqlclient, sqlite3."""
+"""The verbs of the seam over drivers that are not ours: PyMySQL, mysqlclient, sqlite3."""
 
 from __future__ import annotations
 

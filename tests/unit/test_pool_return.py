@@ -19,6 +19,35 @@ def test_returned_connection_is_restored_before_it_is_lent_again() -> None:
     assert loan.connection.restored == 1
 
 
+def test_connection_that_is_known_to_be_clean_goes_home_without_a_restore() -> None:
+    """Most are: the session's own memory of what was done to it saves the round trip, and the second look."""
+    fake = FakePool(max_size=1)
+    loan = fake.pool.acquire(1)
+    loan.connection.clean = True
+    assert fake.pool.release(loan) is None
+    assert loan.connection.restored == 0
+    assert fake.pool.acquire(1).connection is loan.connection
+
+
+def test_clean_connection_is_thrown_away_all_the_same_when_its_borrower_says_so() -> None:
+    """What the borrower knows weighs more than what the session remembers."""
+    fake = FakePool(max_size=1)
+    loan = fake.pool.acquire(1)
+    loan.connection.clean = True
+    assert fake.pool.release(loan, "condemned") == "condemned"
+    assert not loan.connection.open
+
+
+def test_clean_connection_of_a_closed_pool_is_closed() -> None:
+    """Clean or not, a rule of the pool's comes first."""
+    fake = FakePool(max_size=1)
+    loan = fake.pool.acquire(1)
+    loan.connection.clean = True
+    fake.pool.close(0)
+    assert fake.pool.release(loan) == "closed"
+    assert loan.connection.said_goodbye
+
+
 def test_connection_goes_to_the_next_in_line_restored() -> None:
     """The quick way past the rack is no way past the reset."""
     fake = FakePool(max_size=1)

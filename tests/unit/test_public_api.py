@@ -56,7 +56,7 @@ DOORS = {
         "WORDS",
         "logger",
     },
-    queuepool: {"NO_LIMIT", "PoolManager", "QueuePool"},
+    queuepool: {"PoolManager", "QueuePool"},
 }
 BEHIND_DOORS = [getattr(door, name) for door, names in DOORS.items() for name in sorted(names)]
 CLASSES = [
