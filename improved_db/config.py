@@ -47,7 +47,7 @@ class PoolSettings:
         name: Shown in logs, errors and metrics.
         min_size: Connections kept open even when nobody needs them.
         max_size: The most that are ever open, at least 1.
-        acquire_timeout: Seconds to stand in line for one; 0 never waits.
+        acquire_timeout: Seconds to stand in line for one; 0 never waits, not even for a connect.
         max_waiting: Borrowers that may stand in line; None sets no limit.
         max_lifetime: Seconds after which a connection is replaced; None means never.
         lifetime_jitter: Fraction from 0 to 1; each connection's lifetime is shorter by a random part of up to this, so
@@ -60,7 +60,7 @@ class PoolSettings:
         max_opening: Connects under way at once.
         reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
             callable that is given it.
-        configure: Called with each new connection.
+        configure: Called with each new connection, and with one whose session had to be made new again.
         check: Called with a connection before it is lent; raises if it must not be.
         on_leak: Called when *leak_warn_after* has passed.
 

@@ -48,8 +48,9 @@ class Service:
         """
         config, options = Secret.of(config), seal(options)  # a traceback shows locals
         self._settings: Settings = load(config, options, driver_options=OPTIONS)
-        self._driver = PyMySQLDriver(self._settings.connect.resolve, reset=self._settings.pool.reset)
-        self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
+        pool = self._settings.pool
+        self._driver = PyMySQLDriver(self._settings.connect.resolve, reset=pool.reset, configure=pool.configure)
+        self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
         Housekeeper(self._pool)
         self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
         self._server: Any = None  # of `ephemeral`

@@ -11,7 +11,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from pymysql import err
-from pymysql.constants import COMMAND, CR
+from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from improved_db.clock import MonotonicClock
 from improved_db.verdict import Phase
@@ -20,7 +20,7 @@ from improved_db.wire.exchange import Exchange
 from improved_db.wire.support import supported
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 #: Not in PyMySQL's constants (it calls 0x1F COM_END): rolls back and makes the session new, but for its database.
 COM_RESET_CONNECTION: Final = 0x1F
@@ -42,10 +42,12 @@ class Handshake(Exchange):
     Attributes:
         local_port: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
         opened_at: When the session began.
+        on_new: Called with the connection by `prepare`, each time the session has been made new.
     """
 
     local_port = 0
     opened_at = 0.0
+    on_new: Callable[[Any], object] | None = None
 
     _poller: Any = None
     _as_new: dict[str, Any]
@@ -145,6 +147,14 @@ class Handshake(Exchange):
             name = self.db if isinstance(self.db, bytes) else self.db.encode(self.encoding)
             commands.append((COMMAND.COM_INIT_DB, name))
         self._run_all(commands + self._setup_commands())
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Let `on_new` set the session up; what it changes belongs to a new session."""
+        if self.on_new is not None:
+            self.on_new(self)
+            if self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+                self.rollback()
         self._touched = self._failed = False
 
 

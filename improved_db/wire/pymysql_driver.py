@@ -54,6 +54,7 @@ class PyMySQLDriver:
         *,
         reset: str | Callable[[Connection], object] = "rollback",
         kind: type[Connection] = Connection,
+        configure: Callable[[Connection], object] | None = None,
     ) -> None:
         """Be ready to connect.
 
@@ -62,9 +63,11 @@ class PyMySQLDriver:
             reset: What a returned connection gets: "rollback" (where something may be open, or changed), "session"
                 (made new by the server each time), or a callable that gets the connection and may raise.
             kind: The class of the connections.
+            configure: Called with each new connection, and whenever its session was made new again.
         """
         self._options = options
         self._kind = kind
+        self._configure = configure
         self._reset = reset
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
@@ -88,7 +91,20 @@ class PyMySQLDriver:
         if self._idle_limit is None:
             self._read_limits(connection)
         connection.statement_limit = self._max_packet
+        if self._configure is not None:
+            connection.on_new = self._configure
+            self._prepare_session(connection)
         return connection
+
+    def _prepare_session(self, connection: Connection) -> None:
+        try:
+            connection.prepare()
+        except BaseException:
+            self.abandon(connection)
+            raise
+        if not connection.is_clean():
+            self.abandon(connection)
+            raise RuntimeError("configure() left the connection unusable")
 
     def _read_limits(self, connection: Connection) -> None:
         decoders, connection.decoders = connection.decoders, {}  # the user's are for the user's statements

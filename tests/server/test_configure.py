@@ -1,0 +1,79 @@
+"""`configure`: what it sets belongs to a new session, and is there again after every reset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from improved_db import Connection, ImprovedDb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def prepare(connection: Connection) -> None:
+    connection.run("SET @mine = 5, SESSION lock_wait_timeout = 77")
+
+
+def seen(db: ImprovedDb) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = db.execute_query("SELECT @mine, @@lock_wait_timeout", return_one=True)
+    return row
+
+
+def test_configure_sets_what_the_first_borrower_finds(database: dict[str, Any]) -> None:
+    """A new session that was set up and then reset would be set up for nobody."""
+    with ImprovedDb(database, max_size=1, configure=prepare) as db:
+        assert seen(db) == (5, 77)
+
+
+@pytest.mark.parametrize("reset", ["rollback", "session"])
+def test_what_configure_set_is_there_again_after_a_borrower_changed_it(database: dict[str, Any], reset: str) -> None:
+    """The reset of the session takes the changes and the settings alike; the settings come back."""
+    with ImprovedDb(database, max_size=1, configure=prepare, reset=reset) as db:
+        with db.connection() as connection:
+            number = connection.thread_id()
+            connection.run("SET @mine = 6, SESSION lock_wait_timeout = 8, @other = 1")
+        assert seen(db) == (5, 77)
+        assert db.execute_query("SELECT @other, CONNECTION_ID()") == ((None, number),)
+
+
+def test_configure_runs_once_for_a_session_that_nobody_changes(database: dict[str, Any]) -> None:
+    """It may be slow; it is no hook of every borrowing."""
+    calls: list[int] = []
+    with ImprovedDb(database, max_size=1, configure=lambda connection: calls.append(connection.thread_id())) as db:
+        for _ in range(3):
+            db.execute_query("SELECT 1")
+    assert len(calls) == 1
+
+
+def test_a_transaction_that_configure_leaves_open_is_rolled_back(database: dict[str, Any]) -> None:
+    """Its locks would be the first borrower's."""
+    with ImprovedDb(database, max_size=1) as plain:
+        plain.execute_query("CREATE TABLE t (i INT) ENGINE=InnoDB")
+        with ImprovedDb(database, max_size=1, configure=begin_and_insert) as db:
+            assert db.execute_query("SELECT COUNT(*) FROM t") == ((0,),)
+
+
+def begin_and_insert(connection: Connection) -> None:
+    connection.begin()
+    connection.run("INSERT INTO t VALUES (1)")
+
+
+def fail(_: Connection) -> None:
+    raise ValueError("no such thing")
+
+
+def leave_unread(connection: Connection) -> None:
+    connection.start_stream("SELECT 1 UNION ALL SELECT 2")
+
+
+@pytest.mark.parametrize(("configure", "error"), [(fail, ValueError), (leave_unread, RuntimeError)])
+def test_a_session_that_cannot_be_configured_is_an_error_and_leaves_no_session(
+    database: dict[str, Any], configure: Callable[[Connection], None], error: type[Exception]
+) -> None:
+    """Lending it all the same would run a program on settings that it does not have."""
+    with ImprovedDb(database, max_size=1, configure=configure) as db:
+        with pytest.raises(error):
+            db.execute_query("SELECT 1")
+        assert db.stats().size == 0
