@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
-DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0"]
+DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 TEST = ["pytest", "hypothesis", *DOORS]
 
 setup(
