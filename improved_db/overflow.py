@@ -63,6 +63,7 @@ class OverflowPool(Pool[C]):
         while DOOR in frame.f_globals and frame.f_back is not None:
             frame = frame.f_back
         loan.place = ((frame.f_code, frame.f_lasti),)
+        del frame  # whoever keeps it keeps all that its functions hold
         loan.pulse = loan.ref  # as `outlive_thread` does
         if ping:
             loan.ping = True
@@ -171,12 +172,8 @@ class OverflowPool(Pool[C]):
 
     def _rule(self, slot: Slot[C], now: float) -> str | None:
         """Let the number of idle connections decide, where the pool's size would."""
-        if self._closed:
-            return "closed"
-        if slot.generation < self._retire_below:
-            return "drained"
-        if now >= slot.expires_at:
-            return "max_lifetime"
-        if len(self._rack.warm) < self._max_idle or self._rack.first_in_line(now) is not None:
-            return None
-        return "overflow"
+        rule = super()._rule(slot, now)
+        if rule is not None and rule != "resized":
+            return rule
+        full = len(self._rack.warm) >= self._max_idle
+        return "overflow" if full and self._rack.first_in_line(now) is None else None
