@@ -269,10 +269,7 @@ class ConnectionPool:
         else:
             interval, retries = timeout, 1 if retry_num is None else retry_num
             waits, most, told = retries + 1, self._size, f" within {interval}*{retries + 1} second(s)"
-        try:
-            loan = self._borrow(waits * interval, most, ping, lambda: self._log_retries(retries))
-        except PoolTimeout as error:
-            raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
+        loan = self._borrow(waits * interval, most, ping, lambda: self._log_retries(retries), told)
         if loan.signal is not None and interval:
             self._log_retries(min(retries, int((loan.taken_at - loan.started_at) / interval)))
         if loan.signal is not None or loan.slot is None or loan.slot.opened_at < loan.started_at:  # not just opened
@@ -280,10 +277,13 @@ class ConnectionPool:
         return loan
 
     def _borrow(
-        self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Any = int
+        self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Any = int, told: str = ""
     ) -> Loan[Any]:
         """Borrow without a word, and return the pool's own loan."""
-        return self._pool.acquire_patiently(patience, most or self.maxsize, ping=ping, in_vain=in_vain)
+        try:
+            return self._pool.acquire_patiently(patience, most or self.maxsize, ping=ping, in_vain=in_vain)
+        except PoolTimeout as error:
+            raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
 
     def _log_retries(self, times: int) -> None:
         """Write a line for each wait in vain; all of them were one turn in the line, so they come at its end."""

@@ -147,7 +147,7 @@ class PyMySQLDriver:
 
     def restore(self, connection: Connection) -> bool:
         """Make the session as good as new, with no round trip where it is."""
-        if self._only_if_needed and connection.is_clean():
+        if self.is_clean(connection):
             return True
         try:
             if callable(self._reset):

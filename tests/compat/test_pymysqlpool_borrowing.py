@@ -294,3 +294,17 @@ def test_a_refusal_says_where_the_others_were_borrowed(make_pool: Make) -> None:
         pool.get_connection(retry_num=0)
     assert __file__ in str(refused.value.__cause__)
     held.close()
+
+
+def test_borrowing_anew_at_the_limit_is_refused_like_any_other(make_pool: Make) -> None:
+    """A new block on a returned connection stands in the same line, and its user has one ``except`` for both."""
+    pool = make_pool(size=1, maxsize=1)
+    returned = pool.get_connection()
+    returned.close()
+    held = pool.get_connection()
+    with pytest.raises(GetConnectionFromPoolError), returned:
+        pass
+    with pytest.raises(GetConnectionFromPoolError):
+        returned.execute_query("select 1")
+    held.close()
+    assert returned.execute_query("select 1") == ((1,),)
