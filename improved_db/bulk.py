@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from improved_db.errors import StatementError
-from improved_db.outcome import callers_rows
+from improved_db.outcome import CallersOwn, callers_rows
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.insert import split_insert
 from improved_db.wire.literals import rows_to_sql
@@ -97,13 +97,14 @@ class Encoder:
         rows = self._held + list(islice(self._rows, max(self._size - len(self._held), 0)))
         if not rows:
             return None
-        self._held = []
+        self._held = rows  # until they are written: an error loses none of them
         rows = [row if isinstance(row, (tuple, list, Mapping)) else _as_row(row) for row in rows]
         statements = self._encode(rows, connection)
         limit = min(TARGET_BYTES, max_packet - OVERHEAD)
+        left: list[Any] = []
         while self._insert and len(rows) > 1 and len(statements[0]) > limit:
             fitting = max(1, len(rows) * limit // (len(statements[0]) + 1))
-            rows, self._held = rows[:fitting], rows[fitting:] + self._held
+            rows, left = rows[:fitting], rows[fitting:] + left
             statements = self._encode(rows, connection)
         largest = max(map(len, statements))
         if largest > max_packet - OVERHEAD:
@@ -114,22 +115,27 @@ class Encoder:
         if self._insert:
             self._size = max(1, min(MOST_ROWS, len(rows) * TARGET_BYTES // len(statements[0])))
         self._made += len(rows)
+        self._held = left
         return Chunk(tuple((QUERY, statement) for statement in statements), len(rows))
 
     def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
         try:
             if self._insert is None:
-                return tuple(connection.bind(self.query, row).encode(connection.encoding) for row in rows)
+                return tuple(connection.written(self.query, row) for row in rows)
             text = rows_to_sql(self._insert.values, rows, connection)
             return (f"{self._insert.prefix}{text}{self._insert.postfix}".encode(connection.encoding),)
-        except (TypeError, ValueError, KeyError, StatementError) as error:
+        except CallersOwn:
+            raise
+        except (TypeError, ValueError, KeyError, connection.ProgrammingError) as error:  # StatementError included
             raise self._complaint(rows, connection, error) from error
+        except BaseException as error:
+            raise CallersOwn(error) from error
 
     def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
         """Find the row that does not fit."""
         for number, row in enumerate(rows, self._made + 1):
             try:
-                connection.bind(self.query, row)
+                connection.written(self.query, row)
             except StatementError as reason:
                 return StatementError(f"row {number}: {reason}")
         return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")

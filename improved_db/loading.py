@@ -139,7 +139,10 @@ def run_on(
     if exec_many:
         rows = load_on(connection, query, args, lambda: int(min(connection.statement_limit, LARGEST_PACKET)))
     else:
-        rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+        try:
+            rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
     return (rows[0] if rows else None) if return_one else rows
 
 

@@ -88,7 +88,7 @@ def callers_rows(rows: Iterable[T]) -> Iterator[T]:
     """Iterate over what the caller gave; what it raises becomes `CallersOwn`."""
     try:
         yield from rows
-    except GeneratorExit:
+    except (GeneratorExit, CallersOwn):  # one layer of it is enough
         raise
     except BaseException as error:
         raise CallersOwn(error) from error

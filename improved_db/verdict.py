@@ -216,9 +216,10 @@ def judge_exception(
     """Say what is true after *error*. Never raises.
 
     The number is ``args[0]`` if that is an int (PyMySQL puts a text there when packets are out of step), the text
-    ``args[1]``; ``sqlstate`` and ``unsolicited`` are read if there. What is neither a driver's error nor an operating
-    system's (a converter's ValueError, a timeout of the caller's own, KeyboardInterrupt) is somebody else's message:
-    `Verdict.PERMANENT`, to be raised as it is, and the connection is discarded unless nothing had been written.
+    ``args[1]``; ``sqlstate`` and ``unsolicited`` are read if there. The wire turns every error of the socket into the
+    driver's own, so any other error (a converter's ValueError, an OSError of the caller's disk, KeyboardInterrupt) does
+    not come from the server: `Verdict.PERMANENT`, to be raised as it is, and the connection is discarded unless nothing
+    had been written. Only while connecting do bare errors of the operating system count as the socket's.
 
     Args:
         error: What was raised.
@@ -251,7 +252,8 @@ def judge_exception(
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & _DRIVERS and (code is not None or not names & _MISUSE):
         return judge(failure)
-    if isinstance(error, (OSError, EOFError)) or (phase is Phase.CONNECT and isinstance(error, _GARBLED)):
+    # Once connected, our calls on the socket make driver's errors of what it raises: what is bare is the caller's own.
+    if phase is Phase.CONNECT and isinstance(error, (OSError, EOFError, *_GARBLED)):
         return judge(failure)
     fate = _fate_of(table.UNLISTED, failure) if phase is Phase.CHECKOUT else Fate.DISCARD
     return Judgement(Verdict.PERMANENT, fate, Kind.OTHER, "not a server error")

@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from pymysql.constants import SERVER_STATUS
+from pymysql.err import ProgrammingError
 
 from improved_db.errors import StatementError
 from improved_db.options import seal
+from improved_db.outcome import CallersOwn
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake
@@ -103,7 +105,10 @@ class Connection(Handshake):
             StatementError: The placeholders and *args* do not fit together; nothing was sent.
             pymysql.err.MySQLError: What the server or the driver said.
         """
-        sql = (query if args is None else self.bind(query, args)).encode(self.encoding)
+        try:
+            sql = (query if args is None else self.bind(query, args)).encode(self.encoding)
+        except UnicodeEncodeError as error:
+            raise self._unwritable(error) from error
         if dict_rows:
             self._row_kind = dict
         try:
@@ -126,7 +131,7 @@ class Connection(Handshake):
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
         """
-        sql = self.bind(query, args).encode(self.encoding)
+        sql = self.written(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             self.within(seconds, lambda: self._execute_command(QUERY, sql))
@@ -151,7 +156,7 @@ class Connection(Handshake):
 
     def start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
         """Run one statement and stop in front of the first row; `next_rows` reads on."""
-        sql = self.bind(query, args).encode(self.encoding)
+        sql = self.written(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             self._execute_command(QUERY, sql)
@@ -181,7 +186,8 @@ class Connection(Handshake):
         """Put escaped *args* into the placeholders of *query*.
 
         Raises:
-            StatementError: They do not fit together.
+            StatementError: They do not fit together, or a value cannot be written.
+            CallersOwn: The code of a value raised an error.
         """
         if args is None:
             return query
@@ -191,11 +197,29 @@ class Connection(Handshake):
             if isinstance(args, Mapping):
                 return query % {name: self.escape(value) for name, value in args.items()} if args else query
             return query % (self.escape(args),)
-        except (TypeError, ValueError, KeyError) as error:
+        except StatementError:
+            raise
+        except (TypeError, ValueError, KeyError, ProgrammingError) as error:
             raise StatementError(
                 f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
                 "%(name)s, and write a literal percent sign as %%"
             ) from error
+        except BaseException as error:
+            raise CallersOwn(error) from error
+
+    def written(self, query: str, args: object) -> bytes:
+        """Return the statement as it is sent; raises as `bind` does."""
+        try:
+            return self.bind(query, args).encode(self.encoding)
+        except UnicodeEncodeError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: UnicodeEncodeError) -> StatementError:
+        """Return the refusal of a text that the session's charset has no bytes for; it shows no text."""
+        return StatementError(
+            f"the statement cannot be written in the session's charset {self.charset}: {error.reason} at position "
+            f"{error.start}; connect with charset='utf8mb4', or give the value as bytes"
+        )
 
     def is_settled(self) -> bool:
         """Say whether the session is there and no statement is on the wire."""

@@ -187,14 +187,20 @@ def test_an_interruption_is_never_run_again(error: BaseException, phase: Phase) 
     assert judgement == Judgement(Verdict.PERMANENT, Fate.DISCARD, Kind.OTHER, "interrupted")
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), TimeoutError("timed out"), EOFError()])
-@pytest.mark.parametrize(
-    ("phase", "verdict"),
-    [(Phase.CONNECT, Verdict.NOT_CONNECTED), (Phase.SEND, Verdict.NOT_SENT), (Phase.AWAIT, Verdict.UNKNOWN)],
-)
-def test_a_bare_socket_error_is_a_lost_connection(error: Exception, phase: Phase, verdict: Verdict) -> None:
+BARE_ERRORS = [ConnectionResetError(104, "reset"), TimeoutError("timed out"), EOFError()]
+
+
+@pytest.mark.parametrize("error", BARE_ERRORS)
+def test_a_bare_socket_error_while_connecting_is_a_lost_connection(error: Exception) -> None:
     """An errno is no MySQL error number, even where it looks like one."""
-    assert judge_exception(error, phase=phase).verdict is verdict
+    assert judge_exception(error, phase=Phase.CONNECT).verdict is Verdict.NOT_CONNECTED
+
+
+@pytest.mark.parametrize("error", BARE_ERRORS)
+@pytest.mark.parametrize("phase", [Phase.SEND, Phase.AWAIT, Phase.COMMIT, Phase.STREAM])
+def test_a_bare_error_once_connected_says_nothing_about_the_connection(error: Exception, phase: Phase) -> None:
+    """The wire makes a driver's error of what the socket raises; the caller's full disk is no lost answer."""
+    assert judge_exception(error, phase=phase).verdict is Verdict.PERMANENT
 
 
 @pytest.mark.parametrize("error", [struct.error("unpack"), IndexError(), ValueError("int"), AssertionError()])
