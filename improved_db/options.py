@@ -225,7 +225,17 @@ _DRIVER_KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("charset", "collation", "sql_mode", "init_command", "bind_address", "program_name"), _STRING),
     **dict.fromkeys(("read_default_group",), _STRING),
     **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _SECONDS),
-    **dict.fromkeys(("use_unicode", "local_infile", "binary_prefix", "ssl_disabled", "ssl_verify_identity"), _BOOL),
+    **dict.fromkeys(
+        (
+            "use_unicode",
+            "local_infile",
+            "binary_prefix",
+            "ssl_disabled",
+            "ssl_verify_identity",
+            "enable_cleartext_plugin",
+        ),
+        _BOOL,
+    ),
     **dict.fromkeys(("compress", "named_pipe", "defer_connect"), _BOOL),
     **dict.fromkeys(("conv", "auth_plugin_map"), _MAPPING),
 }

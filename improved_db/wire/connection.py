@@ -66,14 +66,17 @@ class Connection(Handshake):
 
         Args:
             tls_contexts: Where to keep the TLS context, so that many connections share one.
-            **options: As `pymysql.connections.Connection` takes them.
+            **options: As `pymysql.connections.Connection` takes them, and ``enable_cleartext_plugin=True`` for a server
+                that may have the password in clear text over a connection that is not encrypted.
         """
         self.loan = None
         self._tls_contexts = {} if tls_contexts is None else tls_contexts
         defer = options.pop("defer_connect", False)
+        self.enable_cleartext_plugin = bool(options.pop("enable_cleartext_plugin", False))
         sealed = seal(options)
         options.clear()  # no password in this frame when something fails
         super().__init__(defer_connect=True, **{name: one.value for name, one in sealed.items()})
+        self._may_load, self._local_infile = self._local_infile, False
         if not defer:
             self.connect()
 

@@ -7,6 +7,7 @@ Knows PyMySQL's connection from the inside, its socket and time limits. Does not
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         unix_socket: str | None
         host_info: str
         _secure: bool
+        _local_infile: bool
 
         def _force_close(self) -> None: ...
         def _read_packet(self, *args: Any) -> Any: ...
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         def set_character_set(self, charset: str, collation: str | None = None) -> None: ...
         def escape(self, obj: object, mapping: Any = None) -> Any: ...
         def show_warnings(self) -> Any: ...
+        def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any: ...
         def _create_ssl_ctx(self, sslp: Any) -> Any: ...
         def get_autocommit(self) -> bool: ...
         def thread_id(self) -> int: ...
@@ -69,7 +72,10 @@ ONE_PACKET: Final = 0xFFFFFF - 1
 
 #: First three letters of the statements after which a session may differ from a new one in more than a transaction:
 #: SET, USE, LOCK, PREPARE, HANDLER, CREATE (TEMPORARY); in lower case. So does XA, and what a comment may hide.
-TOUCHING: Final = frozenset({b"set", b"use", b"loc", b"pre", b"han", b"cre"})
+TOUCHING: Final = frozenset({b"set", b"use", b"loc", b"pre", b"han", b"cre", b"loa"})
+
+#: What may stand before the first word of a statement, and the word that begins LOAD DATA.
+LOAD: Final = re.compile(rb"(?:\s|/\*!\d*|/\*[^!].*?\*/|--[^\n]*\n|#[^\n]*\n)*load\s", re.IGNORECASE | re.DOTALL)
 
 _header: Final = struct.Struct("<iB").pack
 QUERY: Final = COMMAND.COM_QUERY
@@ -90,6 +96,8 @@ class Exchange(Base):
     _touched = False  # the session may differ from a new one in more than a transaction
     _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
     _spent = False
+    _loading: bytes | None = None  # the caller's own LOAD DATA statement on the wire: its answer may ask for a file
+    _may_load = False  # the caller's `local_infile`; PyMySQL's own switch is on only while such a file is sent
     _deadline: float | None = None
     _row_kind: type = tuple
     _known: tuple[bytes, int, Any, str, bool] | None = None  # how the last result began; of `wire.resultset`
@@ -118,6 +126,7 @@ class Exchange(Base):
             self._touched = self._touched or command == COMMAND.COM_INIT_DB
         elif (first := sql[:3].lower()) in TOUCHING or not first.isalpha():
             self._touched = self._touched or _touches(sql, first)
+            self._loading = sql if first == b"loa" or (not first.isalpha() and LOAD.match(sql)) else None
 
     def _write_bytes(self, data: bytes) -> None:
         if self._deadline is not None:
@@ -137,11 +146,16 @@ class Exchange(Base):
     def _read_query_result(self, unbuffered: bool = False) -> Any:
         if self._deadline is not None:
             self._read_timeout = self._time_left(self._read_timeout)
+        if self._loading is not None:
+            self._local_infile = self._may_load
         try:
             affected = read_query_result(self, unbuffered, self._row_kind)
         except err.MySQLError:
             self._note_error()
             raise
+        finally:
+            if self._loading is not None:
+                self._loading, self._local_infile = None, False
         if self.phase is not Phase.CONNECT:
             self.phase = None
         if type(self._rfile) is not Buffer and not self.get_autocommit():
@@ -247,6 +261,7 @@ class Exchange(Base):
             pymysql.err.MySQLError: The server refused, or the connection was lost.
         """
         self._execute_command(QUERY, statement)
+        self._loading = None  # the answer is served here, with our rows
         asked = self._read_packet()
         if not asked.is_load_local_packet():
             self._force_close()
@@ -312,6 +327,8 @@ class Exchange(Base):
 
 
 def _touches(sql: bytes, first: bytes) -> bool:
+    if first == b"loa":
+        return False
     if first == b"cre":
         return sql[:16].lower() == b"create temporary"
     return first != b"set" or sql[:13].lower() != b"set statement"  # which lasts for one statement only

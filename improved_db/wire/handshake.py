@@ -29,6 +29,9 @@ COM_RESET_CONNECTION: Final = 0x1F
 KEEPALIVE: Final = (30, 10, 3)
 USER_TIMEOUT: Final = 60.0
 
+#: Plugins of authentication that send the password as it is.
+CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
+
 #: Seconds an attempt may take where ``connect_timeout`` sets no limit.
 CONNECT_TIMEOUT: Final = 10.0
 
@@ -43,11 +46,13 @@ class Handshake(Exchange):
         local_port: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
         opened_at: When the session began.
         on_new: Called with the connection by `prepare`, each time the session has been made new.
+        enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
     """
 
     local_port = 0
     opened_at = 0.0
     on_new: Callable[[Any], object] | None = None
+    enable_cleartext_plugin = False
 
     _poller: Any = None
     _as_new: dict[str, Any]
@@ -63,6 +68,18 @@ class Handshake(Exchange):
             context = super()._create_ssl_ctx(sslp) if sslp else _unverified_context()
             self._tls_contexts[key] = context
         return context
+
+    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
+        """Answer the server's choice of authentication; refuse to send the password in clear text on an open line."""
+        in_clear = plugin_name in CLEAR_TEXT and handler is None
+        if in_clear and not self._secure and not self.enable_cleartext_plugin:
+            raise err.OperationalError(
+                CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
+                f"the server asks for the password in clear text ({plugin_name.decode()}) over a connection that is not "
+                "encrypted; connect with TLS (ssl_ca=...) or over a unix socket, or allow it with "
+                "enable_cleartext_plugin=True",
+            )
+        return super()._process_auth(plugin_name, auth_packet, handler)
 
     def connect(self, sock: socket.socket | None = None) -> None:
         """Connect, shake hands and set the session up, all within ``connect_timeout`` seconds.

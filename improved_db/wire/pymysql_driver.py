@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("improved_db.wire")
 
-#: The options of the driver, as the installed PyMySQL takes them.
-OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).parameters) - {"defer_connect"}
+#: The options of the driver, as the installed PyMySQL takes them, and the one that `Connection` adds.
+OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).parameters) - {"defer_connect"} | {
+    "enable_cleartext_plugin"
+}
 
 #: Options that ask for TLS. Without any of them a unix socket, which nobody can listen on, is not encrypted.
 TLS_OPTIONS: Final = frozenset(name for name in OPTIONS if name.startswith("ssl"))

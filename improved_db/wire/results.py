@@ -23,6 +23,7 @@ from improved_db.wire.buffer import Buffer
 from improved_db.wire.columns import keys
 from improved_db.wire.decoders import SKIP
 from improved_db.wire.packets import (
+    HEADER,
     LOCAL_INFILE,
     OK,
     ErrPacket,
@@ -31,6 +32,7 @@ from improved_db.wire.packets import (
     eof_status,
     next_packet,
     ok_fields,
+    want,
 )
 from improved_db.wire.resultset import known_shape, read_shape, remember_shape
 from improved_db.wire.resultset import read_rows as read_row_packets
@@ -286,15 +288,28 @@ def _counts(buffer: Buffer, payload: bytes) -> Result:
 
 
 def _serve_local_file(session: Session) -> int | None:
-    """Leave LOAD DATA LOCAL to PyMySQL.
+    """Leave the caller's own LOAD DATA LOCAL to PyMySQL; refuse a server that asks for any other file.
 
-    It closes the connection if it loses it; after any other error of its own the server has been told that the file
+    PyMySQL closes the connection if it loses it; after any other error of its own the server has been told that the file
     ends here, and has answered.
     """
+    statement, wanted = session._loading, _peek(session._rfile)[1:]
+    if statement is None or not session._local_infile or wanted not in statement.replace(b"\\\\", b"\\"):
+        raise err.InternalError(
+            "the server asked for a file that no statement of yours names, or local_infile is off; nothing was sent"
+        )
     try:
         return _read_as_pymysql(session, unbuffered=False, row_kind=tuple)
     except err.MySQLError as error:
         raise ErrPacket(error) from None
+
+
+def _peek(buffer: Buffer) -> bytes:
+    """Return the next packet's payload and leave it to be read."""
+    size = int.from_bytes(buffer.data[buffer.position : buffer.position + 3], "little")
+    want(buffer, HEADER + size)
+    start = buffer.position + HEADER
+    return buffer.data[start : start + size]
 
 
 def _read_as_pymysql(session: Session, unbuffered: bool, row_kind: type) -> int | None:

@@ -19,6 +19,7 @@ class Wired(PyMySQLConnection):
     """PyMySQL's connection over a buffer."""
 
     row_kind: type = tuple
+    _loading: bytes | None = None
     server_status: int
     _rfile: Any
     _sock: Any
