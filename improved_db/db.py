@@ -44,7 +44,8 @@ class ImprovedDb(Service):
         Raises:
             ConfigError: Something given cannot be meant; the text says what to write instead.
         """
-        super().__init__(Secret.of(config), **seal(options))
+        config, options = Secret.of(config), seal(options)  # a traceback shows the locals of this frame
+        super().__init__(config, **options)
         autocommit = bool(self._settings.connect.get("autocommit", True))
         limit = self._settings.deadline
         self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=limit)
@@ -63,6 +64,7 @@ class ImprovedDb(Service):
         """
         from improved_db.testing import TemporaryServer  # noqa: PLC0415  # only who asks for a server pays for it
 
+        options = seal(options)
         server = TemporaryServer()
         try:
             db = cls(server.url, **options)

@@ -202,6 +202,8 @@ class Service:
         self.close()
 
     def __repr__(self) -> str:
+        if "_pool" not in self.__dict__:  # a traceback shows it while the settings are still being read
+            return f"<{type(self).__name__} without settings>"
         stats = self._pool.stats()
         state = "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"
         return f"<{type(self).__name__} {stats.name} {state}>"

@@ -75,8 +75,8 @@ class Handshake(Exchange):
         if in_clear and not self._secure and not self.enable_cleartext_plugin:
             raise err.OperationalError(
                 CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
-                f"the server asks for the password in clear text ({plugin_name.decode()}) over a connection that is not "
-                "encrypted; connect with TLS (ssl_ca=...) or over a unix socket, or allow it with "
+                f"the server asks for the password in clear text ({plugin_name.decode()}) over a connection that is "
+                "not encrypted; connect with TLS (ssl_ca=...) or over a unix socket, or allow it with "
                 "enable_cleartext_plugin=True",
             )
         return super()._process_auth(plugin_name, auth_packet, handler)

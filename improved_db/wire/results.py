@@ -290,8 +290,8 @@ def _counts(buffer: Buffer, payload: bytes) -> Result:
 def _serve_local_file(session: Session) -> int | None:
     """Leave the caller's own LOAD DATA LOCAL to PyMySQL; refuse a server that asks for any other file.
 
-    PyMySQL closes the connection if it loses it; after any other error of its own the server has been told that the file
-    ends here, and has answered.
+    PyMySQL closes the connection if it loses it; after any other error of its own the server has been told that the
+    file ends here, and has answered.
     """
     statement, wanted = session._loading, _peek(session._rfile)[1:]
     if statement is None or not session._local_infile or wanted not in statement.replace(b"\\\\", b"\\"):

@@ -28,6 +28,12 @@ def asks(plugin: bytes, extra: bytes, heard: list[bytes]) -> fake_server.Respons
     return login
 
 
+def pooled_login(**options: Any) -> None:
+    """Log in as a pool does."""
+    with ImprovedDb(options, retry=None) as db:
+        db.execute_query("select 1")
+
+
 @pytest.mark.parametrize(("plugin", "extra"), PLUGINS)
 @pytest.mark.parametrize("pooled", [True, False])
 def test_a_password_is_not_sent_in_clear_text_on_an_open_line(plugin: bytes, extra: bytes, *, pooled: bool) -> None:
@@ -35,12 +41,9 @@ def test_a_password_is_not_sent_in_clear_text_on_an_open_line(plugin: bytes, ext
     heard: list[bytes] = []
     with fake_server.FakeServer(login=asks(plugin, extra, heard)) as server:
         options: dict[str, Any] = {**server.connect_options, "password": PASSWORD, "connect_timeout": 5}
+        log_in: Any = pooled_login if pooled else improved_db.Connection
         with pytest.raises(pymysql.err.OperationalError, match="enable_cleartext_plugin") as caught:
-            if pooled:
-                with ImprovedDb(options, retry=None) as db:
-                    db.execute_query("select 1")
-            else:
-                improved_db.Connection(**options)
+            log_in(**options)
     assert heard == []
     assert PASSWORD not in str(caught.value)
 
