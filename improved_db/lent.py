@@ -102,7 +102,7 @@ class Guard:
         return Guard(made, self.loan, self._owner or self) if hasattr(made, "fetchone") else made
 
     #: For `isinstance`, as PEP 3119 has it.
-    __class__ = property(lambda self: type(self._target))
+    __class__ = property(lambda self: self._target.__class__)
 
     def __getattr__(self, name: str) -> Any:
         if name == "connection" and self._owner is not None:
@@ -120,12 +120,13 @@ class Guard:
         return next(self._lent())
 
     def __enter__(self) -> Any:
-        entered = self._lent().__enter__()
-        return self if entered is self._target else entered
+        target = self._lent()
+        entered = target.__enter__()
+        return self if entered is target or entered is getattr(target, "__wrapped__", target) else entered
 
     def __exit__(self, *error: object) -> Any:
         """Leave the block as the driver does; where that closes, it closes this, not what it stands for."""
-        leave = type(self._target).__exit__
+        leave = self._target.__class__.__exit__
         return leave(self if inspect.isfunction(leave) else self._lent(), *error)
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pymysql
+import pymysql.connections
 
-from improved_db.compat.queuepool import PoolManager
+from improved_db.compat.queuepool import PoolManager, WrappedManager
 from improved_db.errors import AlreadyEnabled
 from improved_db.options import Secret, seal
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _DOOR = True  # see `slot.DOOR`
 _in_force: dict[str, Enabled] = {}
+#: What each pooled ``connect`` stands in front of: a tracer that came later may put one back after `Enabled.disable`.
+_stands_before: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
 
 class Enabled:
@@ -44,15 +48,17 @@ class Enabled:
                 return manager.connect(*given, **sealed)
             return original(*(one.value for one in given), **{name: one.value for name, one in sealed.items()})
 
+        _stands_before[connect] = original
         self._way_back.callback(manager.dispose)
         for name in ("connect", "Connect"):  # ``Connection``, a class that programs ask isinstance() about, stays
-            self._way_back.callback(setattr, module, name, getattr(module, name))
+            self._way_back.callback(_put_back, module, name, connect, _behind(getattr(module, name)))
             setattr(module, name, connect)
 
     def disable(self) -> None:
         """Put everything back; connections are closed when they are idle. Calling it again is no error.
 
-        Whoever kept a pooled ``connect`` gets connections of their own from it from now on.
+        A pooled ``connect`` that was kept opens connections without a pool from now on. So does one that a tracer
+        wrapped in the meantime: the tracer stays where it is.
         """
         if self._on:
             self._on = False
@@ -79,6 +85,10 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
     was left open on one is rolled back when it is given back, and what was changed (SET, USE, a temporary table) is
     undone. mysqlclient's are rolled back, no more.
 
+    If something has wrapped ``pymysql.connect`` before (a tracer does), the pool opens its connections through that
+    wrapper, and lends what it returns. Such a session is reset after each use, which costs a few round trips. A wrapper
+    that comes after `enable` costs nothing: it sees each borrowing.
+
     Args:
         pool_size: Connections kept for each distinct set of arguments.
         recycle: Seconds since its last use after which an idle connection is replaced instead of lent; None: never.
@@ -91,12 +101,28 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
         ConfigError: *pool_size* or *recycle* cannot be meant.
     """
     handle = Enabled()
-    ours = PoolManager(pool_size, recycle)
+    original = _behind(pymysql.connect)
+    plain = original is pymysql.connections.Connection
+    ours = PoolManager(pool_size, recycle) if plain else WrappedManager(pool_size, recycle, original)
     if _in_force.setdefault("handle", handle) is not handle:
         raise AlreadyEnabled("pooling is enabled already: call disable() on what enable() returned before")
-    handle.replace(pymysql, pymysql.connect, ours)
+    handle.replace(pymysql, original, ours)
     with contextlib.suppress(ImportError):
         mysqldb = importlib.import_module("MySQLdb")
         if mysqldb is not pymysql:  # mysqlclient, not PyMySQL in its place
-            handle.replace(mysqldb, mysqldb.connect, PoolManager(pool_size, recycle, mysqldb.connect))
+            original = _behind(mysqldb.connect)
+            handle.replace(mysqldb, original, PoolManager(pool_size, recycle, original))
     return handle
+
+
+def _behind(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what stands behind a pooled ``connect`` whose pooling is over; anything else as it is."""
+    while connect in _stands_before:
+        connect = _stands_before[connect]
+    return connect
+
+
+def _put_back(module: ModuleType, name: str, ours: Callable[..., Any], original: Callable[..., Any]) -> None:
+    """Put the original back, unless something else has taken our place since."""
+    if getattr(module, name) is ours:
+        setattr(module, name, original)

@@ -17,6 +17,7 @@ from improved_db.lent import GuardedConnection, PooledConnection
 from improved_db.options import ALIASES, Options, Sealed, Secret, frozen, in_words_of_caller, seal
 from improved_db.overflow import OverflowPool
 from improved_db.slot import Loan
+from improved_db.wire.handshake import COM_RESET_CONNECTION
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class QueuePool:
         loan = self._pool.acquire_now(float("inf"))  # nobody is refused
         assert loan is not None
         raw = loan.connection
-        return raw.handle(loan) if isinstance(raw, PooledConnection) else GuardedConnection(raw, loan)
+        # Not isinstance(): a tracer's proxy passes for what it stands for, and a handle of that would go untraced.
+        return raw.handle(loan) if issubclass(type(raw), PooledConnection) else GuardedConnection(raw, loan)
 
     def return_conn(self, conn: Any, *, discard: str | None = None) -> None:
         """Take a connection back; if ``pool_size`` are idle already it is closed, with a warning in the log.
@@ -101,8 +103,51 @@ class QueuePool:
         return True  # without idle connections, too
 
 
+class WrappedDriver(DBAPIDriver):
+    """Connections of PyMySQL's own that something else stands around: a tracer, which is to see what is run on them.
+
+    They note nothing of what a borrower does, so each session is made new when it comes home.
+    """
+
+    _as_new: dict[str, Any]  # the same for all connections of a pool
+
+    def __init__(self, creator: Callable[[], Any]) -> None:
+        """Take the callable that returns a new connection."""
+
+        def connect() -> Any:
+            made = creator()
+            names = "db", "charset", "collation", "sql_mode", "init_command", "autocommit_mode"
+            self._as_new = {name: getattr(made, name, None) for name in names}
+            return made
+
+        super().__init__(connect)
+
+    def restore(self, connection: Any) -> bool:
+        """Roll back, reset the session and set it up as PyMySQL does when it connects."""
+        if not super().restore(connection):
+            return False
+        new = self._as_new
+        try:
+            connection._execute_command(COM_RESET_CONNECTION, b"")
+            connection._read_ok_packet()
+            if new["db"]:
+                connection.select_db(new["db"])
+            connection.set_character_set(new["charset"], new["collation"])
+            if new["sql_mode"] is not None:
+                connection.query(f"SET sql_mode={connection.escape(new['sql_mode'])}")
+            if new["init_command"] is not None:
+                connection.query(new["init_command"])
+            if new["autocommit_mode"] is not None:
+                connection.autocommit(new["autocommit_mode"])
+        except Exception:
+            return False
+        return True
+
+
 class PoolManager:
     """Pools by what is connected to: one for each distinct set of options."""
+
+    _driver_of_creator: type[DBAPIDriver] = DBAPIDriver
 
     def __init__(
         self, pool_size: int = 8, recycle: float | None = 30, creator: Callable[..., Any] | None = None
@@ -143,7 +188,7 @@ class PoolManager:
 
         if creator is None and args:
             raise TypeError("PyMySQL takes its options by name: host=..., user=..., password=..., database=...")
-        driver = PyMySQLDriver(plain, kind=PooledConnection) if creator is None else DBAPIDriver(make)
+        driver = PyMySQLDriver(plain, kind=PooledConnection) if creator is None else self._driver_of_creator(make)
         return QueuePool(
             driver, self._pool_size, self._recycle, name=str(options.get("host", Secret("localhost")).value)
         )
@@ -158,3 +203,9 @@ class PoolManager:
         """Close every pool for good."""
         for pool in list(self._pools.values()):
             pool.dispose()
+
+
+class WrappedManager(PoolManager):
+    """The same over a creator that something stands around, and PyMySQL is behind."""
+
+    _driver_of_creator = WrappedDriver
