@@ -8,7 +8,7 @@ Knows PyMySQL's exception classes. Does not know who raises what.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pymysql.err
 
@@ -54,6 +54,10 @@ class PoolTimeout(PoolError, TimeoutError):
 
 class TooManyWaiting(PoolError):
     """The line already holds ``max_waiting`` borrowers."""
+
+
+#: "Already closed" is what SQLAlchemy and others look for: they replace such a connection instead of failing.
+GIVEN_BACK: Final = "connection already closed: it was given back to its pool; borrow another"
 
 
 class LoanSpent(PoolError):

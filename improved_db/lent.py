@@ -6,12 +6,14 @@ Knows loans and how they end. Does not know which door lent them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from improved_db.errors import LoanSpent
+from improved_db.errors import GIVEN_BACK, LoanSpent
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -66,6 +68,25 @@ class PooledConnection(Connection):
         return give_back(cast("Loan[Connection]", self.loan), discard)
 
 
+@functools.cache
+def _spent_among(theirs: Any) -> type[LoanSpent]:
+    """Return a `LoanSpent` that is one of a driver's own errors too: libraries above know no others."""
+    if not isinstance(theirs, type) or issubclass(LoanSpent, theirs):
+        return LoanSpent
+    return type("LoanSpent", (LoanSpent, theirs), {"__module__": LoanSpent.__module__})
+
+
+def _spent(connection: Any) -> LoanSpent:
+    """Return the error for the use of a foreign driver's connection that was given back.
+
+    Of mysqlclient's errors SQLAlchemy looks at the number alone.
+    """
+    module = type(connection).__module__.partition(".")[0]
+    theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules[module], "OperationalError", None)
+    number = (2006,) if module == "MySQLdb" else ()
+    return _spent_among(theirs)(*number, GIVEN_BACK)
+
+
 #: The methods of connections and cursors that may return a cursor; those of `sqlite3` have most of them on both.
 CURSOR_MAKERS: Final = frozenset({"cursor", "execute", "executemany", "executescript"})
 
@@ -92,7 +113,7 @@ class Guard:
 
     def _lent(self) -> Any:
         if self.loan.slot is None:
-            raise LoanSpent("this connection was given back to its pool; borrow another")
+            raise _spent((self._owner or self)._target)
         return self._target
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -16,7 +16,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
-from improved_db.errors import LoanSpent, StatementError
+from improved_db.errors import GIVEN_BACK, LoanSpent, StatementError
 from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
@@ -222,7 +222,7 @@ class Exchange(Base):
 
     def _closed_error(self) -> Exception:
         if self._spent:
-            return LoanSpent("this connection was given back to its pool; borrow another")
+            return LoanSpent(GIVEN_BACK)
         return err.InterfaceError(0, "")
 
     # --- several at once -------------------------------------------------------------------------------------------

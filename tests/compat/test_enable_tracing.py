@@ -75,8 +75,8 @@ def test_tracer_that_was_there_before_sees_new_connections_and_every_cursor(
             sessions.add(session_of(connection))
             assert ask(connection, "SELECT 1") == 1
             connection.close()
-        with pytest.raises(LoanSpent):
-            ask(connection, "SELECT 1")
+            with pytest.raises(LoanSpent):
+                ask(connection, "SELECT 1")
     assert len(sessions) == 1
     assert tracer.connects == 1
     assert tracer.cursors >= 3
