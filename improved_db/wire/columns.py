@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from improved_db.wire.packets import Session
 
 BINARY: Final = 63  # the charset of what is no text
+VECTOR: Final = 242  # MySQL's since 9.0, four bytes for each number; not in PyMySQL's constants
 
 #: How many lists of columns are kept, and up to how many bytes of definitions one may have. Column names may come from
 #: literals in a statement, so there is no end to them.
@@ -111,7 +112,7 @@ def _fields(definitions: bytes, encoding: str) -> list[FieldDescriptorPacket]:
 
 def _encoding(field: Any, session: Session) -> str | None:
     """Return the encoding of a column's values, None for bytes, by the rules of PyMySQL's ``_get_descriptions``."""
-    if not session.use_unicode:
+    if not session.use_unicode or field.type_code == VECTOR:  # PyMySQL tries ASCII, which fails
         return None
     if field.type_code == FIELD_TYPE.JSON:  # its charset is binary in a table and the connection's in a cast
         return str(session.encoding)
