@@ -95,8 +95,11 @@ class Handshake(Exchange):
         settings = self.sql_mode, self.init_command, self.autocommit_mode
         try:
             self.within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
-        except BaseException:
+        except BaseException as error:
             self._force_close()
+            clearer = _clearer(error)
+            if clearer is not None:
+                raise clearer from None
             raise
         finally:
             self.sql_mode, self.init_command, self.autocommit_mode = settings
@@ -173,6 +176,21 @@ class Handshake(Exchange):
             if self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
                 self.rollback()
         self._touched = self._failed = False
+
+
+def _clearer(error: BaseException) -> err.OperationalError | None:
+    """Return an error that says what to do, in place of PyMySQL's about a login for which it lacks something."""
+    text = str(error.args[-1]) if error.args else ""
+    if isinstance(error, RuntimeError) and "cryptography" in text:
+        text = "the password can only be sent over TLS, over a unix socket, or encrypted: pip install pymysql[rsa]"
+        return err.OperationalError(CR.CR_AUTH_PLUGIN_ERR, text)
+    if isinstance(error, RuntimeError) and "pynacl" in text:
+        text = "the account logs in by ed25519: pip install pymysql[ed25519]"
+        return err.OperationalError(CR.CR_AUTH_PLUGIN_ERR, text)
+    if error.args[:1] == (CR.CR_AUTH_PLUGIN_CANNOT_LOAD,) and text.endswith("not configured"):
+        text += ": PyMySQL does not have it; let the account log in by caching_sha2_password, or on MariaDB by ed25519"
+        return err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, text)
+    return None
 
 
 def _unverified_context() -> ssl.SSLContext:
