@@ -56,7 +56,10 @@ class Cursor(Base):
             self._clear_result()
         if args is not None:
             query = self.mogrify(query, args)  # type: ignore[arg-type]  # bytes without arguments only, as in PyMySQL
-        sql = query.encode(connection.encoding, "surrogateescape") if isinstance(query, str) else query
+        sql: Any = query
+        if isinstance(query, str):
+            # Strictly: a lone surrogate would send half a character, which takes the escape behind it along.
+            sql = query.encode(connection.encoding)
         try:
             connection._execute_command(COMMAND.COM_QUERY, sql)
             connection._affected_rows = connection._read_query_result()
