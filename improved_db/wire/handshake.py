@@ -8,6 +8,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from pymysql import err
@@ -28,6 +29,9 @@ COM_RESET_CONNECTION: Final = 0x1F
 #: Seconds: TCP keepalive after silence, between probes, how many, and how long unacknowledged data may stay so.
 KEEPALIVE: Final = (30, 10, 3)
 USER_TIMEOUT: Final = 60.0
+
+#: What PyMySQL raises when the bytes of a handshake make no sense; UnicodeDecodeError is a ValueError.
+GARBLED: Final = (ValueError, LookupError, TypeError, AttributeError, struct.error, AssertionError, UnboundLocalError)
 
 #: Plugins of authentication that send the password as it is.
 CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
@@ -93,16 +97,18 @@ class Handshake(Exchange):
         self.phase, self._touched, self._failed = Phase.CONNECT, False, False
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
+        clearer: Exception | None = None
         try:
             self.within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
         except BaseException as error:
             self._force_close()
             clearer = _clearer(error)
-            if clearer is not None:
-                raise clearer from None
-            raise
+            if clearer is None:
+                raise
         finally:
             self.sql_mode, self.init_command, self.autocommit_mode = settings
+        if clearer is not None:
+            raise clearer  # here, so that it does not hold the other one: PyMySQL's frames have the password
         self.phase, self._touched = None, False
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
@@ -190,6 +196,9 @@ def _clearer(error: BaseException) -> err.OperationalError | None:
     if error.args[:1] == (CR.CR_AUTH_PLUGIN_CANNOT_LOAD,) and text.endswith("not configured"):
         text += ": PyMySQL does not have it; let the account log in by caching_sha2_password, or on MariaDB by ed25519"
         return err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, text)
+    if isinstance(error, GARBLED):
+        text = f"the server's greeting, or its answer to the login, makes no sense ({type(error).__name__})"
+        return err.OperationalError(CR.CR_SERVER_HANDSHAKE_ERR, text)
     return None
 
 
