@@ -14,8 +14,9 @@ I8  Cold until proven fit: a connection is lent again only after `is_clean()` or
 I9  `close()` is final: everyone in line is woken, lent connections are closed by whoever gives them back.
 I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
 I11 In a forked child every slot is cold and the parent's sockets are untouched.
-I12 A slot lost with a dead thread or a collected borrower is back within one housekeeping period, or when the next
-    borrower would otherwise wait.
+I12 A slot whose loan cannot be reached any more is back within one housekeeping period, or when the next borrower would
+    otherwise wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed it; a call
+    of ours lives with its thread.
 
 Connections are opened by short-lived threads, not by borrowers (`opening`): whichever comes first, an opened or a
 returned connection, serves the first in line.
@@ -54,7 +55,7 @@ FRESH: Final = 0.0001
 #: hundred times what the look takes.
 LOOK_PERIOD: Final = 0.00002
 
-#: Seconds that a ping gets at the least: a healthy connection is not thrown away because its borrower had no time.
+#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had no time.
 SHORTEST_PING: Final = 0.05
 
 
@@ -210,9 +211,11 @@ class Pool(Lifecycle[C]):
                 return "ping"
             slot.generation = generation
             slot.checked_at = self._now()
-        if self.settings.check is not None and not self._passes_check(self.settings.check, connection):
+        if self.settings.check is None:
+            return None
+        if not self._passes_check(self.settings.check, connection):
             return "check"
-        return None
+        return "late" if self._now() > loan.deadline + SHORTEST_PING else None
 
     def _passes_check(self, check: Callable[[C], object], connection: C) -> bool:
         try:
@@ -227,14 +230,15 @@ class Pool(Lifecycle[C]):
         slot, loan.slot = loan.slot, None
         assert slot is not None
         fresh = slot.opened_at >= loan.started_at
-        self._put_back(slot, flaw)
+        self._put_back(slot, None if flaw == "late" else flaw)
         if fresh:  # new ones are unfit too: do not spin
             pause = min(max(FIRST_PAUSE, pause * 2), LONGEST_PAUSE)
             self.clock.sleep(min(pause, max(loan.deadline - self._now(), 0.0)))
         if self._now() >= loan.deadline:
             with self._lock:
                 self._rack.counters.timed_out += 1
-            raise self._timeout(loan, f"the last connection was unfit ({flaw})")
+            late = flaw == "late"
+            raise self._timeout(loan, "its check took too long" if late else f"the last connection was unfit ({flaw})")
         self._take(loan, first=True)
         return pause
 

@@ -104,6 +104,7 @@ class Service:
         """
         patience = None if timeout is None else timeout * max(retry_num, 1)
         loan = self._pool.acquire(patience, note_place=True)
+        loan.outlive_thread()
         return loan.connection.handle(loan)
 
     def pool_put_connection(self, connection: Connection) -> None:

@@ -101,7 +101,8 @@ class Slot(Generic[C]):
 
         Where nothing was noted, a call of ours holds the loan for its caller, and the thread stands in that call now.
         """
-        ident = self.thread.ident if self.thread is not None else None
+        thread = self.thread  # read once: the slot may be given back meanwhile
+        ident = thread.ident if thread is not None else None
         # No variable of ours may hold the frame: it may be our own, and a frame that holds itself holds every loan too.
         place = self.place or _walk(all_frames().get(ident or 0))
         return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in place]

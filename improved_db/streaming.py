@@ -69,6 +69,7 @@ def streamed(executor: Executor, query: str, args: object, *, dict_rows: bool, b
 
 def _begin(executor: Executor, query: str, args: object, dict_rows: bool, deadline: float | None) -> Loan[Connection]:
     loan = executor.borrow(deadline, note_place=True)
+    loan.outlive_thread()
     try:
         loan.connection.start_stream(query, args, dict_rows)
     except BaseException as error:

@@ -59,6 +59,7 @@ class UnitsOfWork:
 
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
         loan = self._executor.borrow(deadline, note_place=True)
+        loan.outlive_thread()
         try:
             self._executor.bounded(loan.connection, deadline, partial(loan.connection.run_each, start))
         except BaseException as error:

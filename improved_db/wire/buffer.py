@@ -32,13 +32,15 @@ class Buffer:
     Attributes:
         data: The bytes; those before `position` are consumed.
         position: Where the next packet begins.
+        closed: Whether `close` was called, as a file has it.
     """
 
-    __slots__ = ("_source", "data", "position")
+    __slots__ = ("_source", "closed", "data", "position")
 
     def __init__(self, source: Source) -> None:
         """Begin with nothing; *source* is read from here only, and is closed by its owner."""
         self._source = source
+        self.closed = False
         self.data = b""
         self.position = 0
 
@@ -82,7 +84,9 @@ class Buffer:
             size = min(size, self.pending)
         start = self.position
         self.position = start + size
-        return self.data[start : self.position]
+        taken = self.data[start : self.position]
+        self.trim()
+        return taken
 
     def trim(self) -> None:
         """Let go of the memory if everything is consumed."""
@@ -96,4 +100,5 @@ class Buffer:
 
     def close(self) -> None:
         """Let go of the bytes; the socket is its owner's to close."""
+        self.closed = True
         self.data, self.position = b"", 0

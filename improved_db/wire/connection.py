@@ -264,11 +264,12 @@ class Connection(Handshake):
             and not self._failed
             and not self.server_status & _IN_TRANSACTION
             and (result is None or not (result.unbuffered_active or result.has_next))
+            and not getattr(self._rfile, "data", b"")  # bytes beyond the last answer would be taken for the next one
         )
 
     def is_alive(self) -> bool:
         """Say, without a round trip, whether an idle session is still there: a healthy one has nothing to read."""
-        if self._sock is None or self.phase is not None:
+        if self._sock is None or self.phase is not None or getattr(self._rfile, "data", b""):
             return False
         if not self._poller.poll(0):
             return True
@@ -320,6 +321,7 @@ class Connection(Handshake):
         fresh = type(self).__new__(type(self))
         fresh.__dict__ = self.__dict__
         fresh.loan = loan
+        fresh._affected_rows, fresh._result = 0, None  # of the borrower before
         return fresh
 
     def spend(self) -> None:

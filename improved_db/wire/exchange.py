@@ -21,6 +21,7 @@ from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
 from improved_db.wire.results import read_query_result
+from improved_db.wire.support import notes_timeout
 
 if TYPE_CHECKING:
     import socket
@@ -77,6 +78,9 @@ TOUCHING: Final = frozenset({b"set", b"use", b"loc", b"pre", b"han", b"cre", b"l
 #: What may stand before the first word of a statement, and the word that begins LOAD DATA.
 LOAD: Final = re.compile(rb"(?:\s|/\*!\d*|/\*[^!].*?\*/|--[^\n]*\n|#[^\n]*\n)*load\s", re.IGNORECASE | re.DOTALL)
 
+#: Whether PyMySQL notes what timeout it has set; if not, it is set for each write.
+NOTES_TIMEOUT: Final = notes_timeout()
+
 _header: Final = struct.Struct("<iB").pack
 QUERY: Final = COMMAND.COM_QUERY
 SEND, AWAIT = Phase.SEND, Phase.AWAIT
@@ -131,7 +135,7 @@ class Exchange(Base):
     def _write_bytes(self, data: bytes) -> None:
         if self._deadline is not None:
             self._write_timeout = self._time_left(self._write_timeout)
-        if self._current_timeout != self._write_timeout:
+        if not NOTES_TIMEOUT or self._current_timeout != self._write_timeout:
             self._sock.settimeout(self._write_timeout)
             self._current_timeout = self._write_timeout
         try:

@@ -44,6 +44,13 @@ def _mentioned(*functions: object) -> set[str]:
     return {name for code in codes if code is not None for name in code.co_names}
 
 
+def notes_timeout() -> bool:
+    """Say whether the installed PyMySQL notes what it has set the socket's timeout to, for reading and for writing."""
+    connection = pymysql.connections.Connection
+    methods = (getattr(connection, name, None) for name in ("_read_bytes", "_write_bytes"))
+    return all("_current_timeout" in _mentioned(method) for method in methods)
+
+
 @functools.cache
 def supported() -> bool:
     """Say whether the installed PyMySQL is built as the fast reader expects; looked at once.
