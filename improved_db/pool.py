@@ -55,7 +55,8 @@ FRESH: Final = 0.0001
 #: hundred times what the look takes.
 LOOK_PERIOD: Final = 0.00002
 
-#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had no time.
+#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had
+#: no time.
 SHORTEST_PING: Final = 0.05
 
 

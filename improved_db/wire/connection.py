@@ -269,7 +269,7 @@ class Connection(Handshake):
 
     def is_alive(self) -> bool:
         """Say, without a round trip, whether an idle session is still there: a healthy one has nothing to read."""
-        if self._sock is None or self.phase is not None or getattr(self._rfile, "data", b""):
+        if self._sock is None or self.phase is not None or bool(getattr(self._rfile, "data", b"")):
             return False
         if not self._poller.poll(0):
             return True
