@@ -16,6 +16,7 @@ from improved_db.outcome import CallersOwn, callers_rows
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.insert import split_insert
 from improved_db.wire.literals import rows_to_sql
+from improved_db.wire.values import refuse_strays
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +37,9 @@ TOGETHER: Final = 100
 
 #: Encoded chunks that may have to be sent again are kept in memory up to this many bytes, then on disk.
 SPOOL_BYTES: Final = 64_000_000
+
+#: Sequences that are one value.
+_SCALARS: Final = (str, bytes, bytearray, memoryview)
 
 #: What a packet holds besides the statement.
 OVERHEAD: Final = 64
@@ -121,29 +125,36 @@ class Encoder:
     def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
         try:
             if self._insert is None:
-                return tuple(connection.written(self.query, row) for row in rows)
-            text = rows_to_sql(self._insert.values, rows, connection)
-            return (f"{self._insert.prefix}{text}{self._insert.postfix}".encode(connection.encoding),)
+                return tuple(connection.bind(self.query, row) for row in rows)
+            values = rows_to_sql(self._insert.values, rows, connection)
+            text = f"{self._insert.prefix}{values}{self._insert.postfix}"
+            refuse_strays(text, connection.encoding)
+            return (text.encode(connection.encoding),)
         except CallersOwn:
             raise
         except (TypeError, ValueError, KeyError, connection.ProgrammingError) as error:  # StatementError included
-            raise self._complaint(rows, connection, error) from error
+            complaint = self._complaint(rows, connection, error)
         except BaseException as error:
             raise CallersOwn(error) from error
+        raise complaint
 
     def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
         """Find the row that does not fit."""
         for number, row in enumerate(rows, self._made + 1):
             try:
-                connection.written(self.query, row)
+                connection.bind(self.query, row)
             except StatementError as reason:
-                return StatementError(f"row {number}: {reason}")
+                complaint = StatementError(f"row {number}: {reason}")
+                complaint.__cause__ = reason
+                return complaint
+        if isinstance(error, UnicodeError):  # its text would show the statement
+            return StatementError(f"the charset {connection.encoding} cannot encode the statement")
         return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")
 
 
 def _as_row(value: Any) -> Any:
     """Take one scalar for a row of one column, and any other sequence as it is."""
-    return value if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)) else (value,)
+    return value if isinstance(value, Sequence) and not isinstance(value, _SCALARS) else (value,)
 
 
 class Backlog(Protocol):

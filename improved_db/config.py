@@ -198,6 +198,8 @@ class Settings:
         deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
         connection_pool: Whether the pool is to be made at once and not with the first use.
         pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or send it
+            as "utc" without its zone.
     """
 
     pool: PoolSettings
@@ -206,6 +208,7 @@ class Settings:
     deadline: float | None = None
     connection_pool: bool = False
     pool_init_size: int | None = None
+    aware_datetimes: Literal["refuse", "utc"] = "refuse"
 
 
 Config = Mapping[str, object] | str
@@ -254,6 +257,7 @@ def load(
         "deadline": own.pop("deadline", None),
         "connection_pool": own.pop("connection_pool", False),
         "pool_init_size": own.pop("pool_init_size", None),
+        "aware_datetimes": own.pop("aware_datetimes", "refuse"),
     }
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
 

@@ -204,6 +204,7 @@ _RESET: Final = Kind(
     must="'rollback', 'session' or a callable",
     take=_fits(lambda value: callable(value) or value in ("rollback", "session")),
 )
+_AWARE: Final = Kind(must="'refuse' or 'utc'", take=_fits(lambda value: value in ("refuse", "utc")))
 _SSL_MODE: Final = Kind(
     must="DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),
@@ -259,6 +260,7 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "retry": _or_none(_OBJECT),
     "connection_pool": _BOOL,
     "pool_init_size": _whole(0),
+    "aware_datetimes": _AWARE,
     "ssl_mode": _SSL_MODE,
 }
 _KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}

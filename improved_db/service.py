@@ -40,8 +40,9 @@ class Service:
                 option file (``~/.my.cnf``).
             **options: Every option of `improved_db.config.PoolSettings` (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
-                ``deadline`` (seconds for a whole call), and every option of PyMySQL (``host``, ``user``, ``password``,
-                ``database``, ``autocommit=True`` ...). They win over *config*.
+                ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or send
+                them as "utc"), and every option of PyMySQL (``host``, ``user``, ``password``, ``database``,
+                ``autocommit=True`` ...). They win over *config*.
 
         Raises:
             ConfigError: Something given cannot be meant; the text says what to write instead.
@@ -49,7 +50,12 @@ class Service:
         config, options = Secret.of(config), seal(options)  # a traceback shows locals
         self._settings: Settings = load(config, options, driver_options=OPTIONS)
         pool = self._settings.pool
-        self._driver = PyMySQLDriver(self._settings.connect.resolve, reset=pool.reset, configure=pool.configure)
+        self._driver = PyMySQLDriver(
+            self._settings.connect.resolve,
+            reset=pool.reset,
+            configure=pool.configure,
+            aware_datetimes=self._settings.aware_datetimes,
+        )
         self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
         Housekeeper(self._pool)
         self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)

@@ -15,8 +15,8 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
+from pymysql import err
 from pymysql.constants import SERVER_STATUS
-from pymysql.err import ProgrammingError
 
 from improved_db.errors import StatementError
 from improved_db.options import seal
@@ -25,6 +25,7 @@ from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake
 from improved_db.wire.results import read_rows
+from improved_db.wire.values import STRAYS, escape_text, refuse_strays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -60,6 +61,7 @@ class Connection(Handshake):
     loan: Any
     overdue = False
     cursors: ClassVar[Mapping[Any, Any]] = QUICKER
+    _escape_string = escape_text
 
     def __init__(self, *, tls_contexts: MutableMapping[object, ssl.SSLContext] | None = None, **options: Any) -> None:
         """Take PyMySQL's options and connect, unless ``defer_connect`` is given.
@@ -108,10 +110,7 @@ class Connection(Handshake):
             StatementError: The placeholders and *args* do not fit together; nothing was sent.
             pymysql.err.MySQLError: What the server or the driver said.
         """
-        try:
-            sql = (query if args is None else self.bind(query, args)).encode(self.encoding)
-        except UnicodeEncodeError as error:
-            raise self._unwritable(error) from error
+        sql = self.bind(query, args)
         if dict_rows:
             self._row_kind = dict
         try:
@@ -134,7 +133,7 @@ class Connection(Handshake):
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
         """
-        sql = self.written(query, args)
+        sql = self.bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             self.within(seconds, lambda: self._execute_command(QUERY, sql))
@@ -159,7 +158,7 @@ class Connection(Handshake):
 
     def start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
         """Run one statement and stop in front of the first row; `next_rows` reads on."""
-        sql = self.written(query, args)
+        sql = self.bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             self._execute_command(QUERY, sql)
@@ -185,44 +184,54 @@ class Connection(Handshake):
         """Return the names of the columns of the stream."""
         return tuple(column[0] for column in self._result.description or ())
 
-    def bind(self, query: str, args: object) -> str:
-        """Put escaped *args* into the placeholders of *query*.
+    def bind(self, query: str, args: object) -> bytes:
+        """Put escaped *args* into the placeholders of *query*, and encode it.
 
         Raises:
-            StatementError: They do not fit together, or a value cannot be written.
+            StatementError: They do not fit together, or what they hold cannot be sent.
             CallersOwn: The code of a value raised an error.
         """
-        if args is None:
-            return query
         try:
-            if isinstance(args, (tuple, list)):
-                return query % tuple(map(self.escape, args)) if args else query
-            if isinstance(args, Mapping):
-                return query % {name: self.escape(value) for name, value in args.items()} if args else query
-            return query % (self.escape(args),)
-        except StatementError:
-            raise
-        except (TypeError, ValueError, KeyError, ProgrammingError) as error:
-            raise StatementError(
-                f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
-                "%(name)s, and write a literal percent sign as %%"
-            ) from error
+            if args is None:
+                text = query
+            elif isinstance(args, (tuple, list)):
+                text = query % tuple(map(self.escape, args)) if args else query
+            elif isinstance(args, Mapping):
+                text = query % {name: self.escape(value) for name, value in args.items()} if args else query
+            else:
+                text = query % (self.escape(args),)
+            if self.encoding in STRAYS:
+                refuse_strays(text, self.encoding)
+            return text.encode(self.encoding)
+        except (TypeError, ValueError, KeyError, err.ProgrammingError) as error:
+            complaint = self._misfit(args, error)
         except BaseException as error:
             raise CallersOwn(error) from error
+        raise complaint
 
-    def written(self, query: str, args: object) -> bytes:
-        """Return the statement as it is sent; raises as `bind` does."""
-        try:
-            return self.bind(query, args).encode(self.encoding)
-        except UnicodeEncodeError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: UnicodeEncodeError) -> StatementError:
-        """Return the refusal of a text that the session's charset has no bytes for; it shows no text."""
-        return StatementError(
-            f"the statement cannot be written in the session's charset {self.charset}: {error.reason} at position "
-            f"{error.start}; connect with charset='utf8mb4', or give the value as bytes"
+    def _misfit(self, args: object, error: Exception) -> StatementError:
+        """Find what does not fit; the codec's own error would carry the whole statement, so it stays behind."""
+        values = enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
+        for place, value in args.items() if isinstance(args, Mapping) else values:
+            try:
+                self.escape(value).encode(self.encoding)
+            except UnicodeError:
+                return StatementError(f"the charset {self.encoding} cannot encode parameter {place!r}")
+            except Exception as reason:
+                what, sign, advice = str(reason).partition("; ")
+                complaint = StatementError(f"{what} (parameter {place!r}){sign}{advice}")
+                complaint.__cause__ = reason
+                return complaint
+        if isinstance(error, UnicodeError):
+            return StatementError(f"the charset {self.encoding} cannot encode the statement")
+        if isinstance(error, err.ProgrammingError):
+            return StatementError(str(error))
+        complaint = StatementError(
+            f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
+            "%(name)s, and write a literal percent sign as %%"
         )
+        complaint.__cause__ = error
+        return complaint
 
     def is_settled(self) -> bool:
         """Say whether the session is there and no statement is on the wire."""

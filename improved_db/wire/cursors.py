@@ -11,6 +11,8 @@ import pymysql.cursors
 from pymysql import err
 from pymysql.constants import COMMAND
 
+from improved_db.wire.values import refuse_strays
+
 if TYPE_CHECKING:
 
     class Base(pymysql.cursors.Cursor):  # PyMySQL's own methods
@@ -60,6 +62,7 @@ class Cursor(Base):
         if isinstance(query, str):
             # Strictly: a lone surrogate would send half a character, which takes the escape behind it along.
             sql = query.encode(connection.encoding)
+            refuse_strays(query, connection.encoding)
         try:
             connection._execute_command(COMMAND.COM_QUERY, sql)
             connection._affected_rows = connection._read_query_result()

@@ -23,6 +23,7 @@ from pymysql.constants import SERVER_STATUS
 from improved_db.errors import StatementError
 from improved_db.wire.insert import split_insert
 from improved_db.wire.template import parse_template
+from improved_db.wire.values import DATETIMES, escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -130,10 +131,11 @@ def escape_column(column: Sequence[Any], connection: Escaping) -> list[str]:
 
 
 def _escapes_as_pymysql(connection: Escaping) -> bool:
-    """Say whether the connection's class has left PyMySQL's escaping as it is."""
+    """Say whether the connection's class has left PyMySQL's escaping, or ours, as it is."""
     family: Any = type(connection)
     standard: Any = pymysql.connections.Connection
-    return all(getattr(family, name, None) is getattr(standard, name, None) for name in ("escape", "_escape_string"))
+    of_texts = getattr(family, "_escape_string", None)
+    return family.escape is standard.escape and of_texts in (standard._escape_string, escape_text)
 
 
 def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
@@ -142,7 +144,9 @@ def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
         without_backslashes = connection.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
         return _quoted_texts if without_backslashes else _escaped_texts
     encoder, encode = _STANDARD.get(kind, (None, None))
-    return encode if encoder is None or connection.encoders.get(kind) is encoder else None
+    own = connection.encoders.get(kind)
+    # Ours of datetimes differ in those with a time zone alone, and those `_datetimes` leaves to it.
+    return encode if encoder is None or own is encoder or (kind is dt.datetime and own in DATETIMES.values()) else None
 
 
 #: Stands between the values of a joined column; a value that holds it makes its column go value by value.

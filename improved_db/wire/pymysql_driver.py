@@ -15,6 +15,7 @@ import pymysql.connections
 from improved_db.clock import MonotonicClock
 from improved_db.options import Secret, seal
 from improved_db.wire.connection import Connection
+from improved_db.wire.values import strict_encoders
 
 if TYPE_CHECKING:
     import ssl
@@ -57,6 +58,7 @@ class PyMySQLDriver:
         reset: str | Callable[[Connection], object] = "rollback",
         kind: type[Connection] = Connection,
         configure: Callable[[Connection], object] | None = None,
+        aware_datetimes: str | None = None,
     ) -> None:
         """Be ready to connect.
 
@@ -66,10 +68,13 @@ class PyMySQLDriver:
                 (made new by the server each time), or a callable that gets the connection and may raise.
             kind: The class of the connections.
             configure: Called with each new connection, and whenever its session was made new again.
+            aware_datetimes: "refuse" or "utc", and no value without a literal is sent; None leaves all values to
+                PyMySQL, which sends their ``str()``, and drops time zones.
         """
         self._options = options
         self._kind = kind
         self._configure = configure
+        self._aware_datetimes = aware_datetimes
         self._reset = reset
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
@@ -130,11 +135,14 @@ class PyMySQLDriver:
         options = seal({**self._options(), **more})
         if _given(options, "unix_socket") and not any(_given(options, name) for name in TLS_OPTIONS):
             options["ssl_disabled"] = Secret(True)
-        return self._kind(
+        connection = self._kind(
             tls_contexts=self._tls_contexts,
             defer_connect=True,
             **{name: sealed.value for name, sealed in options.items()},
         )
+        if self._aware_datetimes is not None:
+            connection.encoders = strict_encoders(connection.encoders, self._aware_datetimes)
+        return connection
 
     #: Look at the socket: an idle one that is readable has hung up.
     is_alive = staticmethod(Connection.is_alive)

@@ -89,6 +89,8 @@ class Plain(pymysql.connections.Connection):
 class Ours(Plain):
     """The same with our reader."""
 
+    _loading: bytes | None = None
+
     row_kind = tuple
 
     def take(self, data: bytes, size: int) -> None:

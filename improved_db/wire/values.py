@@ -1,0 +1,164 @@
+"""What a value may be, and what a text may hold, so that its literal says just that on the server.
+
+Knows Python's values and the traps of charsets. Does not know statements, columns or the socket.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from pymysql import converters
+from pymysql.constants import SERVER_STATUS
+
+from improved_db.errors import StatementError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Encoder = Callable[..., str]
+
+_NO_BACKSLASHES: Final = SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+
+#: By encoding, the characters outside ASCII that become a backslash on the wire. Texts are escaped before they are
+#: encoded, so such a character would escape the quote that ends its literal. The encodings of PyMySQL's other
+#: charsets have none.
+STRAYS: Final[dict[str, str]] = {"sjis": "\N{YEN SIGN}", "ujis": "\N{YEN SIGN}"}
+
+
+def refuse_strays(text: str, encoding: str) -> None:
+    """Refuse a text with a character that *encoding* turns into a backslash.
+
+    Raises:
+        StatementError: It has one.
+    """
+    if encoding in STRAYS and STRAYS[encoding] in text:
+        raise StatementError(
+            f"the charset {encoding} has no {STRAYS[encoding]!a} and would send a backslash for it, which escapes "
+            "what follows; use charset utf8mb4"
+        )
+
+
+def escape_text(connection: Any, text: str) -> str:
+    """Escape *text* as PyMySQL's `_escape_string` does, whose place this takes."""
+    if connection.encoding in STRAYS:
+        refuse_strays(text, connection.encoding)
+    if connection.server_status & _NO_BACKSLASHES:
+        return text.replace("'", "''")
+    return converters.escape_string(text)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def strict_encoders(encoders: Mapping[Any, Encoder], aware_datetimes: str) -> dict[Any, Encoder]:
+    """Return *encoders* with ours where PyMySQL would send what the value does not say; the user's own stay.
+
+    PyMySQL asks the encoder of ``str`` for all types that have none; a ``str`` itself never gets to it.
+
+    Args:
+        encoders: By type, as PyMySQL's connection has them.
+        aware_datetimes: "refuse" or "utc".
+    """
+    strict = dict(encoders)
+    if strict.get(str) is converters.escape_str:
+        strict[str] = escape_other
+    if strict.get(dt.datetime) is converters.escape_datetime:
+        strict[dt.datetime] = DATETIMES[aware_datetimes]
+    return strict
+
+
+def escape_other(value: object, encoders: Mapping[Any, Encoder]) -> str:
+    """Return the literal of a value whose type has no encoder.
+
+    Raises:
+        StatementError: It is no value of a known type either.
+    """
+    if isinstance(value, memoryview):
+        return f"X'{value.hex()}'"
+    plain = plain_value(value)
+    encode = encoders.get(type(plain))
+    if encode is None or encode is escape_other:
+        raise _no_literal(value)
+    return encode(plain, encoders)
+
+
+def plain_value(value: Any) -> Any:
+    """Return the value of a subclass of a known type, or of a scalar of numpy's, as that type.
+
+    Raises:
+        StatementError: It is neither; pandas' NaT is a datetime that is none.
+    """
+    kind = type(value)
+    if any(base.__module__ == "numpy" and base.__name__ == "generic" for base in kind.__mro__):
+        value = _numpy_value(value)
+    for base, make in _PLAIN:
+        if isinstance(value, base) and value == value:  # noqa: PLR0124  # NaT is not equal to itself
+            return value if type(value) is base else make(value)
+        if isinstance(value, float):
+            return float(value)  # NaN, which the encoder of floats refuses by name
+    raise _no_literal(value, kind)
+
+
+def _numpy_value(value: Any) -> object:
+    """Return the value of a scalar of numpy's in Python's own types; nanoseconds, which these have not, are cut."""
+    unit = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
+    return value.item() if unit is None else value.astype(unit).item()
+
+
+def _no_literal(value: object, kind: type | None = None) -> StatementError:
+    name = (kind or type(value)).__name__
+    return StatementError(f"no literal for a value of type {name}; convert it, or add it to conv=")
+
+
+#: Types of values, subclasses before their bases, and what makes one of them of a subclass of a user's own.
+_PLAIN: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
+    (bool, bool),
+    (int, int),
+    (float, float),
+    (str, str.__str__),
+    (bytes, bytes),
+    (Decimal, Decimal),
+    (
+        dt.datetime,
+        lambda at: dt.datetime(
+            at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, at.tzinfo, fold=at.fold
+        ),
+    ),
+    (dt.date, lambda day: dt.date(day.year, day.month, day.day)),
+    (dt.time, lambda at: dt.time(at.hour, at.minute, at.second, at.microsecond, at.tzinfo, fold=at.fold)),
+    (dt.timedelta, lambda span: dt.timedelta(span.days, span.seconds, span.microseconds)),
+)
+
+
+def naive_or_refused(value: dt.datetime, _encoders: object = None) -> str:
+    """Return the literal of a datetime without a time zone.
+
+    Raises:
+        StatementError: It has one.
+    """
+    if value.tzinfo is not None and value.utcoffset() is not None:
+        raise StatementError(
+            "a datetime with a time zone, which no column can hold; make it naive, or give the option "
+            "aware_datetimes='utc'"
+        )
+    return converters.escape_datetime(value)
+
+
+def naive_or_utc(value: dt.datetime, _encoders: object = None) -> str:
+    """Return the literal of a datetime, of one with a time zone in UTC.
+
+    Raises:
+        StatementError: Its time in UTC is before the year 1 or after the year 9999.
+    """
+    if value.tzinfo is not None and value.utcoffset() is not None:
+        try:
+            value = value.astimezone(dt.timezone.utc)
+        except OverflowError as error:
+            raise StatementError("a datetime that UTC has no year for") from error
+    return converters.escape_datetime(value)
+
+
+#: By the option ``aware_datetimes``.
+DATETIMES: Final[dict[str, Encoder]] = {"refuse": naive_or_refused, "utc": naive_or_utc}
