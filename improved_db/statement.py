@@ -115,7 +115,7 @@ READ_ONLY_FUNCTIONS: Final = _words(
     JSON_KEYS JSON_LENGTH JSON_MERGE_PATCH JSON_MERGE_PRESERVE JSON_OBJECT JSON_QUOTE JSON_REMOVE JSON_REPLACE
     JSON_SEARCH JSON_SET JSON_TYPE JSON_UNQUOTE JSON_VALID
     AES_DECRYPT AES_ENCRYPT COMPRESS INET6_ATON INET6_NTOA INET_ATON INET_NTOA IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED
-    IS_IPV6 MD5 SHA SHA1 SHA2 UNCOMPRESS UNCOMPRESSED_LENGTH UUID UUID_SHORT
+    IS_IPV6 SHA2 UNCOMPRESS UNCOMPRESSED_LENGTH UUID UUID_SHORT
     CURRENT_USER SESSION_USER SLEEP SYSTEM_USER USER VERSION
     ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_BUFFER ST_CENTROID ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE
     ST_DIMENSION ST_DISJOINT ST_DISTANCE ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMETRYN ST_GEOMETRYTYPE
@@ -174,7 +174,7 @@ def is_read_only(query: str) -> bool:
     Returns:
         False whenever there is a doubt.
     """
-    tokens = _clear(query)
+    tokens = clear_tokens(query)
     keys = [token.key for token in tokens]
     if not _DENIED.isdisjoint(keys) or not _DENIED_PAIRS.isdisjoint(itertools.pairwise(keys)):
         return False
@@ -194,7 +194,7 @@ def may_commit(query: str) -> bool:
     Returns:
         True whenever there is a doubt: a procedure may commit, and so may whatever is not listed here.
     """
-    tokens = _clear(query)
+    tokens = clear_tokens(query)
     keys = [token.key for token in tokens]
     if ";" in keys:
         return True
@@ -265,7 +265,7 @@ def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple
 @_remembered
 def _outermost(query: str) -> tuple[str, int]:
     """Return the first word of a single statement, and where it ends; 0 if parentheses stand before it."""
-    tokens = _clear(query)
+    tokens = clear_tokens(query)
     if any(token.key == ";" for token in tokens):
         return "", 0
     return _verb(tokens), tokens[0].end if tokens and tokens[0].key != "(" else 0
@@ -291,7 +291,7 @@ def _key(kind: str, text: str) -> str:
     return text if kind == "mark" else ""
 
 
-def _clear(query: str) -> list[_Token]:
+def clear_tokens(query: str) -> list[_Token]:
     """Return the tokens of a text without its comments and its last semicolon; none if anything is not clear."""
     tokens = list(_tokens(query))
     if not tokens or tokens[-1].kind == "unclear":

@@ -17,6 +17,7 @@ from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
 from improved_db.errors import GIVEN_BACK, LoanSpent, StatementError
+from improved_db.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
 from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
@@ -71,10 +72,6 @@ DriverError = err.MySQLError
 #: A statement of this many bytes or more takes several packets, which PyMySQL writes.
 ONE_PACKET: Final = 0xFFFFFF - 1
 
-#: First three letters of the statements after which a session may differ from a new one in more than a transaction:
-#: SET, USE, LOCK, PREPARE, HANDLER, CREATE (TEMPORARY); in lower case. So does XA, and what a comment may hide.
-TOUCHING: Final = frozenset({b"set", b"use", b"loc", b"pre", b"han", b"cre", b"loa"})
-
 #: What may stand before the first word of a statement, and the word that begins LOAD DATA.
 LOAD: Final = re.compile(rb"(?:\s|/\*!\d*|/\*[^!].*?\*/|--[^\n]*\n|#[^\n]*\n)*load\s", re.IGNORECASE | re.DOTALL)
 
@@ -128,9 +125,13 @@ class Exchange(Base):
         self.phase = AWAIT
         if command != QUERY:
             self._touched = self._touched or command == COMMAND.COM_INIT_DB
-        elif (first := sql[:3].lower()) in TOUCHING or not first.isalpha():
-            self._touched = self._touched or _touches(sql, first)
-            self._loading = sql if first == b"loa" or (not first.isalpha() and LOAD.match(sql)) else None
+        elif sql[:3].lower() not in KEEPING or AT in sql or (LOW_LINE in sql and is_suspect(sql)):
+            self._look_at(sql)
+
+    def _look_at(self, sql: bytes) -> None:
+        """Note what a statement that is no plain query does to the session, and whether it may ask for a file."""
+        self._touched = self._touched or touches(sql, self.encoding)
+        self._loading = sql if LOAD.match(sql[:4096]) else None
 
     def _write_bytes(self, data: bytes) -> None:
         if self._deadline is not None:
@@ -328,11 +329,3 @@ class Exchange(Base):
         assert self._deadline is not None
         left = max(self._deadline - MonotonicClock.now(), 0.001)
         return left if own is None else min(left, own)
-
-
-def _touches(sql: bytes, first: bytes) -> bool:
-    if first == b"loa":
-        return False
-    if first == b"cre":
-        return sql[:16].lower() == b"create temporary"
-    return first != b"set" or sql[:13].lower() != b"set statement"  # which lasts for one statement only

@@ -20,7 +20,7 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 FLOORS: Final = {
     "_version": 0.0, "errors": 0.0, "clock": 0.0, "options": 0.1, "sources": 0.2, "config": 0.3,
     "driver": 1.0, "durability": 1.0, "error_table": 1.0,
-    "statement": 1.1, "verdict": 1.1, "matrix": 1.1, "outcome": 1.2,
+    "statement": 1.1, "session_state": 1.2, "verdict": 1.1, "matrix": 1.1, "outcome": 1.2,
     "testing.claim": 1.0, "testing.binary": 1.0, "testing.daemon": 1.1, "testing.template": 1.1,
     "testing.server": 1.2, "testing": 1.3,
     "slot": 2.0, "stats": 2.0, "rows": 2.0, "rack": 2.1,
