@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: The length of the usual EOF packet.
 FIVE: Final = b"\5\0\0"
 
+#: No server has more than 4,096 in a result; one that announces more could go on describing them for ever.
+MOST_COLUMNS: Final = 0xFFFF
+
 
 def known_shape(session: Session, buffer: Buffer) -> Shape | None:
     """Consume everything in front of the rows, if it is byte for byte what the session's last result began with."""
@@ -49,6 +52,8 @@ def remember_shape(session: Session, prefix: bytes, shape: Shape) -> None:
 
 def read_shape(session: Session, buffer: Buffer, count: int) -> Shape:
     """Consume *count* column definitions and the EOF after them; raises as `next_packet` does."""
+    if count > MOST_COLUMNS:
+        raise malformed("more columns than there can be")
     size, eof_size = _definitions(session, buffer, count)
     start = buffer.position
     end = start + size
