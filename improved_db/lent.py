@@ -82,7 +82,7 @@ def _spent(connection: Any) -> LoanSpent:
     Of mysqlclient's errors SQLAlchemy looks at the number alone.
     """
     module = type(connection).__module__.partition(".")[0]
-    theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules[module], "OperationalError", None)
+    theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules.get(module), "OperationalError", None)
     number = (2006,) if module == "MySQLdb" else ()
     return _spent_among(theirs)(*number, GIVEN_BACK)
 

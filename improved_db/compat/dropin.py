@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import weakref
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -117,7 +118,7 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
 
 def _behind(connect: Callable[..., Any]) -> Callable[..., Any]:
     """Return what stands behind a pooled ``connect`` whose pooling is over; anything else as it is."""
-    while connect in _stands_before:
+    while type(connect) is FunctionType and connect in _stands_before:  # a tracer's proxy equals what it wraps
         connect = _stands_before[connect]
     return connect
 

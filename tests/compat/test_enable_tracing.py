@@ -174,3 +174,36 @@ def test_pool_over_a_traced_connect_lends_traced_connections(
         connection.close()
         assert len(pool) == 1
         pool.dispose()
+
+
+class Passing:
+    """A wrapper that passes for the function it wraps, equal to it and with its hash: wrapt's are."""
+
+    def __init__(self, wrapped: Callable[..., Any]) -> None:
+        self.wrapped, self.calls = wrapped, 0
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Count."""
+        self.calls += 1
+        return self.wrapped(*args, **options)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.wrapped == other)
+
+    def __hash__(self) -> int:
+        return hash(self.wrapped)
+
+
+def test_tracer_that_came_in_between_is_seen_by_the_next_enable(
+    database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in front of a pooled ``connect`` that is out of force, and is not that one."""
+    with improved_db.enable():
+        tracer = Passing(pymysql.connect)
+        monkeypatch.setattr(pymysql, "connect", tracer)
+    with improved_db.enable():
+        for _ in range(2):
+            with pymysql.connect(**database) as connection:
+                assert ask(connection, "SELECT 1") == 1
+    assert tracer.calls == 1
+    assert pymysql.connect is tracer
