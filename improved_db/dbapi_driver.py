@@ -12,6 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from improved_db.wire.connection import Connection, forget_stream
+from improved_db.wire.handshake import COM_RESET_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,47 @@ class DBAPIDriver:
         if number is not None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
+
+
+class WrappedDriver(DBAPIDriver):
+    """Connections of PyMySQL's own that something else stands around: a tracer, which is to see what is run on them.
+
+    They note nothing of what a borrower does, so each session is made new when it comes home.
+    """
+
+    _as_new: dict[str, Any]  # the same for all connections of a pool
+
+    def __init__(self, creator: Callable[[], Any]) -> None:
+        """Take the callable that returns a new connection."""
+
+        def connect() -> Any:
+            made = creator()
+            names = "db", "charset", "collation", "sql_mode", "init_command", "autocommit_mode"
+            self._as_new = {name: getattr(made, name, None) for name in names}
+            return made
+
+        super().__init__(connect)
+
+    def restore(self, connection: Any) -> bool:
+        """Roll back, reset the session and set it up as PyMySQL does when it connects."""
+        if not super().restore(connection):
+            return False
+        new = self._as_new
+        try:
+            connection._execute_command(COM_RESET_CONNECTION, b"")
+            connection._read_ok_packet()
+            if new["db"]:
+                connection.select_db(new["db"])
+            connection.set_character_set(new["charset"], new["collation"])
+            if new["sql_mode"] is not None:
+                connection.query(f"SET sql_mode={connection.escape(new['sql_mode'])}")
+            if new["init_command"] is not None:
+                connection.query(new["init_command"])
+            if new["autocommit_mode"] is not None:
+                connection.autocommit(new["autocommit_mode"])
+        except Exception:
+            return False
+        return True
 
 
 def _fileno(connection: Any) -> int | None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pymysql.connections
 
-from improved_db.compat.queuepool import PoolManager, WrappedManager
+from improved_db.compat.queuepool import PoolManager
+from improved_db.dbapi_driver import WrappedDriver
 from improved_db.errors import AlreadyEnabled
 from improved_db.options import Secret, seal
 
@@ -28,6 +29,12 @@ _DOOR = True  # see `slot.DOOR`
 _in_force: dict[str, Enabled] = {}
 #: What each pooled ``connect`` stands in front of: a tracer that came later may put one back after `Enabled.disable`.
 _stands_before: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()
+
+
+class _WrappedManager(PoolManager):
+    """Pools over what something has made of `pymysql.connect`."""
+
+    _driver_of_creator = WrappedDriver
 
 
 class Enabled:
@@ -104,7 +111,7 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
     handle = Enabled()
     original = _behind(pymysql.connect)
     plain = original is pymysql.connections.Connection
-    ours = PoolManager(pool_size, recycle) if plain else WrappedManager(pool_size, recycle, original)
+    ours = PoolManager(pool_size, recycle) if plain else _WrappedManager(pool_size, recycle, original)
     if _in_force.setdefault("handle", handle) is not handle:
         raise AlreadyEnabled("pooling is enabled already: call disable() on what enable() returned before")
     handle.replace(pymysql, original, ours)
