@@ -278,28 +278,31 @@ class ImprovedDb(Service):
         columns: Sequence[str] | None = None,
         *,
         progress: bool | Progress | None = None,
+        strict: bool = True,
     ) -> Rows:
         """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
 
         The server has less to parse than with `exec_many`, the client more to write: measure before you choose. It runs
         on a connection of its own that allows this for this call alone. Where the server refuses, the rows go by
-        `exec_many`, and a warning says so. Values are converted as LOAD DATA does it, and warnings are counted where
-        INSERT would raise errors.
+        `exec_many`, and a warning says so.
 
         Args:
             table: ``table`` or ``database.table``.
             rows: Any iterable of sequences, or of mappings, whose keys are the columns.
             columns: Of which columns the rows are; None for all of the table's.
             progress: As for `exec_many`.
+            strict: A value that does not fit its column is an error, whatever the sql_mode, and nothing is loaded into
+                a table with transactions. False leaves it to the server, which cuts and zeroes in LOAD DATA and counts
+                warnings.
 
         Returns:
             Empty `Rows` with ``rowcount`` and ``warning_count``.
 
         Raises:
-            StatementError: *rows* is not rows, or a row does not fit *columns*.
+            StatementError: *rows* is not rows, or a row does not fit *columns* or the table.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._loading.load_rows(table, rows, columns, progress)
+        return self._loading.load_rows(table, rows, columns, progress, strict)
 
     @contextlib.contextmanager
     def stream(

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.bulk import Backlog, Encoder, Spooled, Unacked, rows_of
-from improved_db.errors import OutcomeUnknown
+from improved_db.errors import OutcomeUnknown, StatementError
 from improved_db.executor import Standing
 from improved_db.matrix import Unit, giving_up
 from improved_db.outcome import CallersOwn, error_for
 from improved_db.progress import Progress, shown
 from improved_db.rows import Rows
 from improved_db.wire.exchange import DriverError
-from improved_db.wire.local_load import LocalLoad
+from improved_db.wire.local_load import STRICT, LocalLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,6 +60,7 @@ class Loading:
         atomic: bool,
         progress: bool | Progress | None,
         replayed: Callable[[Callable[[Borrower], Rows]], Rows] | None = None,
+        strict: bool = False,
     ) -> Rows:
         """Run *query* for every row; see `ImprovedDb.exec_many`.
 
@@ -68,6 +70,7 @@ class Loading:
             atomic: All of them in one transaction.
             progress: Who wants to know how far it is.
             replayed: Makes that transaction, exactly once; a plain one is made here if None.
+            strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
         """
         source = rows_of(rows)
         if source is None:
@@ -79,7 +82,7 @@ class Loading:
                 return replayed(lambda tx: tx.exchange(query, load.send))
             deadline = self._executor.deadline()
             if atomic:
-                return self._executor.repeat(Unit.BULK_ATOMIC, load.in_one, deadline)
+                return self._executor.repeat(Unit.BULK_ATOMIC, load.strictly if strict else load.in_one, deadline)
             try:
                 return self._executor.repeat(Unit.BULK_CHUNKS, load.by_chunks, deadline)
             except BaseException as error:
@@ -87,7 +90,12 @@ class Loading:
                 raise
 
     def load_rows(
-        self, table: str, rows: Iterable[Any], columns: Sequence[str] | None, progress: bool | Progress | None
+        self,
+        table: str,
+        rows: Iterable[Any],
+        columns: Sequence[str] | None,
+        progress: bool | Progress | None,
+        strict: bool = True,
     ) -> Rows:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
         source = rows_of(rows)
@@ -97,7 +105,7 @@ class Loading:
         connection = self._executor.driver.connect_for_load()
         try:
             with shown(progress, _number(rows)) as tell:
-                return self._load_local(connection, load, tell)
+                return self._load_local(connection, load, tell, strict)
         except CallersOwn as own:
             raise own.error from own.error.__cause__
         except DriverError as error:
@@ -106,21 +114,38 @@ class Loading:
             logger.warning("the server refuses LOAD DATA LOCAL (%s); the rows go by INSERT instead", error)
         finally:
             self._executor.driver.close(connection)
-        return self.run(load.insert(), load.sequences(), atomic=True, progress=progress)
+        return self.run(load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict)
 
-    def _load_local(self, connection: Connection, load: LocalLoad, tell: Callable[[int], object]) -> Rows:
+    def _load_local(self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool) -> Rows:
         standing = Standing()
+        affected = warned = 0
         try:
+            if strict:
+                connection.run(STRICT)
+                connection.run("SET sql_notes = 0")  # an INSERT goes on after a note, too
             connection.begin()
             standing.in_transaction = True
-            done = connection.load_local(load.statement(), load.packets(tell))
+            for statement, packets in load.parts(tell, connection.encoders):
+                done = connection.load_local(statement, packets)
+                affected += int(done.affected_rows)
+                warned += int(done.warning_count)
+                if strict and warned:
+                    raise _unfit(connection, warned)
             standing.at_commit = True
             connection.commit()
         except DriverError as error:
             judgement = self._executor.judge(connection, error, standing)
             last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
             raise error_for(last, error) from error
-        return Rows.counted(int(done.affected_rows), 0, int(done.warning_count))
+        return Rows.counted(affected, 0, warned)
+
+
+def _unfit(connection: Connection, warned: int) -> StatementError:
+    """Undo a load that the server has warnings about; return what to raise."""
+    _, code, text = connection.run("SHOW WARNINGS LIMIT 1").rows[0]
+    kept = "nothing was loaded" if connection.undo() else "the table has no transactions and keeps the rows"
+    text = re.sub(r"(value:|entry) '.*' (for)", r"\1 ... \2", str(text))  # no value of the user's
+    return StatementError(f"{warned} warnings about rows that do not fit, first {code}: {text}; {kept}")
 
 
 def run_on(
@@ -202,6 +227,11 @@ class _Load:
         standing.at_commit = True
         connection.commit()
         return done
+
+    def strictly(self, connection: Connection, standing: Standing) -> Rows:
+        """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
+        connection.run(STRICT)
+        return self.in_one(connection, standing)
 
     def by_chunks(self, connection: Connection, standing: Standing) -> Rows:
         """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
