@@ -70,7 +70,7 @@ class LocalLoad:
     def insert(self) -> str:
         """Return the INSERT statement that does the same row by row."""
         names = f" ({', '.join(map(quoted, self.columns))})" if self.columns else ""
-        into = f"INSERT INTO {self._table}{names}"
+        into = f"INSERT INTO {self._table}{names}".replace("%", "%%")
         return f"{into} VALUES ({', '.join(['%s'] * self._width)})"
 
     def sequences(self) -> Iterator[Sequence[Any]]:

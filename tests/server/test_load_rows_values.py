@@ -139,3 +139,11 @@ def test_a_note_is_no_reason_to_refuse(opened: Callable[..., ImprovedDb]) -> Non
     db.execute_query("create or replace table t (n decimal(5,1))")
     db.load_rows("t", [("1.25",)], columns=["n"])
     assert db.execute_query("select cast(n as char) from t") == (("1.3",),)
+
+
+def test_a_percent_sign_in_a_name_is_one(opened: Callable[..., ImprovedDb]) -> None:
+    """In the statement that stands in, it must not become a placeholder."""
+    db = opened()
+    db.execute_query("create or replace table `t%s` (`100%` int, `%s` int)")
+    db.load_rows("t%s", [(1, 2)], columns=["100%", "%s"])
+    assert db.execute_query("select * from `t%s`") == ((1, 2),)
