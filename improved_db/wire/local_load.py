@@ -151,8 +151,14 @@ class LocalLoad:
 
     def _line(self, row: Any, binary: Sequence[bool], writers: Mapping[type, Callable[[Any], str]]) -> str | None:
         """Return one row as LOAD DATA reads it; None if it has bytes in other columns."""
+        values = self._values(row, self._taken)
+        if not any(binary):
+            try:
+                return "\t".join([writers[type(value)](value) for value in values])
+            except (KeyError, StatementError):
+                pass  # a type that takes longer, or the slow way says what is wrong with which value
         fields = []
-        for index, value in enumerate(self._values(row, self._taken)):
+        for index, value in enumerate(values):
             write = writers.get(type(value))
             if isinstance(value, _BYTES):
                 if not binary[index]:
