@@ -277,7 +277,9 @@ class Executor:
         last = giving_up(judgement.verdict, unit, **facts) if now in AGAIN else now
         # The caller gets what the caller made of it, unless that could be taken for a no.
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
-        return Failed.judged(final, judgement, again=now in AGAIN, statement=standing.statement)
+        message = Failed.judged(final, judgement, again=now in AGAIN, statement=standing.statement)
+        message.started_at = loan.started_at
+        return message
 
     def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
         """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
@@ -330,8 +332,8 @@ def _given_up(error: BaseException) -> bool:
 
 
 def _keeps_part(connection: Connection) -> bool:
-    """Roll back, and say whether something is left all the same; a session that is gone does not tell."""
+    """Roll back, and say whether something may be left all the same; of a session that is gone nothing is asked."""
     try:
         return connection.is_settled() and not connection.undo()
-    except Exception:
-        return False
+    except Exception:  # it did not say, and so nothing may be taken for undone
+        return True

@@ -38,7 +38,10 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         kind: Which wait comes before another one.
         reason: A few words without values.
         statement: What was sent last, before its arguments were put in.
+        started_at: When the attempt began to wait for a connection; None if it got none.
     """
+
+    started_at: float | None = None
 
     def __init__(
         self,

@@ -60,8 +60,9 @@ class RetryPolicy:
     """How often and how long to try again what is safe to try again.
 
     Attributes:
-        attempts: Attempts in all for contention (deadlocks, lock waits) and overload.
+        attempts: Attempts in all, whatever made them fail; None for as many as time and budget allow.
         within: Seconds from the start of a call after which nothing is tried again, where the call has no deadline.
+            Deadlocks and lock waits are bounded by it too: on a busy machine any number of attempts may run out.
         contention: The wait after a deadlock or lock wait.
         connection: The wait after a lost or refused connection.
         overload: The wait after the server said that it is too full.
@@ -69,7 +70,7 @@ class RetryPolicy:
             many; each connection lent gives 1 back. When it is spent, errors are raised at once.
     """
 
-    attempts: int = 10
+    attempts: int | None = None
     within: float = 30.0
     contention: wait_base = CONTENTION
     connection: wait_base = CONNECTION
@@ -84,7 +85,7 @@ class RetryPolicy:
             return waits.get(_failed(state).kind, self.connection)(state)
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            return _failed(state).kind is not Kind.CONNECTION and state.attempt_number >= self.attempts
+            return self.attempts is not None and state.attempt_number >= self.attempts
 
         return tenacity.Retrying(wait=wait, stop=stop)
 
@@ -166,7 +167,8 @@ class Retrier:
         attempts = _Attempts(first, attempt)
         if self._policy is None or not first.again or _inside.get():
             raise attempts.last_error()
-        end = self._clock.now() + self._within if deadline is None else deadline
+        started_at = self._clock.now() if first.started_at is None else first.started_at
+        end = started_at + self._within if deadline is None else deadline
         policy, pause = self._policy, self._pause
         retrying = policy.copy(
             retry=tenacity.retry_all(_is_safe, policy.retry),
