@@ -9,6 +9,7 @@ Knows the pool, and when a borrower opens for itself. Does not know whose older 
 from __future__ import annotations
 
 import sys
+from os import getpid
 from typing import TYPE_CHECKING, TypeVar
 
 from improved_db.errors import PoolTimeout
@@ -57,6 +58,8 @@ class OverflowPool(Pool[C]):
             PoolClosed: The pool is closed.
             Exception: What the driver said when it was to open one.
         """
+        if self._pid != getpid():  # a fork that runs no hooks, as uWSGI's
+            self._begin_in_child()
         now = self._now()
         loan: Loan[C] = Loan(self, now, now + self.settings.acquire_timeout)
         frame = sys._getframe(1)  # the one that borrows through a door: all that a hurried borrower has time for
