@@ -23,7 +23,7 @@ from pymysql.constants import SERVER_STATUS
 from improved_db.errors import StatementError
 from improved_db.wire.insert import split_insert
 from improved_db.wire.template import parse_template
-from improved_db.wire.values import DATETIMES, escape_text
+from improved_db.wire.values import DATETIMES, escape_text, naive_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -145,8 +145,9 @@ def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
         return _quoted_texts if without_backslashes else _escaped_texts
     encoder, encode = _STANDARD.get(kind, (None, None))
     own = connection.encoders.get(kind)
-    # Ours of datetimes differ in those with a time zone alone, and those `_datetimes` leaves to it.
-    return encode if encoder is None or own is encoder or (kind is dt.datetime and own in DATETIMES.values()) else None
+    # Ours differ in values with a time zone alone, and those `_datetimes` and `_times` leave to them.
+    ours = own in DATETIMES.values() if kind is dt.datetime else own is naive_time
+    return encode if encoder is None or own is encoder or ours else None
 
 
 #: Stands between the values of a joined column; a value that holds it makes its column go value by value.

@@ -21,7 +21,7 @@ from typing import Any, Final
 from pymysql import converters
 
 from improved_db.errors import StatementError
-from improved_db.wire.values import DATETIMES, plain_value
+from improved_db.wire.values import DATETIMES, naive_time, plain_value
 
 #: About how many bytes go into one packet.
 PACKET: Final = 1_000_000
@@ -212,6 +212,6 @@ _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     float: _write_number,
     Decimal: _write_number,
     dt.date: dt.date.isoformat,
-    dt.time: dt.time.isoformat,
+    dt.time: lambda value: naive_time(value).strip("'"),
     dt.timedelta: lambda value: converters.escape_timedelta(value).strip("'"),
 }

@@ -66,6 +66,8 @@ def strict_encoders(encoders: Mapping[Any, Encoder], aware_datetimes: str) -> di
         strict[str] = escape_other
     if strict.get(dt.datetime) is converters.escape_datetime:
         strict[dt.datetime] = DATETIMES[aware_datetimes]
+    if strict.get(dt.time) is converters.escape_time:
+        strict[dt.time] = naive_time
     return strict
 
 
@@ -158,6 +160,17 @@ def naive_or_utc(value: dt.datetime, _encoders: object = None) -> str:
         except OverflowError as error:
             raise StatementError("a datetime that UTC has no year for") from error
     return converters.escape_datetime(value)
+
+
+def naive_time(value: dt.time, _encoders: object = None) -> str:
+    """Return the literal of a time without a time zone.
+
+    Raises:
+        StatementError: It has one.
+    """
+    if value.tzinfo is not None:
+        raise StatementError("a time with a time zone, which no column can hold; make it naive")
+    return converters.escape_time(value)
 
 
 #: By the option ``aware_datetimes``.

@@ -170,3 +170,16 @@ def test_encoders_of_the_users_come_first(database: dict[str, Any]) -> None:
     with ImprovedDb(database, conv={**converters.conversions, **mine}) as db:
         aware = AT.replace(tzinfo=ZONE)
         assert db.execute_query("select %s, %s", (Colour.RED, aware)) == (("RED", aware.isoformat()),)
+
+
+def test_an_aware_time_is_refused(db: ImprovedDb) -> None:
+    """A time of day has no date that would say what it is in UTC."""
+    aware = dt.time(1, 2, 3, tzinfo=ZONE)
+    with pytest.raises(StatementError, match="parameter 1"):
+        db.execute_query("select %s", (aware,))
+    with pytest.raises(StatementError, match=r"row 2: .*parameter 1"):
+        db.exec_many("insert into t (s) values (%s)", [(dt.time(1, 2),), (aware,)])
+    with pytest.raises(StatementError, match="row 2"):
+        db.load_rows("t", [(dt.time(1, 2),), (aware,)], columns=["s"])
+    db.exec_many("insert into t (s) values (%s)", [(dt.time(1, 2),), (dt.time(1, 2, 3, 4),)])
+    assert list(db.execute_query("select s from t order by s")) == [("01:02:00",), ("01:02:03.000004",)]
