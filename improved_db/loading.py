@@ -142,7 +142,8 @@ class Loading:
 
 def _unfit(connection: Connection, warned: int) -> StatementError:
     """Undo a load that the server has warnings about; return what to raise."""
-    _, code, text = connection.run("SHOW WARNINGS LIMIT 1").rows[0]
+    told = connection.run("SHOW WARNINGS LIMIT 1").rows
+    code, text = told[0][1:] if told else ("none", "max_error_count is 0")
     kept = "nothing was loaded" if connection.undo() else "the table has no transactions and keeps the rows"
     text = re.sub(r"(value:|entry) '.*' (for)", r"\1 ... \2", str(text))  # no value of the user's
     return StatementError(f"{warned} warnings about rows that do not fit, first {code}: {text}; {kept}")

@@ -29,7 +29,7 @@ PACKET: Final = 1_000_000
 BATCH: Final = 2_000
 
 #: Makes errors of what LOAD DATA and INSERT would change to fit, so that both put the same into the table.
-STRICT: Final = "SET sql_mode = CONCAT('STRICT_ALL_TABLES,', @@sql_mode)"
+STRICT: Final = "SET sql_mode = CONCAT_WS(',', 'STRICT_ALL_TABLES', NULLIF(@@sql_mode, ''))"
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _FORMAT: Final = "CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A'"

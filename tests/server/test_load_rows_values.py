@@ -147,3 +147,12 @@ def test_a_percent_sign_in_a_name_is_one(opened: Callable[..., ImprovedDb]) -> N
     db.execute_query("create or replace table `t%s` (`100%` int, `%s` int)")
     db.load_rows("t%s", [(1, 2)], columns=["100%", "%s"])
     assert db.execute_query("select * from `t%s`") == ((1, 2),)
+
+
+def test_a_server_that_keeps_no_warnings_is_asked_how_many_there_were(urls: dict[str, str]) -> None:
+    """The text is lost then, the error is not."""
+    with ImprovedDb(urls["1"], init_command="set max_error_count = 0") as db:
+        db.execute_query("create or replace table t (id int)")
+        with pytest.raises(StatementError, match="nothing was loaded"):
+            db.load_rows("t", [("x",)], columns=["id"])
+        assert db.execute_query("select count(*) from t") == ((0,),)
