@@ -30,7 +30,7 @@ bench: $(VENV)/.bench $(VENV)/.server
 	$(PYTHON_HERE) benchmarks/run.py
 
 soak: $(VENV)/.dev $(VENV)/.server
-	$(PYTHON_HERE) -m pytest -q -m soak tests
+	$(PYTHON_HERE) -m pytest -q -m soak --timeout=3600 tests
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

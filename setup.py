@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
-TEST = ["pytest", "hypothesis", *DOORS]
+TEST = ["pytest", "pytest-timeout", "hypothesis", *DOORS]
 
 setup(
     name="improved-db",

@@ -14,7 +14,7 @@ from pymysql.err import MySQLError, OperationalError
 from improved_db import ImprovedDb, OutcomeUnknown, PoolTimeout, RetryPolicy, ServerRefused, Transaction
 from improved_db.slot import all_frames
 from improved_db.testing import TemporaryServer
-from tests.fakes import Caller, eventually
+from tests.fakes import PATIENCE, Caller, eventually
 from tests.faults.fake_server import FakeServer, close, err, raw, turn_away
 from tests.faults.faults import Gate, delay, inject_err
 from tests.faults.harness import Rig, in_threads, resent
@@ -340,12 +340,13 @@ def test_an_interrupt_while_a_statement_is_being_sent_costs_the_connection(rig: 
         signal.pthread_kill(main_thread, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = Caller(send_signal)
     try:
-        sender = Caller(send_signal)
         with pytest.raises(Interrupted):
             db.execute_query("insert into big values (%s)", ("x" * 14_000_000,))
         sender.result()
     finally:
+        sender.join(2 * PATIENCE)  # its signal would end pytest once the handler is gone
         signal.signal(signal.SIGUSR1, before)
         rig.proxy.flow()
     assert db.execute_query("select 'fine'") == (("fine",),)
