@@ -54,12 +54,14 @@ class Connection(Handshake):
         loan: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
         overdue: The time of the statement on the wire is over, and its server has been told as well as it could be.
         cursors: What stands for which of PyMySQL's classes of cursors.
+        resettable: Whether a reset makes the session new: it does not run the server's ``init_connect`` again.
     """
 
     __slots__ = ("loan",)
 
     loan: Any
     overdue = False
+    resettable = True
     cursors: ClassVar[Mapping[Any, Any]] = QUICKER
     _escape_string = escape_text
 
@@ -306,7 +308,7 @@ class Connection(Handshake):
         if result is not None and result.has_next:
             return False
         if reset or self._touched:
-            return self._succeeds(RESTORE_TIMEOUT, self._make_new)
+            return self.resettable and self._succeeds(RESTORE_TIMEOUT, self._make_new)
         return self._succeeds(RESTORE_TIMEOUT, self.rollback) and self._forget_failure()
 
     def _forget_failure(self) -> bool:

@@ -34,7 +34,7 @@ OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).par
 TLS_OPTIONS: Final = frozenset(name for name in OPTIONS if name.startswith("ssl"))
 
 #: What the first connection asks for, in a way that every server answers.
-LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout")
+LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect")
 
 #: Seconds a polite goodbye may take.
 QUIT_TIMEOUT: Final = 0.2
@@ -79,6 +79,7 @@ class PyMySQLDriver:
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
+        self._resettable = True
         self.rollback_on_timeout = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
@@ -98,6 +99,7 @@ class PyMySQLDriver:
         if self._idle_limit is None:
             self._read_limits(connection)
         connection.statement_limit = self._max_packet
+        connection.resettable = self._resettable
         if self._configure is not None:
             connection.on_new = self._configure
             self._prepare_session(connection)
@@ -122,6 +124,7 @@ class PyMySQLDriver:
         told = {_text(name): _text(value) for name, value in rows}
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
+        self._resettable = not told.get("init_connect")
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def connect_for_load(self) -> Connection:
