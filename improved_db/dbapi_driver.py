@@ -34,6 +34,8 @@ class DBAPIDriver:
             return False
         if number is None:
             return True
+        if not hasattr(select, "poll"):  # on Windows, and under eventlet
+            return not any(select.select([number], [], [number], 0))
         poller = select.poll()
         poller.register(number, select.POLLIN | select.POLLPRI)
         return not poller.poll(0)

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from pymysql import err
-from pymysql.constants import SERVER_STATUS
+from pymysql.constants import CR, SERVER_STATUS
 
 from improved_db.errors import StatementError
 from improved_db.options import seal
 from improved_db.outcome import CallersOwn
+from improved_db.verdict import Phase
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake
@@ -247,6 +248,23 @@ class Connection(Handshake):
     def in_transaction(self) -> bool:
         """Say whether a transaction is open, as the server last told."""
         return bool(self.server_status & _IN_TRANSACTION)
+
+    def commit(self) -> None:
+        """Commit, unless the server has hung up before: then nothing is sent, and nothing is in doubt."""
+        if self._poller is not None and self.phase is None and self._poller.poll(0) and self._has_ended():
+            self.phase = Phase.SEND
+            self._force_close()
+            raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, "the server ended the session before COMMIT was sent")
+        super().commit()
+
+    def _has_ended(self) -> bool:
+        """Say whether the other end has closed a socket that is readable; of an encrypted one only reading tells."""
+        if self._sock is None or isinstance(self._sock, ssl.SSLSocket):
+            return False
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def commit_if_open(self) -> None:
         """Commit, if a transaction is open: the end of a statement of ours on a session without autocommit."""

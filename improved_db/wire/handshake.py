@@ -226,7 +226,21 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _watch(sock: socket.socket) -> select.poll:
+class SelectPoller:
+    """Watches one socket where `select.poll` is missing: on Windows, and under eventlet, which takes it away."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def poll(self, milliseconds: float | None = None) -> list[Any]:
+        """Return something once the socket is readable, nothing after the time given."""
+        readable, _, failed = select.select([self._sock], [], [self._sock], milliseconds and milliseconds / 1000)
+        return readable + failed
+
+
+def _watch(sock: socket.socket) -> select.poll | SelectPoller:
+    if not hasattr(select, "poll"):
+        return SelectPoller(sock)
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLIN | select.POLLPRI | getattr(select, "POLLRDHUP", 0))
     return poller

@@ -99,14 +99,14 @@ def test_local_files_are_loaded_as_pymysql_loads_them(database: dict[str, Any], 
     """LOAD DATA LOCAL turns the conversation round in the middle of an answer."""
     file = tmp_path / "rows.csv"
     file.write_text("1\n2\n3\n")
-    with closing(Wired(**database, local_infile=True)) as wired:
-        wired.query("create table t (n int primary key)")
-        assert wired.query(f"load data local infile '{file}' into table t") == 3
+    with closing(Connection(**database, local_infile=True)) as connection, connection.cursor() as cursor:
+        cursor.execute("create table t (n int primary key)")
+        assert cursor.execute(f"load data local infile '{file}' into table t") == 3
         with pytest.raises(pymysql.err.OperationalError) as caught:
-            wired.query(f"load data local infile '{file}x' into table t")
+            cursor.execute(f"load data local infile '{file}x' into table t")
         assert caught.value.args[0] == 1017
-        wired.query("select count(*) from t")
-        assert wired.result.rows == ((3,),)
+        cursor.execute("select count(*) from t")
+        assert cursor.fetchall() == ((3,),)
 
 
 def test_threads_do_not_disturb_each_other(database: dict[str, Any]) -> None:
