@@ -5,6 +5,7 @@ Knows sockets, TLS and what makes a session new. Does not know pools, or what th
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -63,12 +64,16 @@ class Handshake(Exchange):
     _tls_contexts: MutableMapping[object, ssl.SSLContext]
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
-        """Share one context for the same options: building one costs as much CPU as a hundred connects."""
+        """Share one context for the same options: building one costs as much CPU as a hundred connects.
+
+        Certificates that were replaced are read anew.
+        """
         if isinstance(sslp, ssl.SSLContext):
             return sslp
-        key = tuple(sorted((name, str(value)) for name, value in sslp.items()))
+        key = tuple(sorted((name, str(value), _stamp(value)) for name, value in sslp.items()))
         context = self._tls_contexts.get(key)
         if context is None:
+            self._tls_contexts.clear()  # of files as they were before
             context = super()._create_ssl_ctx(sslp) if sslp else _unverified_context()
             self._tls_contexts[key] = context
         return context
@@ -208,6 +213,15 @@ def _unverified_context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _stamp(path: object) -> tuple[float, int]:
+    """Return what tells one version of a file from the next; of what names no file, the same each time."""
+    try:
+        found = os.stat(path) if isinstance(path, (str, bytes, os.PathLike)) else None
+    except (OSError, ValueError):
+        found = None
+    return (0.0, 0) if found is None else (found.st_mtime, found.st_size)
 
 
 def _tune(sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pymysql.connections
 
 from improved_db.clock import MonotonicClock
-from improved_db.options import Secret, seal
+from improved_db.options import seal
 from improved_db.wire.connection import Connection
 from improved_db.wire.values import strict_encoders
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from improved_db.options import Options
 
 logger = logging.getLogger("improved_db.wire")
 
@@ -29,9 +28,6 @@ logger = logging.getLogger("improved_db.wire")
 OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).parameters) - {"defer_connect"} | {
     "enable_cleartext_plugin"
 }
-
-#: Options that ask for TLS. Without any of them a unix socket, which nobody can listen on, is not encrypted.
-TLS_OPTIONS: Final = frozenset(name for name in OPTIONS if name.startswith("ssl"))
 
 #: What the first connection asks for, in a way that every server answers.
 LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect")
@@ -136,8 +132,6 @@ class PyMySQLDriver:
     def _prepare(self, **more: Any) -> Connection:
         """Build the object in a frame of its own: a traceback of a failed connect must not hold the password."""
         options = seal({**self._options(), **more})
-        if _given(options, "unix_socket") and not any(_given(options, name) for name in TLS_OPTIONS):
-            options["ssl_disabled"] = Secret(True)
         connection = self._kind(
             tls_contexts=self._tls_contexts,
             defer_connect=True,
@@ -224,10 +218,6 @@ def _end_through(connection: Connection, ghost: Connection, query_only: bool) ->
         return False
     connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
-
-
-def _given(options: Options, name: str) -> bool:
-    return name in options and bool(options[name].value)
 
 
 def _text(value: str | bytes) -> str:
