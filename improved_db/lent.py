@@ -134,6 +134,9 @@ class Guard:
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._lent(), name, value)
 
+    def __delattr__(self, name: str) -> None:
+        delattr(self._lent(), name)
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self._lent())
 
