@@ -5,6 +5,7 @@ Knows sockets, TLS and what makes a session new. Does not know pools, or what th
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
@@ -23,6 +24,8 @@ from improved_db.wire.support import supported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
+
+logger = logging.getLogger("improved_db.wire")
 
 #: Not in PyMySQL's constants (it calls 0x1F COM_END): rolls back and makes the session new, but for its database.
 COM_RESET_CONNECTION: Final = 0x1F
@@ -183,7 +186,11 @@ class Handshake(Exchange):
     def prepare(self) -> None:
         """Let `on_new` set the session up; what it changes belongs to a new session."""
         if self.on_new is not None:
-            self.on_new(self)
+            try:
+                self.on_new(self)
+            except Exception as error:  # its text may hold a value
+                logger.warning("configure raised %s; the session is given up", type(error).__name__)
+                raise
             if self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
                 self.rollback()
         self._touched = self._failed = False

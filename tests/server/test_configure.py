@@ -77,3 +77,21 @@ def test_a_session_that_cannot_be_configured_is_an_error_and_leaves_no_session(
         with pytest.raises(error):
             db.execute_query("SELECT 1")
         assert db.stats().size == 0
+
+
+def test_a_configure_that_raises_on_a_reset_is_logged(
+    database: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sessions were opened over and over, and nothing said why; the error's own text may hold a value."""
+    calls: list[int] = []
+
+    def configure(_: Connection) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("a secret of mine")
+
+    with ImprovedDb(database, max_size=1, configure=configure) as db:
+        db.execute_query("set @a = 1")
+        assert db.execute_query("select @a") == ((None,),)
+    assert "configure raised RuntimeError" in caplog.text
+    assert "a secret" not in caplog.text
