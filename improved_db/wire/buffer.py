@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from improved_db.clock import MonotonicClock
+
 #: The most bytes taken in by one recv. Each recv allocates so much, and from 128 KiB on the C library asks the system
 #: for it each time, which costs more than the rest of a point query.
 RECEIVE_SIZE: Final = 64 * 1024
@@ -22,6 +24,9 @@ class Source(Protocol):
     def recv(self, size: int, /) -> bytes:
         """Return at most *size* bytes, none at the end."""
 
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Let each recv take so long at the most."""
+
 
 class Buffer:
     """What a socket has given so far.
@@ -32,14 +37,16 @@ class Buffer:
     Attributes:
         data: The bytes; those before `position` are consumed.
         position: Where the next packet begins.
+        deadline: When the whole exchange has to be over, however many bytes come before; None: no such instant.
         closed: Whether `close` was called, as a file has it.
     """
 
-    __slots__ = ("_source", "closed", "data", "position")
+    __slots__ = ("_source", "closed", "data", "deadline", "position")
 
     def __init__(self, source: Source) -> None:
         """Begin with nothing; *source* is read from here only, and is closed by its owner."""
         self._source = source
+        self.deadline: float | None = None
         self.closed = False
         self.data = b""
         self.position = 0
@@ -55,6 +62,8 @@ class Buffer:
         if missing <= 0:
             return
         if self.position == len(self.data):  # nothing pending, and mostly one recv brings enough
+            if self.deadline is not None:
+                self._hurry(self.deadline)
             self.data, self.position = self._source.recv(RECEIVE_SIZE), 0
             if len(self.data) >= size:
                 return
@@ -63,6 +72,8 @@ class Buffer:
             missing = size - len(self.data)
         parts = [self.data[self.position :]] if self.position < len(self.data) else []
         while missing > 0:
+            if self.deadline is not None:
+                self._hurry(self.deadline)
             part = self._source.recv(RECEIVE_SIZE)
             if not part:
                 self.data, self.position = b"".join(parts), 0
@@ -71,6 +82,13 @@ class Buffer:
             missing -= len(part)
         self.data = parts[0] if len(parts) == 1 else b"".join(parts)
         self.position = 0
+
+    def _hurry(self, deadline: float) -> None:
+        """Give the next recv what is left of the time: a peer that drips must not get the whole of it each time."""
+        left = deadline - MonotonicClock.now()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._source.settimeout(left)
 
     def fill(self) -> None:
         """Wait for at least one byte more than is pending; raises as `need` does."""

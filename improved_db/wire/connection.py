@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 from pymysql import err
 from pymysql.constants import CR, SERVER_STATUS
 
+from improved_db.clock import MonotonicClock
 from improved_db.errors import StatementError
 from improved_db.options import seal
 from improved_db.outcome import CallersOwn
@@ -130,7 +131,7 @@ class Connection(Handshake):
             query: As for `run`.
             args: As for `run`.
             dict_rows: As for `run`.
-            seconds: How long to wait for the beginning of an answer.
+            seconds: How long to wait for the answer with all its rows.
             end: Ends the statement on the server, whose answer then says so; false if it could not.
 
         Raises:
@@ -139,12 +140,13 @@ class Connection(Handshake):
         sql = self.bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
+            ends_at = MonotonicClock.now() + seconds
             self.within(seconds, lambda: self._execute_command(QUERY, sql))
             patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
             if not self._poller.poll(patience * 1000):
                 self.overdue = True
                 return self.within(LAST_WORD_TIMEOUT if end() else LAST_LOOK_TIMEOUT, self._finish)
-            return self._finish()
+            return self.within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
         finally:
             self._row_kind = tuple
             self.overdue = self.overdue and self.phase is not None

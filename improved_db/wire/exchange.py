@@ -22,7 +22,7 @@ from improved_db.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
 from improved_db.wire.results import read_query_result
-from improved_db.wire.support import notes_timeout
+from improved_db.wire.support import notes_timeout, supported
 
 if TYPE_CHECKING:
     import socket
@@ -171,12 +171,21 @@ class Exchange(Base):
         if self._deadline is not None:
             self._read_timeout = self._time_left(self._read_timeout)
         try:
-            if type(self._rfile) is Buffer:
+            if self.phase is Phase.CONNECT:
+                self._read_within()
+            elif type(self._rfile) is Buffer:
                 self._await_answer()
             return super()._read_packet(*args)
         except err.MySQLError:
             self._note_error()
             raise
+
+    def _read_within(self) -> None:
+        """Put a buffer that knows the deadline in the place of each file that PyMySQL opens while it shakes hands."""
+        if type(self._rfile) is not Buffer and supported():
+            self._rfile.close()  # it has read nothing yet
+            self._rfile = Buffer(self._sock)
+            self._rfile.deadline = self._deadline
 
     def _await_answer(self) -> None:
         """Wait for an answer, and read a goodbye for what it is: PyMySQL takes it for a lost connection."""
@@ -317,12 +326,19 @@ class Exchange(Base):
         timeouts = self._read_timeout, self._write_timeout
         outer = self._deadline
         mine = MonotonicClock.now() + seconds
-        self._deadline = mine if outer is None else min(mine, outer)
+        self._limit(mine if outer is None else min(mine, outer))
         try:
             return exchange()
         finally:
-            self._deadline = outer
+            self._limit(outer)
             self._read_timeout, self._write_timeout = timeouts
+
+    def _limit(self, deadline: float | None) -> None:
+        """Let everything that is read and written be over by *deadline*."""
+        self._deadline = deadline
+        self._current_timeout = -1.0  # the buffer may have set another one
+        if type(self._rfile) is Buffer:
+            self._rfile.deadline = deadline
 
     def _time_left(self, own: float | None = None) -> float:
         """Return the seconds until the deadline, or *own*, the user's timeout, if that is less."""

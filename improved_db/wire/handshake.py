@@ -129,6 +129,7 @@ class Handshake(Exchange):
         if supported():
             self._rfile.close()  # nothing is in it: a server speaks when it is asked
             self._rfile = Buffer(self._sock)
+            self._rfile.deadline = self._deadline
         _tune(self._sock)
         self.local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
         self.opened_at = MonotonicClock.now()
