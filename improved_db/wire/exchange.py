@@ -90,13 +90,17 @@ class Exchange(Base):
         phase: What was being done to the socket; None while no statement is on the wire. An exchange that was
             interrupted leaves it set, and the connection is then good for nothing.
         statement_limit: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
+        pipelines: Whether the server takes a command before it has answered the last: ProxySQL ends the session then,
+            and Aurora may hang. One at a time until the pool knows its server.
     """
 
     statement_limit: float = float("inf")
+    pipelines = False
     phase: Phase | None = None
     _touched = False  # the session may differ from a new one in more than a transaction
     _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
     _spent = False
+    _queued: list[tuple[int, bytes]] = []  # noqa: RUF012  # never changed in place: `send_all` makes a new one
     _loading: bytes | None = None  # the caller's own LOAD DATA statement on the wire: its answer may ask for a file
     _may_load = False  # the caller's `local_infile`; PyMySQL's own switch is on only while such a file is sent
     _deadline: float | None = None
@@ -242,11 +246,17 @@ class Exchange(Base):
     # --- several at once -------------------------------------------------------------------------------------------
 
     def send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
-        """Write several commands at once; `read_all` has to follow."""
+        """Write several commands at once, or the first of them; `read_all` has to follow, and sends the others."""
         if self._sock is None:
             self._need_session()
         if len(commands) == 1:
             self._execute_command(*commands[0])
+            return
+        self._queued = []
+        if not self.pipelines:
+            self._execute_command(*commands[0])
+            self._queued = list(commands[1:])
+            self._touched = True
             return
         self._result = None
         if self.phase is not Phase.CONNECT:
@@ -300,6 +310,8 @@ class Exchange(Base):
         for left in range(number - 1, -1, -1):
             self._next_seq_id = 1
             try:
+                if self._queued and left < number - 1:
+                    self._execute_command(*self._queued.pop(0))
                 affected += self._read_to_end()
                 last_id = self._result.insert_id or last_id
             except err.MySQLError as error:
@@ -307,7 +319,7 @@ class Exchange(Base):
                     raise
                 first_error = first_error or error
             self._result = None
-            if left and self.phase is None:
+            if left and self.phase is None and not self._queued:
                 self.phase = AWAIT
         if first_error is not None:
             raise first_error

@@ -15,6 +15,7 @@ import pymysql.connections
 from improved_db.clock import MonotonicClock
 from improved_db.options import seal
 from improved_db.wire.connection import Connection
+from improved_db.wire.exchange import DriverError
 from improved_db.wire.values import strict_encoders
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).par
 }
 
 #: What the first connection asks for, in a way that every server answers.
-LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect")
+LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect", "aurora_version")
 
 #: Seconds a polite goodbye may take.
 QUIT_TIMEOUT: Final = 0.2
@@ -75,7 +76,7 @@ class PyMySQLDriver:
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
-        self._resettable = True
+        self._resettable, self._pipelines = True, False
         self.rollback_on_timeout = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
@@ -91,11 +92,12 @@ class PyMySQLDriver:
     def connect(self) -> Connection:
         """Open a session, and ask the first one for the server's limits."""
         connection = self._prepare()
+        connection.pipelines = self._pipelines
         connection.connect()
         if self._idle_limit is None:
             self._read_limits(connection)
         connection.statement_limit = self._max_packet
-        connection.resettable = self._resettable
+        connection.resettable, connection.pipelines = self._resettable, self._pipelines
         if self._configure is not None:
             connection.on_new = self._configure
             self._prepare_session(connection)
@@ -115,12 +117,14 @@ class PyMySQLDriver:
         decoders, connection.decoders = connection.decoders, {}  # the user's are for the user's statements
         try:
             rows = connection.run(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}").rows
+            comment = _comment(connection)
         finally:
             connection.decoders = decoders
         told = {_text(name): _text(value) for name, value in rows}
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
+        self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def connect_for_load(self) -> Connection:
@@ -218,6 +222,15 @@ def _end_through(connection: Connection, ghost: Connection, query_only: bool) ->
         return False
     connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
+
+
+def _comment(connection: Connection) -> str:
+    """Return how the server describes itself; nothing if it will not say."""
+    try:
+        rows = connection.run("SELECT @@version_comment").rows
+    except DriverError:
+        return ""
+    return _text(rows[0][0]) if rows else ""
 
 
 def _text(value: str | bytes) -> str:

@@ -13,15 +13,14 @@ Knows the protocol's outside: greeting, login, commands. Does not know SQL.
 from __future__ import annotations
 
 import re
+import select
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.faults import packets
 from tests.faults.listener import Bell, Listener, hang_up, readable
-
-if TYPE_CHECKING:
-    import socket
 
 
 class HangUp(Exception):  # not an error: the end of a session
@@ -52,6 +51,14 @@ class Peer:
                 raise HangUp
             self._received.extend(self._framer.feed(data))
         return self._received.pop(0)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another packet has come already."""
+        if not self._received and select.select([self._client], [], [], 0.01)[0]:
+            data = self._client.recv(1 << 16, socket.MSG_PEEK)
+            return bool(data)
+        return bool(self._received)
 
     def send(self, *payloads: bytes, sequence: int = 1) -> None:
         """Send packets with consecutive sequence numbers."""
@@ -129,20 +136,29 @@ class FakeServer(Listener):
     Attributes:
         queries: The texts of all queries, in the order of their arrival.
         commands: The numbers of all commands.
+        hurried: How many sessions an impatient server has ended.
     """
 
     def __init__(
-        self, version: str = "8.0.35", *, greeting: Response | None = None, login: Response | None = None
+        self,
+        version: str = "8.0.35",
+        *,
+        greeting: Response | None = None,
+        login: Response | None = None,
+        impatient: bool = False,
     ) -> None:
         """Prepare; it listens inside the ``with`` block.
 
         Args:
             version: What it calls itself.
             greeting: What is said instead of the greeting; the session ends after it.
+            impatient: End a session that sends a command before the answer to the last one.
             login: What is said to the client's login; OK if None. An error here has the sequence number 2.
         """
         super().__init__()
         self.version = version
+        self.hurried = 0
+        self._impatient = impatient
         self.queries: list[str] = []
         self.commands: list[int] = []
         self._greeting = greeting
@@ -202,6 +218,10 @@ class FakeServer(Listener):
         peer.send(packets.ok(), sequence=2)
 
     def _obey(self, peer: Peer, packet: bytes) -> None:
+        if self._impatient and peer.has_more:
+            with self.changed:
+                self.hurried += 1
+            raise HangUp
         command, text = packet[4], packet[5:].decode("utf-8", "replace")
         with self.changed:
             self.commands.append(command)
