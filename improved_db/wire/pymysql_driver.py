@@ -229,6 +229,8 @@ def _comment(connection: Connection) -> str:
     try:
         rows = connection.run("SELECT @@version_comment").rows
     except DriverError:
+        if not connection.open:
+            raise
         return ""
     return _text(rows[0][0]) if rows else ""
 

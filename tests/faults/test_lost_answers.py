@@ -152,10 +152,12 @@ def test_a_select_that_does_more_than_read_is_not_made_again(query: str, rig: Ri
     rig.ask("create sequence counter")
     rig.ask("create function writing() returns int begin insert into t (id) values (1); return 1; end")
     rig.ask("insert into t values (9, 9)")
+    db.ping()  # the first connection asks for the server's kind
+    asked = rig.proxy.seen(b"^select")
     rig.proxy.on_query(b"^select", SWALLOW_ANSWER_RST)
     with pytest.raises(OutcomeUnknown):
         db.execute_query(query)
-    assert (rig.proxy.seen(b"^select"), resent(db)) == (1, 0)
+    assert (rig.proxy.seen(b"^select") - asked, resent(db)) == (1, 0)
 
 
 @pytest.mark.parametrize("fault", [CUT_BEFORE, SWALLOW_ANSWER_RST])
