@@ -24,6 +24,9 @@ class Source(Protocol):
     def recv(self, size: int, /) -> bytes:
         """Return at most *size* bytes, none at the end."""
 
+    def gettimeout(self) -> float | None:
+        """Return how long each recv may take."""
+
     def settimeout(self, seconds: float | None, /) -> None:
         """Let each recv take so long at the most."""
 
@@ -88,7 +91,8 @@ class Buffer:
         left = deadline - MonotonicClock.now()
         if left <= 0:
             raise TimeoutError("timed out")
-        self._source.settimeout(left)
+        own = self._source.gettimeout()  # the user's read timeout may be shorter
+        self._source.settimeout(left if own is None else min(left, own))
 
     def fill(self) -> None:
         """Wait for at least one byte more than is pending; raises as `need` does."""

@@ -98,3 +98,14 @@ def test_a_session_whose_rollback_drips_is_given_up(server: fake_server.FakeServ
 
         Caller(leave_open).result()
         assert sum(db.stats().discarded.values()) == 1
+
+
+def test_a_read_timeout_shorter_than_the_deadline_still_holds() -> None:
+    """A server that falls silent in the middle of its rows is noticed by then."""
+    with fake_server.FakeServer() as server:
+        server.on("half", fake_server.raw(HEAD))
+        with ImprovedDb(server.connect_options, read_timeout=1, retry=None, deadline=600.0) as db:
+            with pytest.raises(pymysql.err.OperationalError):
+                Caller(lambda: db.execute_query("select 'half'")).result()
+            with pytest.raises(pymysql.err.OperationalError):
+                Caller(lambda: db.run_transaction(lambda tx: tx.execute_query("select 'half'"))).result()

@@ -51,6 +51,10 @@ class Trickle:
     def settimeout(self, seconds: float | None) -> None:
         """Take no time."""
 
+    def gettimeout(self) -> float | None:
+        """Have no limit."""
+        return None
+
     def close(self) -> None:
         """Hold nothing."""
 
