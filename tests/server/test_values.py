@@ -126,7 +126,7 @@ def test_numpys_scalars_are_their_values(db: ImprovedDb) -> None:
     values = (numpy.int64(5), numpy.float64(1.5), numpy.bool_(True), numpy.str_("it's"), numpy.datetime64(AT, "ns"))
     got = db.execute_query("select %s, %s, %s, %s, cast(%s as datetime(6))", values, return_one=True)
     assert got == (5, 1.5, 1, "it's", AT)
-    for value in (numpy.float64("nan"), numpy.datetime64("NaT"), numpy.float32("inf"), numpy.array([1, 2])):
+    for value in (numpy.float64("nan"), numpy.datetime64("NaT", "us"), numpy.float32("inf"), numpy.array([1, 2])):
         with pytest.raises(StatementError, match="parameter 1"):
             db.execute_query("select %s", (value,))
 
