@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from improved_db.config import PoolSettings
-from improved_db.pool import Pool
+from improved_db.pool.pool import Pool
+from improved_db.settings.settings import PoolSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ import sessions
 from harness import Bench, main, timed
 
 from improved_db import ImprovedDb
-from improved_db.config import PoolSettings
-from improved_db.pool import Pool
+from improved_db.pool.pool import Pool
+from improved_db.settings.settings import PoolSettings
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from improved_db._version import __version__
 from improved_db.db import ImprovedDb
-from improved_db.durability import Finding
-from improved_db.error_table import Verdict
 from improved_db.errors import (
     AlreadyEnabled,
     ConfigError,
@@ -28,11 +26,13 @@ from improved_db.errors import (
     TransactionRolledBack,
     VerdictError,
 )
-from improved_db.retry import RetryPolicy
+from improved_db.execution.retry import RetryPolicy
+from improved_db.execution.stream import Stream
+from improved_db.execution.transaction import Transaction
+from improved_db.failures.error_table import Verdict
+from improved_db.pool.stats import Borrowed, Listener, PoolStats
 from improved_db.rows import Rows
-from improved_db.stats import Borrowed, Listener, PoolStats
-from improved_db.streaming import Stream
-from improved_db.transaction import Transaction
+from improved_db.sql.durability import Finding
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:

@@ -9,23 +9,22 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from improved_db.config import seal
-from improved_db.durability import SETTINGS, Finding, findings
 from improved_db.errors import StatementError
-from improved_db.executor import Executor
-from improved_db.loading import Loading, run_on
-from improved_db.options import Secret
+from improved_db.execution.bulk import Loading, run_on
+from improved_db.execution.executor import Executor
+from improved_db.execution.stream import Stream, streamed
+from improved_db.execution.transactions import UnitsOfWork
 from improved_db.rows import Rows
 from improved_db.service import Service
-from improved_db.streaming import Stream, streamed
-from improved_db.unit_of_work import UnitsOfWork
+from improved_db.settings.secret import Secret, seal
+from improved_db.sql.durability import SETTINGS, Finding, findings
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from improved_db.progress import Progress
-    from improved_db.transaction import Transaction
+    from improved_db.execution.progress import Progress
+    from improved_db.execution.transaction import Transaction
 
 T = TypeVar("T")
 

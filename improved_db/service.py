@@ -9,13 +9,13 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from improved_db.config import Settings, load, seal
 from improved_db.errors import LoanSpent
-from improved_db.housekeeper import Housekeeper
-from improved_db.options import Secret
-from improved_db.pool import Pool
-from improved_db.retry import Retrier
-from improved_db.slot import Loan
+from improved_db.execution.retry import Retrier
+from improved_db.pool.housekeeper import Housekeeper
+from improved_db.pool.pool import Pool
+from improved_db.pool.slot import Loan
+from improved_db.settings.load import load
+from improved_db.settings.secret import Secret, seal
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from improved_db.stats import Borrowed, Listener, PoolStats
+    from improved_db.pool.stats import Borrowed, Listener, PoolStats
+    from improved_db.settings.settings import Settings
     from improved_db.wire.connection import Connection
 
 
@@ -38,7 +39,7 @@ class Service:
             config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
                 a callable that returns either (asked again at each connect), or None: ``$IMPROVED_DB_URL``, then the
                 option file (``~/.my.cnf``).
-            **options: Every option of `improved_db.config.PoolSettings` (``max_size=10``, ``min_size=0``,
+            **options: Every option of `improved_db.settings.settings.PoolSettings` (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
                 ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or send
                 them as "utc"), and every option of PyMySQL (``host``, ``user``, ``password``, ``database``,

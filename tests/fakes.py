@@ -13,9 +13,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from improved_db.config import PoolSettings
-from improved_db.pool import Pool, start_thread
-from improved_db.slot import Loan
+from improved_db.pool.pool import Pool, start_thread
+from improved_db.pool.slot import Loan
+from improved_db.settings.settings import PoolSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

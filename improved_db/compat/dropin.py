@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pymysql.connections
 
+from improved_db.compat._dbapi_driver import WrappedDriver
 from improved_db.compat.queuepool import PoolManager
-from improved_db.dbapi_driver import WrappedDriver
 from improved_db.errors import AlreadyEnabled
-from improved_db.options import Secret, seal
+from improved_db.settings.secret import Secret, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

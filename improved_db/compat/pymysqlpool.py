@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import pymysql.cursors
 
-from improved_db.config import load
+from improved_db.compat._handles import PooledConnection
+from improved_db.compat._soft_pool import OverflowPool
 from improved_db.errors import ConfigError, LoanSpent, PoolTimeout
-from improved_db.housekeeper import Housekeeper
-from improved_db.lent import PooledConnection
-from improved_db.loading import run_on
-from improved_db.options import Secret, in_words_of_caller, seal
-from improved_db.overflow import OverflowPool
+from improved_db.execution.bulk import run_on
+from improved_db.pool.housekeeper import Housekeeper
+from improved_db.settings.load import load
+from improved_db.settings.options import in_words_of_caller
+from improved_db.settings.secret import Secret, seal
 from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from improved_db.slot import Loan
+    from improved_db.pool.slot import Loan
 
 logger = logging.getLogger(__name__)
 _DOOR: Final = True  # see `slot.DOOR`

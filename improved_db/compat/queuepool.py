@@ -10,19 +10,20 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from improved_db.config import PoolSettings
-from improved_db.dbapi_driver import DBAPIDriver
+from improved_db.compat._dbapi_driver import DBAPIDriver
+from improved_db.compat._handles import GuardedConnection, PooledConnection
+from improved_db.compat._soft_pool import OverflowPool
 from improved_db.errors import LoanSpent
-from improved_db.lent import GuardedConnection, PooledConnection
-from improved_db.options import ALIASES, Options, Sealed, Secret, frozen, in_words_of_caller, seal
-from improved_db.overflow import OverflowPool
-from improved_db.slot import Loan
+from improved_db.pool.slot import Loan
+from improved_db.settings.options import ALIASES, in_words_of_caller
+from improved_db.settings.secret import Options, Sealed, Secret, frozen, seal
+from improved_db.settings.settings import PoolSettings
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.driver import Driver
+    from improved_db.pool.driver import Driver
 
 _DOOR: Final = True  # see `slot.DOOR`
 

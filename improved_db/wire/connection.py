@@ -20,9 +20,9 @@ from pymysql.constants import CR, SERVER_STATUS
 
 from improved_db.clock import MonotonicClock
 from improved_db.errors import StatementError
-from improved_db.options import seal
-from improved_db.outcome import CallersOwn
-from improved_db.verdict import Phase
+from improved_db.failures.raising import CallersOwn
+from improved_db.failures.verdict import Phase
+from improved_db.settings.secret import seal
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import Handshake

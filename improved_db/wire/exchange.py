@@ -17,8 +17,8 @@ from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
 from improved_db.errors import GIVEN_BACK, LoanSpent, StatementError
-from improved_db.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
-from improved_db.verdict import Phase
+from improved_db.failures.verdict import Phase
+from improved_db.sql.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
 from improved_db.wire.results import read_query_result

@@ -17,7 +17,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from improved_db.clock import MonotonicClock
-from improved_db.verdict import Phase
+from improved_db.failures.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import Exchange
 from improved_db.wire.support import supported

@@ -21,8 +21,8 @@ from pymysql import converters
 from pymysql.constants import SERVER_STATUS
 
 from improved_db.errors import StatementError
-from improved_db.wire.insert import split_insert
-from improved_db.wire.template import parse_template
+from improved_db.sql.insert import split_insert
+from improved_db.sql.template import parse_template
 from improved_db.wire.values import DATETIMES, escape_text, naive_time
 
 if TYPE_CHECKING:

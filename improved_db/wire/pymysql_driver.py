@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pymysql.connections
 
 from improved_db.clock import MonotonicClock
-from improved_db.options import seal
+from improved_db.settings.secret import seal
 from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.values import strict_encoders

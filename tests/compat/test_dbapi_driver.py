@@ -14,7 +14,7 @@ import pymysql.connections
 import pytest
 
 from improved_db import Connection
-from improved_db.dbapi_driver import DBAPIDriver
+from improved_db.compat._dbapi_driver import DBAPIDriver
 from tests.compat.drivers import import_mysqlclient
 from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import Caller, eventually

@@ -12,7 +12,7 @@ import pytest
 from pymysql.constants import SERVER_STATUS
 from pymysql.err import InternalError, OperationalError
 
-from improved_db.verdict import Flavour, Phase, Verdict, flavour_of, judge_exception
+from improved_db.failures.verdict import Flavour, Phase, Verdict, flavour_of, judge_exception
 from tests.faults.fake_server import FakeServer, Response, close, err, ok, raw, rows, silence, turn_away
 from tests.faults.packets import COM_INIT_DB, COM_PING, COM_QUIT, IN_TRANSACTION, MORE_RESULTS, frame
 from tests.faults.packets import ok as ok_payload

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from improved_db.errors import LoanSpent, PoolClosed, PoolError
-from improved_db.housekeeper import Housekeeper
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import FakeConnection, FakePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.slot import Loan
+    from improved_db.pool.slot import Loan
 
 COUNTERS = (
     "acquired", "acquired_at_once", "waited", "wait_seconds", "use_seconds", "timed_out", "refused", "opened",

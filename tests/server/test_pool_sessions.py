@@ -11,9 +11,9 @@ import pymysql
 import pytest
 
 from improved_db import ImprovedDb
-from improved_db.config import PoolSettings
 from improved_db.errors import PoolTimeout
-from improved_db.pool import Pool
+from improved_db.pool.pool import Pool
+from improved_db.settings.settings import PoolSettings
 from improved_db.testing import TemporaryServer
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 from tests.fakes import PATIENCE, Caller, eventually, run_alone
@@ -21,7 +21,7 @@ from tests.fakes import PATIENCE, Caller, eventually, run_alone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from improved_db.slot import Loan
+    from improved_db.pool.slot import Loan
     from improved_db.wire.connection import Connection
 
 

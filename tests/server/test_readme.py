@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import improved_db
 from improved_db import ImprovedDbError, RetryPolicy
-from improved_db.config import PoolSettings, Settings
+from improved_db.settings.settings import PoolSettings, Settings
 
 if TYPE_CHECKING:
     import pytest

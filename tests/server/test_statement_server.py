@@ -1,4 +1,4 @@
-"""What `improved_db.statement` says of SQL texts, held against the server that is installed."""
+"""What `improved_db.sql.statement` says of SQL texts, held against the server that is installed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from improved_db.statement import READ_ONLY_FUNCTIONS, is_read_only, may_commit, with_time_limit
-from improved_db.verdict import flavour_of
+from improved_db.failures.verdict import flavour_of
+from improved_db.sql.statement import READ_ONLY_FUNCTIONS, is_read_only, may_commit, with_time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

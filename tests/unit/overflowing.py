@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from improved_db.config import PoolSettings
-from improved_db.overflow import OverflowPool
+from improved_db.compat._soft_pool import OverflowPool
+from improved_db.settings.settings import PoolSettings
 from tests.fakes import PATIENCE, FakeClock, FakeConnection, FakeDriver, ThreadedPool
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from improved_db.slot import Loan
+    from improved_db.pool.slot import Loan
 
 NO_LIMIT = float("inf")
 

@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 import pymysql.connections
 import pytest
 
-from improved_db.config import DEFAULT_RETRY, Settings, load
 from improved_db.errors import ConfigError
+from improved_db.settings.load import load
+from improved_db.settings.settings import DEFAULT_RETRY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

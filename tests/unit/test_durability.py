@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from improved_db.durability import SETTINGS, findings
+from improved_db.sql.durability import SETTINGS, findings
 
 SAFE = {
     "innodb_flush_log_at_trx_commit": "1",

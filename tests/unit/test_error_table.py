@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from improved_db.error_table import ROWS, Row, Where
-from improved_db.verdict import Failure, Fate, Flavour, Judgement, Kind, Phase, Verdict, judge
+from improved_db.failures.error_table import ROWS, Row, Where
+from improved_db.failures.verdict import Failure, Fate, Flavour, Judgement, Kind, Phase, Verdict, judge
 
 #: "No particular one"; that there is a SQLSTATE at all says that the server spoke.
 HY000 = "HY000"

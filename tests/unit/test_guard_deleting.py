@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from improved_db.compat._handles import Guard
 from improved_db.errors import LoanSpent
-from improved_db.lent import Guard
 
 
 def test_an_attribute_deleted_from_a_guard_is_gone_from_what_it_stands_for() -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from improved_db.housekeeper import Housekeeper, keepalive
+from improved_db.pool.housekeeper import Housekeeper, keepalive
 from tests.fakes import Caller, FakeConnection, FakePool, ThreadedPool, eventually, refuse
 
 if TYPE_CHECKING:
-    from improved_db.pool import Pool
-    from improved_db.slot import Loan
-    from improved_db.stats import Borrowed
+    from improved_db.pool.pool import Pool
+    from improved_db.pool.slot import Loan
+    from improved_db.pool.stats import Borrowed
 
 
 class Kept(FakePool):

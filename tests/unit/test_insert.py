@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymysql.cursors import RE_INSERT_VALUES
 
-from improved_db.wire.insert import split_insert
+from improved_db.sql.insert import split_insert
 
 #: The statement is what stands here, one after the other, and ``%%`` in the first and last part is to become ``%``.
 FOLDED = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from improved_db.error_table import Verdict
-from improved_db.matrix import Action, Unit, action, giving_up
+from improved_db.failures.error_table import Verdict
+from improved_db.failures.matrix import Action, Unit, action, giving_up
 
 AGAIN, RESUME, RAISE = Action.RETRY, Action.RESUME, Action.RAISE
 REFUSED, LOST, UNDONE, UNKNOWN = (

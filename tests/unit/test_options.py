@@ -14,8 +14,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from improved_db.config import PoolSettings, Settings, load
 from improved_db.errors import ConfigError
+from improved_db.settings.load import load
+from improved_db.settings.settings import PoolSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

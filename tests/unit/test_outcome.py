@@ -6,9 +6,9 @@ import pytest
 from pymysql.err import IntegrityError, OperationalError
 
 from improved_db import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
-from improved_db.matrix import Action
-from improved_db.outcome import CallersOwn, Failed, callers_rows, error_for
-from improved_db.verdict import Phase, judge_exception
+from improved_db.failures.matrix import Action
+from improved_db.failures.raising import CallersOwn, Failed, callers_rows, error_for
+from improved_db.failures.verdict import Phase, judge_exception
 
 RAISES = [action for action in Action if action.name.startswith("RAISE")]
 

@@ -15,7 +15,7 @@ from tests.unit.overflowing import NO_LIMIT, Overflowing, Threaded
 from tests.unit.test_pool_fork import OPTIONS, in_child
 
 if TYPE_CHECKING:
-    from improved_db.slot import Loan
+    from improved_db.pool.slot import Loan
 
 
 # --- lost loans, and who has them ------------------------------------------------------------------------------------

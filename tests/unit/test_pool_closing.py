@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from improved_db.errors import PoolClosed, PoolTimeout
-from improved_db.housekeeper import Housekeeper
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import PATIENCE, Caller, FakePool, Gate, ThreadedPool, eventually, run_alone
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from improved_db.errors import LoanSpent, PoolClosed
-from improved_db.housekeeper import Housekeeper
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import Caller, Gate, ThreadedPool, eventually, run_alone
 
 if TYPE_CHECKING:

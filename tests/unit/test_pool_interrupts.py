@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import improved_db.housekeeper
-import improved_db.lifecycle
-import improved_db.opening
-import improved_db.pool
-import improved_db.rack
-import improved_db.slot
-from improved_db.housekeeper import Housekeeper
+import improved_db.pool.housekeeper
+import improved_db.pool.lifecycle
+import improved_db.pool.opening
+import improved_db.pool.pool
+import improved_db.pool.rack
+import improved_db.pool.slot
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import FakePool
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MODULES = (
-    improved_db.housekeeper,
-    improved_db.lifecycle,
-    improved_db.opening,
-    improved_db.pool,
-    improved_db.rack,
-    improved_db.slot,
+    improved_db.pool.housekeeper,
+    improved_db.pool.lifecycle,
+    improved_db.pool.opening,
+    improved_db.pool.pool,
+    improved_db.pool.rack,
+    improved_db.pool.slot,
 )
 FILES = frozenset(str(Path(module.__file__ or "")) for module in MODULES)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from improved_db.config import PoolSettings
 from improved_db.errors import ConfigError, PoolClosed, PoolTimeout
+from improved_db.settings.settings import PoolSettings
 from tests.fakes import PATIENCE, Caller, FakePool, Gate, ThreadedPool, eventually, refuse
 
 # --- wait -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
-from improved_db.housekeeper import Housekeeper
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import PATIENCE, Caller, FakeConnection, FakePool, ThreadedPool, eventually
 
 

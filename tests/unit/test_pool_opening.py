@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from improved_db.config import PoolSettings
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
-from improved_db.pool import Pool
+from improved_db.pool.pool import Pool
+from improved_db.settings.settings import PoolSettings
 from tests.fakes import PATIENCE, Caller, FakeClock, FakeDriver, FakePool, Gate, ThreadedPool, eventually, refuse
 
 

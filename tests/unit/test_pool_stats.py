@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from improved_db.errors import PoolTimeout, TooManyWaiting
-from improved_db.stats import OPENTELEMETRY, PoolStats
+from improved_db.pool.stats import OPENTELEMETRY, PoolStats
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from improved_db.housekeeper import Housekeeper
+from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import PATIENCE, Caller, FakeConnection, FakeDriver, ThreadedPool, eventually, run_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.pool import Pool
+    from improved_db.pool.pool import Pool
 
 
 class Thrown(BaseException):

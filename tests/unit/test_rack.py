@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from improved_db.rack import Rack
-from improved_db.slot import Loan, Slot, SlotState
+from improved_db.pool.rack import Rack
+from improved_db.pool.slot import Loan, Slot, SlotState
 
 
 def new_loan(deadline: float = 100.0) -> Loan[str]:

@@ -11,11 +11,11 @@ import pytest
 import tenacity
 from pymysql.err import OperationalError
 
-from improved_db.config import DEFAULT_RETRY
 from improved_db.errors import ConfigError, OutcomeUnknown, PoolClosed, PoolTimeout
-from improved_db.outcome import Failed
-from improved_db.retry import SHORTEST_WAIT, Budget, Retrier, RetryPolicy, inside_retry
-from improved_db.verdict import Kind, Verdict
+from improved_db.execution.retry import SHORTEST_WAIT, Budget, Retrier, RetryPolicy, inside_retry
+from improved_db.failures.raising import Failed
+from improved_db.failures.verdict import Kind, Verdict
+from improved_db.settings.settings import DEFAULT_RETRY
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:

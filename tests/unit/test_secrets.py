@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pymysql.connections
 import pytest
 
-from improved_db.config import ConnectOptions, Secret, Settings, load, parse_url, seal
 from improved_db.errors import ConfigError
+from improved_db.settings.load import load
+from improved_db.settings.secret import Secret, seal
+from improved_db.settings.settings import ConnectOptions, Settings
+from improved_db.settings.sources import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

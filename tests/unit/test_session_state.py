@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from improved_db.session_state import touches
+from improved_db.sql.session_state import touches
 
 KEEPS = [
     "select 1", "SELECT a FROM t WHERE mail = 'someone@example.org'", "insert into t values ('a@b', \"c@d\")",

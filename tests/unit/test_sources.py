@@ -11,8 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from improved_db.config import PoolSettings, Secret, Settings, load, parse_url
 from improved_db.errors import ConfigError
+from improved_db.settings.load import load
+from improved_db.settings.secret import Secret
+from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.sources import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from improved_db.error_table import Flavour
-from improved_db.statement import READ_ONLY_FUNCTIONS, digest, is_read_only, may_commit, with_time_limit
+from improved_db.sql.server import Flavour
+from improved_db.sql.statement import READ_ONLY_FUNCTIONS, digest, is_read_only, may_commit, with_time_limit
 
 MARIADB_10_11 = (Flavour.MARIADB, (10, 11, 6))
 

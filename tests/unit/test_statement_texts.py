@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymysql.converters import escape_string
 
-from improved_db.error_table import Flavour
-from improved_db.statement import digest, may_commit, with_time_limit
+from improved_db.sql.server import Flavour
+from improved_db.sql.statement import digest, may_commit, with_time_limit
 
 MARIADB_10_11 = (Flavour.MARIADB, (10, 11, 6))
 MYSQL_8 = (Flavour.MYSQL, (8, 0, 36))

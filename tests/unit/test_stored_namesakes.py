@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from improved_db.statement import is_read_only
+from improved_db.sql.statement import is_read_only
 
 
 @pytest.mark.parametrize("name", ["md5", "sha", "sha1", "get_lock", "last_insert_id", "nextval", "setval", "benchmark"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from improved_db.error_table import ROWS
-from improved_db.matrix import Action, Unit, action
-from improved_db.verdict import (
+from improved_db.failures.error_table import ROWS
+from improved_db.failures.matrix import Action, Unit, action
+from improved_db.failures.verdict import (
     Failure,
     Fate,
     Flavour,

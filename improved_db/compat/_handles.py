@@ -1,0 +1,178 @@
+"""What the older doors lend: a connection that knows its way home, and is nobody's once it went there.
+
+Knows loans and how they end. Does not know which door lent them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from improved_db.errors import GIVEN_BACK, LoanSpent
+from improved_db.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self
+
+    from improved_db.pool.pool import Pool
+    from improved_db.pool.slot import Loan
+
+logger = logging.getLogger("improved_db.compat")
+
+
+def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
+    """Give a loan back to the pool it is from.
+
+    Returns:
+        Why its connection was not kept; None if it was.
+
+    Raises:
+        LoanSpent: It was given back before.
+    """
+    pool = cast("Pool[Any]", loan.pool)
+    why = pool.release(loan, discard)
+    if why == "overflow":
+        logger.warning("pool(%s) is full: a connection was closed on its return", pool.settings.name)
+    return why
+
+
+class PooledConnection(Connection):
+    """A connection whose `close` gives it back while it is lent, and ends the session otherwise."""
+
+    def close(self) -> None:
+        """Give the connection back to its pool; one that is in no pool ends its session.
+
+        Raises:
+            LoanSpent: It was closed before.
+        """
+        if self.loan is None:
+            super().close()
+        elif self._spent:
+            raise self._closed_error()
+        else:
+            try:
+                self.give_back()
+            except LoanSpent:  # in a forked child the pool has let go of it already
+                pass
+
+    def give_back(self, discard: str | None = None) -> str | None:
+        """Cut this handle off and give its loan back, as `give_back` does."""
+        self.spend()
+        return give_back(cast("Loan[Connection]", self.loan), discard)
+
+
+@functools.cache
+def _spent_among(theirs: Any) -> type[LoanSpent]:
+    """Return a `LoanSpent` that is one of a driver's own errors too: libraries above know no others."""
+    if not isinstance(theirs, type) or issubclass(LoanSpent, theirs):
+        return LoanSpent
+    return type("LoanSpent", (LoanSpent, theirs), {"__module__": LoanSpent.__module__})
+
+
+def _spent(connection: Any) -> LoanSpent:
+    """Return the error for the use of a foreign driver's connection that was given back.
+
+    Of mysqlclient's errors SQLAlchemy looks at the number alone.
+    """
+    module = type(connection).__module__.partition(".")[0]
+    theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules.get(module), "OperationalError", None)
+    number = (2006,) if module == "MySQLdb" else ()
+    return _spent_among(theirs)(*number, GIVEN_BACK)
+
+
+#: The methods of connections and cursors that may return a cursor; those of `sqlite3` have most of them on both.
+CURSOR_MAKERS: Final = frozenset({"cursor", "execute", "executemany", "executescript"})
+
+
+class Guard:
+    """Stands for something of a foreign driver's for as long as the connection it belongs to is lent.
+
+    `isinstance` takes it for what it stands for.
+
+    Attributes:
+        loan: Under which its connection was lent.
+    """
+
+    __slots__ = ("_owner", "_target", "loan")
+
+    loan: Loan[Any]
+    _target: Any
+    _owner: Guard | None  # a cursor's connection
+
+    def __init__(self, target: object, loan: Loan[Any], owner: Guard | None = None) -> None:
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "loan", loan)
+        object.__setattr__(self, "_owner", owner)
+
+    def _lent(self) -> Any:
+        if self.loan.slot is None:
+            raise _spent((self._owner or self)._target)
+        return self._target
+
+    def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        made = method(*args, **options)
+        if made is self._target:
+            return self
+        return Guard(made, self.loan, self._owner or self) if hasattr(made, "fetchone") else made
+
+    #: For `isinstance`, as PEP 3119 has it.
+    __class__ = property(lambda self: self._target.__class__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "connection" and self._owner is not None:
+            return self._owner
+        value = getattr(self._lent(), name)
+        return partial(self._call, value) if name in CURSOR_MAKERS else value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._lent(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._lent(), name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._lent())
+
+    def __next__(self) -> Any:
+        return next(self._lent())
+
+    def __enter__(self) -> Any:
+        target = self._lent()
+        entered = target.__enter__()
+        return self if entered is target or entered is getattr(target, "__wrapped__", target) else entered
+
+    def __exit__(self, *error: object) -> Any:
+        """Leave the block as the driver does; where that closes, it closes this, not what it stands for."""
+        leave = self._target.__class__.__exit__
+        return leave(self if inspect.isfunction(leave) else self._lent(), *error)
+
+
+class GuardedConnection(Guard):
+    """A borrowed connection of a foreign driver: `close` gives it back."""
+
+    __slots__ = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be used."""
+        return self.loan.slot is not None and bool(getattr(self._target, "open", True))
+
+    def close(self) -> None:
+        """Give the connection back to its pool; once is enough."""
+        with contextlib.suppress(LoanSpent):
+            self.give_back()
+
+    def give_back(self, discard: str | None = None) -> str | None:
+        """Give the loan back, as `give_back` does."""
+        return give_back(self.loan, discard)
+
+    def __enter__(self) -> Self:
+        entered: Self = super().__enter__()
+        return entered

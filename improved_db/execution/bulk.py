@@ -1,0 +1,284 @@
+"""Many rows over one connection: a chunk is encoded while the server works on the one before.
+
+Knows chunks, the executor and what is in after a failure. Does not know how rows become statements (`bulk`), or bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from improved_db.errors import OutcomeUnknown, StatementError
+from improved_db.execution.chunks import Backlog, Encoder, Spooled, Unacked, rows_of
+from improved_db.execution.executor import Standing
+from improved_db.execution.progress import Progress, shown
+from improved_db.failures.matrix import Unit, giving_up
+from improved_db.failures.raising import CallersOwn, error_for
+from improved_db.rows import Rows
+from improved_db.wire.exchange import DriverError
+from improved_db.wire.load_data import STRICT, LocalLoad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from improved_db.execution.chunks import Chunk
+    from improved_db.execution.executor import Executor
+    from improved_db.wire.connection import Connection
+
+__all__ = ["Loading", "Progress"]
+
+logger = logging.getLogger("improved_db.bulk")
+
+#: The most that ``max_allowed_packet`` can be set to.
+LARGEST_PACKET: Final = 1 << 30
+
+#: How servers say that they take no LOAD DATA LOCAL: before any row has been taken from the caller.
+REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
+
+
+class Borrower(Protocol):
+    """Whoever lends its connection for one exchange: a transaction."""
+
+    def exchange(self, query: str, exchange: Callable[[Connection], Rows]) -> Rows:
+        """Run *exchange*, which sends *query*, on the connection."""
+
+
+class Loading:
+    """Runs one statement for many rows on connections of the pool."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def run(
+        self,
+        query: str,
+        rows: Iterable[Any],
+        *,
+        atomic: bool,
+        progress: bool | Progress | None,
+        replayed: Callable[[Callable[[Borrower], Rows]], Rows] | None = None,
+        strict: bool = False,
+    ) -> Rows:
+        """Run *query* for every row; see `ImprovedDb.exec_many`.
+
+        Args:
+            query: The statement.
+            rows: The rows.
+            atomic: All of them in one transaction.
+            progress: Who wants to know how far it is.
+            replayed: Makes that transaction, exactly once; a plain one is made here if None.
+            strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
+        """
+        source = rows_of(rows)
+        if source is None:
+            return Rows.counted(0)
+        backlog = Spooled() if atomic else Unacked()
+        with backlog, shown(progress, _number(rows)) as tell:
+            load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
+            if replayed is not None:
+                return replayed(lambda tx: tx.exchange(query, load.send))
+            deadline = self._executor.deadline()
+            if atomic:
+                return self._executor.repeat(Unit.BULK_ATOMIC, load.strictly if strict else load.in_one, deadline)
+            try:
+                return self._executor.repeat(Unit.BULK_CHUNKS, load.by_chunks, deadline)
+            except BaseException as error:
+                load.mark(error)
+                raise
+
+    def load_rows(
+        self,
+        table: str,
+        rows: Iterable[Any],
+        columns: Sequence[str] | None,
+        progress: bool | Progress | None,
+        strict: bool = True,
+    ) -> Rows:
+        """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
+        source = rows_of(rows)
+        if source is None:
+            return Rows.counted(0)
+        load = LocalLoad(table, columns, source)
+        connection = self._executor.driver.connect_for_load()
+        try:
+            with shown(progress, _number(rows)) as tell:
+                return self._load_local(connection, load, tell, strict)
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
+        except DriverError as error:
+            if error.args[0] not in REFUSALS:
+                raise
+            logger.warning("the server refuses LOAD DATA LOCAL (%s); the rows go by INSERT instead", error)
+        finally:
+            self._executor.driver.close(connection)
+        return self.run(load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict)
+
+    def _load_local(self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool) -> Rows:
+        standing = Standing()
+        affected = warned = 0
+        try:
+            if strict:
+                connection.run(STRICT)
+                connection.run("SET sql_notes = 0")  # an INSERT goes on after a note, too
+            connection.begin()
+            standing.in_transaction = True
+            for statement, packets in load.parts(tell, connection.encoders):
+                done = connection.load_local(statement, packets)
+                affected += int(done.affected_rows)
+                warned += int(done.warning_count)
+                if strict and warned:
+                    raise _unfit(connection, warned)
+            standing.at_commit = True
+            connection.commit()
+        except DriverError as error:
+            judgement = self._executor.judge(connection, error, standing)
+            last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
+            raise error_for(last, error) from error
+        return Rows.counted(affected, 0, warned)
+
+
+def _unfit(connection: Connection, warned: int) -> StatementError:
+    """Undo a load that the server has warnings about; return what to raise."""
+    told = connection.run("SHOW WARNINGS LIMIT 1").rows
+    code, text = told[0][1:] if told else ("none", "max_error_count is 0")
+    kept = "nothing was loaded" if connection.undo() else "the table has no transactions and keeps the rows"
+    text = re.sub(r"(value:|entry) '.*' (for)", r"\1 ... \2", str(text))  # no value of the user's
+    return StatementError(f"{warned} warnings about rows that do not fit, first {code}: {text}; {kept}")
+
+
+def run_on(
+    connection: Connection,
+    query: str,
+    args: Any = (),
+    dictcursor: bool = False,
+    return_one: bool = False,
+    exec_many: bool = False,
+) -> Any:
+    """Run one statement, or one for each of *args*, on a connection of the caller's; the words are the first design's.
+
+    Returns:
+        `Rows`; with *return_one* the first row, or None.
+    """
+    if exec_many:
+        rows = load_on(connection, query, args, lambda: int(min(connection.statement_limit, LARGEST_PACKET)))
+    else:
+        try:
+            rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
+    return (rows[0] if rows else None) if return_one else rows
+
+
+def load_on(
+    connection: Connection,
+    query: str,
+    rows: Iterable[Any],
+    max_packet: Callable[[], int],
+    progress: bool | Progress | None = None,
+) -> Rows:
+    """Run *query* for every row on a connection of the caller's; outside a transaction they become one."""
+    source = rows_of(rows)
+    if source is None:
+        return Rows.counted(0)
+    try:
+        with shown(progress, _number(rows)) as tell:
+            load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
+            if connection.in_transaction() or not connection.get_autocommit():
+                return load.send(connection)
+            return _in_one(connection, load)
+    except CallersOwn as own:
+        raise own.error from own.error.__cause__
+
+
+def _in_one(connection: Connection, load: _Load) -> Rows:
+    try:
+        return load.in_one(connection, Standing())
+    except Exception:
+        if connection.is_settled():
+            connection.rollback()
+        raise
+
+
+def _number(rows: Iterable[Any]) -> int | None:
+    return len(rows) if isinstance(rows, Sized) else None
+
+
+class _Load:
+    """The rows of one call, and how far they are."""
+
+    def __init__(
+        self, encoder: Encoder, backlog: Backlog, tell: Callable[[int], object], max_packet: Callable[[], int]
+    ) -> None:
+        self._encoder = encoder
+        self._backlog = backlog
+        self._tell = tell
+        self._max_packet = max_packet
+        self._commit_each = False
+        self._standing = Standing()
+
+    def in_one(self, connection: Connection, standing: Standing) -> Rows:
+        """Send everything as one transaction."""
+        standing.statement = self._encoder.query
+        connection.begin()
+        standing.in_transaction = True
+        done = self.send(connection)
+        standing.at_commit = True
+        connection.commit()
+        return done
+
+    def strictly(self, connection: Connection, standing: Standing) -> Rows:
+        """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
+        connection.run(STRICT)
+        return self.in_one(connection, standing)
+
+    def by_chunks(self, connection: Connection, standing: Standing) -> Rows:
+        """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
+        self._standing = standing
+        standing.statement = self._encoder.query
+        self._commit_each = not connection.get_autocommit()
+        return self.send(connection)
+
+    def send(self, connection: Connection) -> Rows:
+        """Send what is not in yet: write a chunk, make the next one, then read the answer to the first."""
+        done = last_id = 0
+        rowcount = self._backlog.begin()
+        waiting: Chunk | None = None
+        try:
+            for chunk in self._chunks(connection):
+                if waiting is not None:
+                    rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
+                connection.send_all(chunk.commands)
+                waiting = chunk
+            if waiting is not None:
+                rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
+        except Exception:
+            if waiting is not None and connection.open and not connection.is_settled():
+                with contextlib.suppress(Exception):  # the error that stopped us is the one to tell
+                    self._finish(connection, waiting, rowcount, done)
+            raise
+        return Rows.counted(rowcount, last_id)
+
+    def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
+        affected, last_id = connection.read_all(len(chunk.commands))
+        if self._commit_each:
+            connection.commit()
+        self._backlog.acknowledge(chunk, rowcount + affected)
+        done += chunk.rows
+        self._tell(self._backlog.before + done)
+        return rowcount + affected, last_id, done
+
+    def _chunks(self, connection: Connection) -> Iterator[Chunk]:
+        yield from self._backlog
+        while (chunk := self._encoder.chunk(connection, self._max_packet())) is not None:
+            self._backlog.add(chunk)
+            yield chunk
+
+    def mark(self, error: BaseException) -> None:
+        """Note on *error* how many rows are in, and which are in doubt: a chunk that may be in, or in part."""
+        acked = self._backlog.acked
+        doubt = isinstance(error, OutcomeUnknown) or not isinstance(error, Exception) or self._standing.kept_part
+        error.acked_rows = acked  # type: ignore[attr-defined]  # the driver's errors carry it too
+        error.unknown_rows = range(acked, acked + self._backlog.in_doubt * doubt)  # type: ignore[attr-defined]  # as above

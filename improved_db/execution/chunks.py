@@ -1,0 +1,277 @@
+"""Rows into statements that the server accepts, and what to keep of them until they are in.
+
+Knows rows, statement texts and their sizes. Does not know pools, retries or sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from improved_db.errors import StatementError
+from improved_db.failures.raising import CallersOwn, callers_rows
+from improved_db.sql.insert import split_insert
+from improved_db.wire.exchange import QUERY
+from improved_db.wire.literals import rows_to_sql
+from improved_db.wire.values import refuse_strays
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from improved_db.wire.connection import Connection
+
+logger = logging.getLogger("improved_db.bulk")
+
+#: About how many bytes and at most how many rows a statement gets: where the server was quickest.
+TARGET_BYTES: Final = 1_000_000
+MOST_ROWS: Final = 4_000
+FIRST_ROWS: Final = 500
+
+#: Statements of a kind that cannot be folded into one are sent this many at a time, in a transaction.
+TOGETHER: Final = 100
+
+#: Encoded chunks that may have to be sent again are kept in memory up to this many bytes, then on disk.
+SPOOL_BYTES: Final = 64_000_000
+
+#: Sequences that are one value.
+_SCALARS: Final = (str, bytes, bytearray, memoryview)
+
+#: What a packet holds besides the statement.
+OVERHEAD: Final = 64
+
+
+class Chunk(NamedTuple):
+    """Commands that are sent in one write, and how many rows they bring."""
+
+    commands: tuple[tuple[int, bytes], ...]
+    rows: int
+
+
+def rows_of(rows: Any) -> Iterator[Any] | None:
+    """Return an iterator over *rows*; None if there are none.
+
+    Raises:
+        StatementError: *rows* is no iterable of rows.
+    """
+    if isinstance(rows, (str, bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
+        raise StatementError(
+            f"rows must be an iterable of rows, such as a list of tuples, not a {type(rows).__name__}; "
+            "for one row write [row]"
+        )
+    iterator = iter(rows)
+    first = list(islice(iterator, 1))
+    return callers_rows(chain(first, iterator)) if first else None
+
+
+class Encoder:
+    """Makes chunks of rows, as large as is good and the server accepts.
+
+    Attributes:
+        query: The statement for one row.
+    """
+
+    def __init__(self, query: str, rows: Iterator[Any], *, in_one: bool) -> None:
+        """Read *query*.
+
+        Args:
+            query: The statement for one row.
+            rows: The rows.
+            in_one: Whether all of them are one transaction, so that statements may be sent ahead of their answers.
+        """
+        self.query = query
+        self._insert = split_insert(query)
+        self._rows = rows
+        self._held: list[Any] = []
+        self._made = 0
+        self._size = FIRST_ROWS if self._insert else TOGETHER if in_one else 1
+        if self._insert is None and not in_one:
+            logger.warning("one statement per row: this statement cannot be folded, and atomic=False sends one by one")
+
+    def chunk(self, connection: Connection, max_packet: int) -> Chunk | None:
+        """Encode the next chunk for *connection*; None when there are no more rows.
+
+        Raises:
+            StatementError: A row does not fit the statement, or the server's ``max_allowed_packet`` bytes.
+        """
+        rows = self._held + list(islice(self._rows, max(self._size - len(self._held), 0)))
+        if not rows:
+            return None
+        self._held = rows  # until they are written: an error loses none of them
+        rows = [row if isinstance(row, (tuple, list, Mapping)) else _as_row(row) for row in rows]
+        statements = self._encode(rows, connection)
+        limit = min(TARGET_BYTES, max_packet - OVERHEAD)
+        left: list[Any] = []
+        while self._insert and len(rows) > 1 and len(statements[0]) > limit:
+            fitting = max(1, len(rows) * limit // (len(statements[0]) + 1))
+            rows, left = rows[:fitting], rows[fitting:] + left
+            statements = self._encode(rows, connection)
+        largest = max(map(len, statements))
+        if largest > max_packet - OVERHEAD:
+            raise StatementError(
+                f"row {self._made + 1} takes {largest:,} bytes, more than the server's max_allowed_packet of "
+                f"{max_packet:,}; raise that on the server, or split the row"
+            )
+        if self._insert:
+            self._size = max(1, min(MOST_ROWS, len(rows) * TARGET_BYTES // len(statements[0])))
+        self._made += len(rows)
+        self._held = left
+        return Chunk(tuple((QUERY, statement) for statement in statements), len(rows))
+
+    def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
+        try:
+            if self._insert is None:
+                return tuple(connection.bind(self.query, row) for row in rows)
+            values = rows_to_sql(self._insert.values, rows, connection)
+            text = f"{self._insert.prefix}{values}{self._insert.postfix}"
+            refuse_strays(text, connection.encoding)
+            return (text.encode(connection.encoding),)
+        except CallersOwn:
+            raise
+        except (TypeError, ValueError, KeyError, connection.ProgrammingError) as error:  # StatementError included
+            complaint = self._complaint(rows, connection, error)
+        except BaseException as error:
+            raise CallersOwn(error) from error
+        raise complaint
+
+    def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
+        """Find the row that does not fit."""
+        for number, row in enumerate(rows, self._made + 1):
+            try:
+                connection.bind(self.query, row)
+            except StatementError as reason:
+                complaint = StatementError(f"row {number}: {reason}")
+                complaint.__cause__ = reason
+                return complaint
+        if isinstance(error, UnicodeError):  # its text would show the statement
+            return StatementError(f"the charset {connection.encoding} cannot encode the statement")
+        return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")
+
+
+def _as_row(value: Any) -> Any:
+    """Take one scalar for a row of one column, and any other sequence as it is."""
+    return value if isinstance(value, Sequence) and not isinstance(value, _SCALARS) else (value,)
+
+
+class Backlog(Protocol):
+    """The encoded chunks that may have to be sent (again), oldest first.
+
+    Attributes:
+        acked: How many rows are in for good.
+        before: How many were when this attempt began.
+    """
+
+    acked: int
+    before: int
+
+    @property
+    def in_doubt(self) -> int:
+        """How many rows the oldest chunk without an answer has."""
+
+    def begin(self) -> int:
+        """Begin an attempt; return how many rows earlier ones changed for good."""
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep *chunk*."""
+
+    def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
+        """Note that the server has *chunk*, and how many rows have been changed so far."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Return those to send again."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of everything."""
+
+
+class Spooled:
+    """Of one transaction: nothing is in before everything is, so everything is kept, on disk where it is much."""
+
+    in_doubt = 0
+
+    def __init__(self) -> None:
+        self.acked = self.before = 0
+        import pickle  # noqa: PLC0415  # both are slow to import, and nobody else needs them
+        import tempfile  # noqa: PLC0415  # as above
+
+        self._dump, self._load = pickle.dump, pickle.load
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # closed by __exit__
+        self._count = 0
+
+    def begin(self) -> int:
+        """Begin anew."""
+        return 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep *chunk* behind the others."""
+        self._file.seek(0, 2)
+        self._dump(tuple(chunk), self._file, protocol=5)
+        self._count += 1
+
+    def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
+        """Forget nothing: the transaction may be made again."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        position = 0
+        for _ in range(self._count):
+            self._file.seek(position)
+            commands, rows = self._load(self._file)
+            position = self._file.tell()
+            yield Chunk(commands, rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class Unacked:
+    """Of chunks that commit one by one: only those without an answer are kept, so memory stays as it is."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Chunk] = deque()
+        self._rowcount = 0
+        self.acked = self.before = 0
+
+    @property
+    def in_doubt(self) -> int:
+        """How many rows the oldest chunk without an answer has."""
+        return self._waiting[0].rows if self._waiting else 0
+
+    def begin(self) -> int:
+        """Go on where the last attempt ended."""
+        self.before = self.acked
+        return self._rowcount
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep *chunk* until it has an answer."""
+        self._waiting.append(chunk)
+
+    def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
+        """Forget *chunk*: it is in."""
+        self._waiting.popleft()
+        self.acked += chunk.rows
+        self._rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return iter(tuple(self._waiting))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting.clear()

@@ -1,0 +1,125 @@
+"""Exactly once: a token in the transaction itself tells afterwards whether it was committed.
+
+The transaction inserts its token (outcome 1) just before COMMIT. When the answer to COMMIT is lost, the resolver
+inserts the same token (outcome 0). It waits for the row lock of the original, so it works through a COMMIT that arrives
+late: if the insert succeeds, the original is rolled back and can never commit any more; if the key is there, the row
+says who wrote it. The idea is FoundationDB's automatic idempotency and Oracle's Transaction Guard.
+
+Knows the table and what its rows mean. Does not know what the transactions did.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError
+from improved_db.failures.matrix import Unit
+from improved_db.failures.raising import Failed
+
+if TYPE_CHECKING:
+    from improved_db.execution.executor import Executor, Standing
+    from improved_db.wire.connection import Connection
+
+logger = logging.getLogger("improved_db.transaction")
+
+TABLE: Final = "improved_db_outcomes"
+# The statements below name the table by the constant above; values go in as arguments.
+# ruff: noqa: S608
+CREATE: Final = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
+    token BINARY(16) NOT NULL PRIMARY KEY,
+    outcome TINYINT NOT NULL COMMENT '1: the transaction with this token is committed; 0: it never will be',
+    written_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    KEY (written_at)
+) ENGINE=InnoDB"""
+
+COMMITTED, NEVER = 1, 0
+DUPLICATE_KEY: Final = 1062
+
+#: Seconds between two looks, first and longest, and that one look waits for the lock of the original.
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+LOCK_WAIT: Final = 1
+
+#: Seconds the resolver goes on where the call has no deadline.
+PATIENCE: Final = 30.0
+
+
+class Outcomes:
+    """The table of one database."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._made = False
+
+    def ensure(self) -> None:
+        """Make the table, once; before a transaction begins, as making it would end one."""
+        if not self._made:
+            self._executor.run(CREATE, None, dict_rows=False, idempotent=True, timeout=None)
+            self._made = True
+
+    def purge(self, older_than: float) -> int:
+        """Remove tokens older than *older_than* seconds, which must be longer than any call may take.
+
+        Returns:
+            How many.
+        """
+        self.ensure()
+        result = self._executor.run(
+            f"DELETE FROM {TABLE} WHERE written_at < NOW() - INTERVAL %s SECOND",
+            (int(older_than),),
+            dict_rows=False,
+            idempotent=True,
+            timeout=None,
+        )
+        return int(result.affected_rows or 0)
+
+    def committed(self, token: bytes, ghost: Connection | None, deadline: float | None) -> bool:
+        """Say whether the transaction with *token* is committed; if not, see to it that it never will be.
+
+        Args:
+            token: Its token.
+            ghost: The connection its answer was lost on; its session is ended, if the server still has it. None if
+                there was an answer, which did not tell.
+            deadline: When to give up.
+
+        Raises:
+            OutcomeUnknown: It could not be found out in time.
+        """
+        clock = self._executor.pool.clock
+        end = clock.now() + PATIENCE if deadline is None else deadline
+        pause = FIRST_PAUSE
+        why: BaseException | None = None
+        while clock.now() < end and not isinstance(why, PoolClosed):
+            try:
+                if why is not None:
+                    self._executor.pool.pause(min(pause, max(end - clock.now(), 0.0)))
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                return self._look(token, ghost, end)
+            except (Failed, PoolError) as error:
+                why = error.error if isinstance(error, Failed) else error
+                logger.info("the outcome of a transaction is not known yet: %s", why)
+        unknown = OutcomeUnknown(2013, "COMMIT may or may not have been applied, and it could not be found out in time")
+        unknown.token = token
+        raise unknown from why
+
+    def _look(self, token: bytes, ghost: Connection | None, end: float) -> bool:
+        def work(connection: Connection, _: Standing) -> bool:
+            if ghost is not None:
+                self._executor.driver.end(ghost, through=connection)
+            connection.run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}")
+            try:
+                write(connection, token, NEVER)
+            except Exception as error:
+                if not error.args or error.args[0] != DUPLICATE_KEY:
+                    raise
+            rows = connection.run(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,)).rows
+            connection.commit_if_open()  # a fence that is rolled back is none
+            return bool(rows[0][0] == COMMITTED)
+
+        return self._executor.attempt(Unit.WRITE, work, end)
+
+
+def write(connection: Connection, token: bytes, outcome: int = COMMITTED) -> None:
+    """Write what became of the transaction with *token*."""
+    connection.run(f"INSERT INTO {TABLE} (token, outcome) VALUES (%s, {outcome:d})", (token,))

@@ -1,0 +1,339 @@
+"""Work on a borrowed connection: borrow, run, give back; on a failure judge, then give back what is left.
+
+Knows the pool, the verdicts and the retrier. Does not know sockets, locks or what users type.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from improved_db.errors import ImprovedDbError, StatementError
+from improved_db.failures.matrix import Action, Unit, action, giving_up
+from improved_db.failures.raising import CallersOwn, Failed, error_for
+from improved_db.failures.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
+from improved_db.sql.statement import is_read_only, with_time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from improved_db.execution.retry import Retrier
+    from improved_db.pool.pool import Pool
+    from improved_db.pool.slot import Loan
+    from improved_db.wire.connection import Connection
+    from improved_db.wire.pymysql_driver import PyMySQLDriver
+
+T = TypeVar("T")
+
+#: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
+GRACE: Final = 0.2
+
+#: How far the causes of an error are followed.
+LONGEST_CHAIN: Final = 20
+
+AGAIN: Final = frozenset({Action.RETRY, Action.RESUME})
+UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
+
+
+class Standing:
+    """How far a unit of work is, noted by whoever does it, read if it fails.
+
+    Attributes:
+        in_transaction: A transaction of ours is open.
+        at_commit: Its COMMIT is on the wire.
+        read_only: It is one that we said is READ ONLY.
+        committed_part: A statement has committed part of it already.
+        kept_part: Tables without transactions have kept part of it.
+        statement: What was sent last, before its arguments were put in.
+    """
+
+    in_transaction = False
+    at_commit = False
+    read_only = False
+    committed_part = False
+    kept_part = False
+    statement = ""
+
+
+class Executor:
+    """Runs units of work on connections of one pool."""
+
+    def __init__(
+        self,
+        pool: Pool[Connection],
+        driver: PyMySQLDriver,
+        retrier: Retrier,
+        *,
+        autocommit: bool,
+        limit: float | None = None,
+    ) -> None:
+        """Run on *pool*'s connections, which *driver* opens.
+
+        Args:
+            pool: Where connections come from.
+            driver: Ends statements and sessions that nobody waits for any more.
+            retrier: Tries again.
+            autocommit: Whether a single statement commits by itself; else it is committed here.
+            limit: Seconds a whole call may take, line and sleeps included.
+        """
+        self.pool = pool
+        self.driver = driver
+        self.retrier = retrier
+        self._autocommit = autocommit
+        self._limit = limit
+        self._flavours: dict[str, Flavour] = {}
+
+    def deadline(self) -> float | None:
+        """Return when a call that starts now has to be over."""
+        return None if self._limit is None else self.pool.clock.now() + self._limit
+
+    # --- one statement ---------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        query: str,
+        args: object = None,
+        dict_rows: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Run one statement; try again what is safe to try again.
+
+        Args:
+            query: The statement.
+            args: Values for its placeholders.
+            dict_rows: Rows as dicts.
+            idempotent: As the contract has it: None, True or False.
+            timeout: Seconds the statement may run.
+
+        Returns:
+            The finished result.
+
+        Raises:
+            PoolError: No connection could be had.
+            OutcomeUnknown: It may or may not have been applied.
+            pymysql.err.MySQLError: What the server or the driver said.
+        """
+        deadline = None if self._limit is None else self.deadline()
+        try:  # as `persist` does, without the cost of a closure for a success
+            return self._attempt(query, args, dict_rows, idempotent, timeout, deadline)
+        except Failed as failed:
+            first = failed
+        attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
+        return self.retrier.again(first, attempt, deadline, self._lent)
+
+    def _attempt(
+        self,
+        query: str,
+        args: object,
+        dict_rows: bool,
+        idempotent: bool | None,
+        timeout: float | None,
+        deadline: float | None,
+    ) -> Any:
+        loan = self.borrow(deadline)
+        connection = loan.connection
+        standing = Standing
+        try:
+            if timeout is None and deadline is None:
+                result = connection.run(query, args, dict_rows)
+            else:
+                result = self.perform(connection, query, args, dict_rows, timeout, deadline)
+            if not self._autocommit:
+                standing = Committing
+                self.bounded(connection, deadline, connection.commit_if_open)
+        except BaseException as error:
+            unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
+            stood = standing()
+            stood.statement = query
+            raise self.failed(loan, error, unit, stood, idempotent) from error
+        self.pool.release(loan)
+        return result
+
+    def perform(
+        self,
+        connection: Connection,
+        query: str,
+        args: object,
+        dict_rows: bool,
+        timeout: float | None,
+        deadline: float | None = None,
+    ) -> Any:
+        """Run one statement on *connection*, and end it on the server when its time is over.
+
+        The server's own limit is used where it has one for this statement; whatever is still running then is ended
+        from a second connection. Either way the server's error says that the statement was undone.
+
+        Raises:
+            pymysql.err.OperationalError: 1969, 3024 or 1317 from the server; 2013 where it did not even answer that.
+        """
+        left = None if deadline is None else deadline - self.pool.clock.now()
+        limits = [seconds for seconds in (timeout, left) if seconds is not None]
+        if not limits:
+            return connection.run(query, args, dict_rows)
+        seconds = max(min(limits), 0.001)
+        limited = with_time_limit(query, seconds, self._flavour(connection), connection.version())
+        patience = seconds if limited is None else seconds + GRACE
+        end = partial(self.driver.end, connection, query_only=True)
+        return connection.run_limited(limited or query, args, dict_rows, patience, end)
+
+    def bounded(self, connection: Connection, deadline: float | None, exchange: Callable[[], T]) -> T:
+        """Run *exchange*, whose every write to and read from *connection* ends by *deadline*."""
+        if deadline is None:
+            return exchange()
+        done: T = connection.within(max(deadline - self.pool.clock.now(), 0.001), exchange)
+        return done
+
+    # --- any unit of work ------------------------------------------------------------------------------------------
+
+    def repeat(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+        """Do *work* on a borrowed connection; do all of it again where that is safe.
+
+        Args:
+            unit: What it is.
+            work: Does it, and notes in its second argument how far it is.
+            deadline: When everything has to be over.
+
+        Raises:
+            BaseException: The error of the last attempt.
+        """
+        return self.persist(partial(self.attempt, unit, work, deadline), deadline)
+
+    def persist(self, attempt: Callable[[], T], deadline: float | None) -> T:
+        """Make an attempt, and others while it raises `Failed` and another one is safe, allowed and in time."""
+        try:
+            return attempt()
+        except Failed as failed:
+            first = failed
+        return self.retrier.again(first, attempt, deadline, self._lent)
+
+    def _lent(self) -> int:
+        return self.pool.stats().acquired
+
+    def attempt(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+        """Do *work* on a borrowed connection, once.
+
+        Raises:
+            Failed: It failed, and how.
+        """
+        loan = self.borrow(deadline)
+        standing = Standing()
+        try:
+            done = self.bounded(loan.connection, deadline, partial(work, loan.connection, standing))
+        except BaseException as error:
+            raise self.failed(loan, error, unit, standing) from error
+        self.pool.release(loan)
+        return done
+
+    def borrow(self, deadline: float | None, *, note_place: bool = False) -> Loan[Connection]:
+        """Borrow a connection; an error that another attempt may mend arrives as `Failed`."""
+        timeout = self.pool.settings.acquire_timeout
+        if deadline is not None:
+            timeout = min(timeout, max(deadline - self.pool.clock.now(), 0.0))
+        try:
+            return self.pool.acquire(timeout, note_place=note_place)
+        except ImprovedDbError:
+            raise
+        except Exception as error:
+            judgement = judge_exception(error, phase=Phase.CONNECT)
+            # An address that never answered is a mistake until proven an outage.
+            known = self.pool.ever_opened or judgement.kind is Kind.OVERLOAD
+            again = judgement.verdict is Verdict.NOT_CONNECTED and known
+            raise Failed.judged(error, judgement, again=again) from error
+
+    # --- failures --------------------------------------------------------------------------------------------------
+
+    def failed(
+        self,
+        loan: Loan[Connection],
+        error: BaseException,
+        unit: Unit,
+        standing: Standing,
+        idempotent: bool | None = None,
+    ) -> Failed:
+        """Judge a failure on a loan of ours, give the loan back, and return what follows.
+
+        Raises:
+            BaseException: *error* itself, where it is nobody's to retry: an interrupt, or arguments that do not fit.
+        """
+        told, own = (error.made_of, error.error) if isinstance(error, CallersOwn) else (error, error)
+        if told is None or isinstance(told, StatementError):
+            self.pool.release(loan)
+            raise own from own.__cause__
+        judgement = self.judge(loan.connection, told, standing)
+        self.end_if_given_up(loan.connection, told)
+        if (judgement.verdict in UNDONE or unit is Unit.BULK_CHUNKS) and unit is not Unit.READ:
+            standing.kept_part = _keeps_part(loan.connection)
+        self.give_back(loan, judgement)
+        if not isinstance(error, Exception):
+            raise error
+        facts: dict[str, Any] = {
+            "idempotent": idempotent,
+            "transactional_engine": not standing.kept_part,
+            "at_commit": standing.at_commit,
+            "implicit_commit": standing.committed_part,
+        }
+        now = action(judgement.verdict, unit, **facts)
+        last = giving_up(judgement.verdict, unit, **facts) if now in AGAIN else now
+        # The caller gets what the caller made of it, unless that could be taken for a no.
+        final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
+        message = Failed.judged(final, judgement, again=now in AGAIN, statement=standing.statement)
+        message.started_at = loan.started_at
+        return message
+
+    def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
+        """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
+        if connection.phase is Phase.AWAIT and _given_up(error) and not connection.overdue:
+            self.driver.end(connection)
+
+    def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
+        """Say what is true after *error* on *connection*."""
+        phase = connection.phase or Phase.AWAIT
+        if standing.at_commit and phase is Phase.AWAIT:
+            phase = Phase.COMMIT
+        return judge_exception(
+            error,
+            phase=phase,
+            flavour=self._flavour(connection),
+            in_transaction=standing.in_transaction,
+            autocommit=self._autocommit,
+            read_only_session=standing.read_only,
+            rollback_on_timeout=self.driver.rollback_on_timeout,
+        )
+
+    def give_back(self, loan: Loan[Connection], judgement: Judgement) -> None:
+        """Give a loan back, and let the pool know what the failure says about its other connections."""
+        if judgement.fate in {Fate.SUSPECT_ALL, Fate.RETIRE_ALL}:
+            self.pool.invalidate(loan, retire=judgement.fate is Fate.RETIRE_ALL)
+        keep = judgement.fate in {Fate.KEEP, Fate.ROLLBACK}
+        self.pool.release(loan, None if keep else judgement.reason)
+
+    def _flavour(self, connection: Connection) -> Flavour:
+        version = connection.server_version
+        if version not in self._flavours:
+            self._flavours[version] = flavour_of(version)
+        return self._flavours[version]
+
+
+class Committing(Standing):
+    """The standing of a single statement whose COMMIT is on the wire."""
+
+    at_commit = True
+
+
+def _given_up(error: BaseException) -> bool:
+    """Say whether it was us who stopped waiting, by a time limit or an interrupt, and not the connection that ended."""
+    link: BaseException | None = error
+    for _ in range(LONGEST_CHAIN):
+        if link is None or isinstance(link, TimeoutError):
+            break
+        link = link.__cause__ or link.__context__
+    return link is not None or not isinstance(error, Exception)
+
+
+def _keeps_part(connection: Connection) -> bool:
+    """Roll back, and say whether something may be left all the same; of a session that is gone nothing is asked."""
+    try:
+        return connection.is_settled() and not connection.undo()
+    except Exception:  # it did not say, and so nothing may be taken for undone
+        return True

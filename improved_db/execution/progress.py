@@ -1,0 +1,62 @@
+"""How far a bulk load has come, for whoever wants to see it.
+
+Knows tqdm, if it is installed, and stderr. Does not know what is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from improved_db.failures.raising import CallersOwn
+
+#: Called with the number of rows done and the total, None if unknown.
+Progress: TypeAlias = Callable[[int, "int | None"], object]
+
+
+@contextmanager
+def shown(progress: bool | Progress | None, total: int | None) -> Iterator[Callable[[int], object]]:
+    """Give a function to call with the number of rows done.
+
+    Args:
+        progress: True for a bar on stderr (tqdm's, if installed, else a plain line), a callable, or None for silence.
+        total: How many rows there will be, if that is known.
+    """
+    if callable(progress):
+        tell = progress
+
+        def call(done: int) -> None:
+            try:
+                tell(done, total)
+            except BaseException as error:
+                raise CallersOwn(error) from error
+
+        yield call
+    elif progress:
+        with _bar(total) as show:
+            yield show
+    else:
+        yield lambda _: None
+
+
+@contextmanager
+def _bar(total: int | None) -> Iterator[Callable[[int], object]]:
+    try:
+        tqdm = importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        try:
+            yield lambda done: _line(done, total)
+        finally:
+            sys.stderr.write("\n")
+        return
+    with tqdm(total=total, unit="rows", unit_scale=True) as bar:
+        yield lambda done: bar.update(done - bar.n)
+
+
+def _line(done: int, total: int | None) -> None:
+    share = f" of {total:,} ({100 * done // total} %)" if total else ""
+    sys.stderr.write(f"\r{done:,} rows{share}")
+    sys.stderr.flush()

@@ -1,0 +1,278 @@
+"""What is tried again, until when, and how long between: the only room that knows tenacity.
+
+The first attempt runs before any of this, so a success costs nothing. An attempt that failed arrives here as `Failed`,
+which already says whether it may be made again: a policy, ours or the user's, can only make us try less.
+
+Knows policies, waits, the budget and the deadline. Does not know pools, SQL or drivers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import tenacity
+from tenacity.nap import sleep as tenacity_sleep
+
+from improved_db.errors import ConfigError, OutcomeUnknown, VerdictError
+from improved_db.failures.raising import Failed
+from improved_db.failures.verdict import Kind
+from improved_db.settings.settings import DEFAULT_RETRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tenacity.wait import wait_base
+
+    from improved_db.clock import Clock
+
+T = TypeVar("T")
+logger = logging.getLogger("improved_db.retry")
+
+#: Seconds between two attempts at the least, whatever a policy says: tenacity's own default is a hot loop.
+SHORTEST_WAIT: Final = 0.005
+
+#: Waits with full jitter: locks are gone in milliseconds, a failover takes seconds, a full server needs rest.
+CONTENTION: Final = tenacity.wait_random_exponential(multiplier=0.01, max=1.0)
+CONNECTION: Final = tenacity.wait_random_exponential(multiplier=0.05, max=2.0)
+OVERLOAD: Final = tenacity.wait_random_exponential(multiplier=1.0, max=20.0)
+
+#: Set while a function of the user's runs inside a retry of ours: only the outermost one tries again.
+_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("improved_db_inside_retry", default=False)
+
+
+@contextlib.contextmanager
+def inside_retry() -> Iterator[None]:
+    """Run the block as part of a retry of ours: nothing in it is tried again by itself."""
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how long to try again what is safe to try again.
+
+    Attributes:
+        attempts: Attempts in all, whatever made them fail; None for as many as time and budget allow.
+        within: Seconds from the start of a call after which nothing is tried again, where the call has no deadline.
+            Deadlocks and lock waits are bounded by it too: on a busy machine any number of attempts may run out.
+        contention: The wait after a deadlock or lock wait.
+        connection: The wait after a lost or refused connection.
+        overload: The wait after the server said that it is too full.
+        budget: How many retries may be ahead of the other work: each costs 5, overload 10, contention 1, out of this
+            many; each connection lent gives 1 back. When it is spent, errors are raised at once.
+    """
+
+    attempts: int | None = None
+    within: float = 30.0
+    contention: wait_base = CONTENTION
+    connection: wait_base = CONNECTION
+    overload: wait_base = OVERLOAD
+    budget: int = 500
+
+    def retrying(self) -> tenacity.Retrying:
+        """Return this policy as tenacity has it."""
+        waits = {Kind.CONTENTION: self.contention, Kind.CONNECTION: self.connection, Kind.OVERLOAD: self.overload}
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return waits.get(_failed(state).kind, self.connection)(state)
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            return self.attempts is not None and state.attempt_number >= self.attempts
+
+        return tenacity.Retrying(wait=wait, stop=stop)
+
+
+class Budget:
+    """A token bucket: retries spend it, connections lent refill it; touched only after a failure."""
+
+    COSTS: Final = {Kind.CONTENTION: 1, Kind.CONNECTION: 5, Kind.OVERLOAD: 10, Kind.OTHER: 5}
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = self._left = capacity
+        self._lent = 0
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        """How much was left when it was last looked at."""
+        return self._left
+
+    def spend(self, kind: Kind, lent: int) -> bool:
+        """Pay for one retry, when *lent* connections have been lent so far; False if there is not enough left."""
+        with self._lock:
+            self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
+            self._lent = max(lent, self._lent)
+            if self._left < self.COSTS[kind]:
+                return False
+            self._left -= self.COSTS[kind]
+            return True
+
+    def refund(self, amount: int) -> None:
+        """Give back after a success."""
+        with self._lock:
+            self._left = min(self._capacity, self._left + amount)
+
+
+class Retrier:
+    """Makes attempts again, under one policy."""
+
+    def __init__(self, source: object, clock: Clock, pause: Callable[[float], None]) -> None:
+        """Bind a policy.
+
+        Args:
+            source: What the user gave as ``retry=``: a `RetryPolicy`, a `tenacity.Retrying`, a function decorated with
+                `tenacity.retry`, None (never try again) or `DEFAULT_RETRY`.
+            clock: The time.
+            pause: Sleeps between attempts; raises if the pool is closed meanwhile.
+
+        Raises:
+            ConfigError: It is something else.
+        """
+        ours = RetryPolicy() if source is DEFAULT_RETRY else source
+        self._policy = _bindable(ours)
+        self._within = ours.within if isinstance(ours, RetryPolicy) else RetryPolicy.within
+        self.budget = Budget(ours.budget if isinstance(ours, RetryPolicy) else RetryPolicy.budget)
+        self._clock = clock
+        self._pause = pause
+        self.counts: dict[str, int] = {}
+        self._counting = threading.Lock()
+
+    def again(
+        self,
+        first: Failed,
+        attempt: Callable[[], T],
+        deadline: float | None = None,
+        lent: Callable[[], int] = lambda: 0,
+    ) -> T:
+        """Go on after a failed first attempt.
+
+        Args:
+            first: How it failed.
+            attempt: Makes another one; raises `Failed` if that fails too.
+            deadline: When the whole call has to be over; None: within the policy's own time.
+            lent: How many connections the pool has lent so far, which refills the budget.
+
+        Raises:
+            OutcomeUnknown: An earlier attempt may have been applied, and none has succeeded since.
+            BaseException: The error of the last attempt.
+        """
+        attempts = _Attempts(first, attempt)
+        if self._policy is None or not first.again or _inside.get():
+            raise attempts.last_error()
+        started_at = self._clock.now() if first.started_at is None else first.started_at
+        end = started_at + self._within if deadline is None else deadline
+        policy, pause = self._policy, self._pause
+        retrying = policy.copy(
+            retry=tenacity.retry_all(_is_safe, policy.retry),
+            wait=lambda state: max(policy.wait(state), SHORTEST_WAIT),
+            # tenacity asks no `retry` after TryAgain, which is the caller's own error here as any other.
+            stop=lambda state: not _is_safe(state) or policy.stop(state) or not self._may_go_on(state, end, lent),
+            sleep=policy.sleep if policy.sleep is not tenacity_sleep else pause,
+            before_sleep=lambda state: self._note(state, policy.before_sleep),
+            reraise=True,
+            retry_error_callback=None,
+        )
+        try:
+            result = retrying(attempts)
+        except Exception as error:
+            if attempts.doubt in {None, error}:
+                raise
+            raise attempts.doubt from error
+        self.budget.refund(Budget.COSTS[attempts.failed.kind])
+        return result
+
+    def _may_go_on(self, state: tenacity.RetryCallState, end: float, lent: Callable[[], int]) -> bool:
+        if self._clock.now() + state.upcoming_sleep >= end:
+            return False
+        if self.budget.spend(_failed(state).kind, lent()):
+            return True
+        logger.warning("the retry budget is spent: errors are raised at once until statements succeed again")
+        return False
+
+    def _note(self, state: tenacity.RetryCallState, also: Callable[[Any], object] | None) -> None:
+        failed = _failed(state)
+        with self._counting:
+            self.counts[failed.verdict.value] = self.counts.get(failed.verdict.value, 0) + 1
+        logger.warning(
+            "attempt %d failed (%s); trying again in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
+        )
+        if also is not None:
+            also(state)
+
+
+class _Attempts(Generic[T]):
+    """The function tenacity calls: its first call only repeats the failure we already have.
+
+    Attributes:
+        failed: The last failure.
+        doubt: The last of those that may have been applied all the same.
+    """
+
+    __name__ = "statement"
+    doubt: OutcomeUnknown | None = None
+
+    def __init__(self, first: Failed, attempt: Callable[[], T]) -> None:
+        self.failed = first
+        self._attempt = attempt
+        self._told = False
+        self._story = [first.story()]
+
+    def __call__(self) -> T:
+        if not self._told:
+            self._told = True
+            raise self.last_error()
+        try:
+            return self._attempt()
+        except Failed as failed:
+            self.failed = failed
+            self._story.append(failed.story())
+            raise self.last_error() from failed.error.__cause__
+
+    def last_error(self) -> BaseException:
+        error = self.failed.error
+        if isinstance(error, OutcomeUnknown):
+            self.doubt = error
+        for told in (error, self.doubt):
+            if isinstance(told, VerdictError):
+                told.attempts = tuple(self._story)
+        return error
+
+
+def _failed(state: tenacity.RetryCallState) -> Failed:
+    assert isinstance(state.fn, _Attempts)
+    return state.fn.failed
+
+
+def _is_safe(state: tenacity.RetryCallState) -> bool:
+    failed = _failed(state)
+    return failed.again and state.outcome is not None and state.outcome.exception() is failed.error
+
+
+def _bindable(source: object) -> tenacity.Retrying | None:
+    """Return a policy that `copy` works on, or say why not."""
+    if isinstance(source, RetryPolicy):
+        return source.retrying()
+    candidate = getattr(source, "retry", None) if callable(source) and hasattr(source, "retry_with") else source
+    if candidate is None:
+        return None
+    if not isinstance(candidate, tenacity.Retrying):
+        given = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
+        raise ConfigError(
+            f"retry must be a RetryPolicy, a tenacity.Retrying or None, not {given}"
+            + ("; AsyncRetrying cannot wait in a thread" if isinstance(candidate, tenacity.AsyncRetrying) else "")
+        )
+    try:
+        candidate.copy(reraise=True)
+    except TypeError as error:
+        raise ConfigError(
+            f"retry: {type(candidate).__name__} cannot be copied ({error}); its __init__ must take tenacity's arguments"
+        ) from error
+    return candidate

@@ -1,0 +1,78 @@
+"""Rows as the server sends them: iterated in batches, never held as a whole, never drained.
+
+Knows the executor and a result that is still being sent. Does not know bytes, or what is done with the rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from improved_db.execution.executor import Standing
+from improved_db.failures.matrix import Unit
+from improved_db.sql.statement import is_read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from improved_db.execution.executor import Executor
+    from improved_db.pool.slot import Loan
+    from improved_db.wire.connection import Connection
+
+
+class Stream:
+    """The rows of one statement, once, in the order the server sends them.
+
+    Attributes:
+        columns: The names of the columns; empty if the statement has no result.
+        error: What ended it before its end.
+    """
+
+    def __init__(self, connection: Connection, batch_size: int) -> None:
+        """Begin in front of the first row."""
+        self.columns: tuple[str, ...] = connection.streamed_columns()
+        self.error: BaseException | None = None
+        self._connection = connection
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        while batch := self.batch():
+            yield from batch
+
+    def batch(self) -> list[Any]:
+        """Return the next rows, up to ``batch_size`` of them, as soon as some are there; none at the end.
+
+        Raises:
+            pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is tried again.
+        """
+        try:
+            return self._connection.next_rows(self._batch_size)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+@contextlib.contextmanager
+def streamed(executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int) -> Iterator[Stream]:
+    """Run one statement and lend its rows; see `ImprovedDb.stream`."""
+    deadline = executor.deadline()
+    loan = executor.persist(lambda: _begin(executor, query, args, dict_rows, deadline), deadline)
+    stream = Stream(loan.connection, batch_size)
+    try:
+        yield stream
+    finally:
+        if stream.error is not None:
+            executor.give_back(loan, executor.judge(loan.connection, stream.error, Standing()))
+        else:
+            executor.pool.release(loan, "unread" if loan.connection.is_streaming() else None)
+
+
+def _begin(executor: Executor, query: str, args: object, dict_rows: bool, deadline: float | None) -> Loan[Connection]:
+    loan = executor.borrow(deadline, note_place=True)
+    loan.outlive_thread()
+    try:
+        loan.connection.start_stream(query, args, dict_rows)
+    except BaseException as error:
+        unit = Unit.READ if is_read_only(query) else Unit.WRITE
+        raise executor.failed(loan, error, unit, Standing()) from error
+    return loan

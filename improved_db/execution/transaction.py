@@ -1,0 +1,281 @@
+"""A transaction: a handle that knows whether the transaction behind it still exists.
+
+PyMySQL's flags do not say: an error carries none. So the handle keeps its own state, and refuses every statement after
+the server has ended the transaction, which would otherwise commit by itself.
+
+Knows statements, verdicts and the state of one transaction. Does not know who owns it, or whether it is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from improved_db.errors import (
+    StatementError,
+    TransactionEnded,
+    TransactionLost,
+    TransactionRolledBack,
+    VerdictError,
+)
+from improved_db.execution.bulk import load_on
+from improved_db.failures.matrix import Action, Unit, action
+from improved_db.failures.raising import CallersOwn, error_for
+from improved_db.failures.verdict import Fate
+from improved_db.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from improved_db.execution.executor import Executor, Standing
+    from improved_db.execution.progress import Progress
+    from improved_db.failures.verdict import Judgement
+    from improved_db.wire.connection import Connection
+
+T = TypeVar("T")
+logger = logging.getLogger("improved_db.transaction")
+
+#: What `transaction(isolation=...)` may be.
+ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+
+class State(enum.Enum):
+    """What has become of a transaction."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled back"  # by its owner, by hand or with an exception
+    ROLLED_BACK_BY_SERVER = "rolled back by the server"
+    LOST = "lost with its session"
+    ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
+
+
+#: Statements that end a transaction and may begin another, so that the server's flag does not tell.
+ENDS = r"(?is)(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b"
+
+#: Seconds that asking whether a transaction is still open may take.
+PING_TIMEOUT = 2.0
+
+#: What a statement gets that comes after the end.
+REFUSALS: dict[State, tuple[type[VerdictError], str]] = {
+    State.ROLLED_BACK_BY_SERVER: (TransactionRolledBack, "the server has rolled this transaction back; begin another"),
+    State.LOST: (TransactionLost, "this transaction was lost with its session; nothing of it is left"),
+    State.ENDED: (TransactionEnded, "a statement has committed this transaction implicitly; begin another"),
+    State.COMMITTED: (TransactionEnded, "this transaction is committed; begin another"),
+    State.ROLLED_BACK: (TransactionRolledBack, "this transaction is rolled back; begin another"),
+}
+
+
+class Transaction:
+    """One transaction, with the query verbs of `ImprovedDb`.
+
+    Attributes:
+        state: What has become of it.
+        failure: What the driver said of the statement that failed last.
+        judgement: Of that.
+    """
+
+    def __init__(self, executor: Executor, connection: Connection, standing: Standing, deadline: float | None) -> None:
+        """Stand for the transaction that is open on *connection*, and has to be over by *deadline*."""
+        self.state = State.OPEN
+        self.failure: BaseException | None = None
+        self.judgement: Judgement | None = None
+        self._standing = standing
+        self._deadline = deadline
+        self._executor = executor
+        self._connection = connection
+        self._callbacks: list[Callable[[], object]] = []
+        self._savepoints = 0
+
+    # --- statements ------------------------------------------------------------------------------------------------
+
+    def execute_query(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        return_one: bool = False,
+        exec_many: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """Run one statement in this transaction and return its rows; nothing is tried again.
+
+        Args:
+            query: The statement.
+            args: As for `ImprovedDb.execute_query`.
+            dictcursor: Rows as dicts.
+            return_one: The first row or None.
+            exec_many: *args* is an iterable of rows.
+            timeout: Seconds the statement may run.
+
+        Raises:
+            TransactionRolledBack: The server has rolled the transaction back, now or before.
+            TransactionLost: The session is gone, and the transaction with it.
+            TransactionEnded: An earlier statement has committed it.
+            pymysql.err.MySQLError: What the server said of a statement alone; the transaction is still open.
+        """
+        if exec_many:
+            rows = self.exec_many(query, args)
+        else:
+            rows = Rows.of(self._guarded(lambda: self._perform(query, args, dictcursor, timeout)))
+        return (rows[0] if rows else None) if return_one else rows
+
+    execute_query_multiplex = execute_query
+
+    def _perform(self, query: str, args: Any, dict_rows: bool, timeout: float | None) -> Any:
+        self._standing.statement = query
+        return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
+
+    def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows:
+        """Run one statement for many rows in this transaction.
+
+        Args:
+            query: The statement.
+            rows: Any iterable of sequences or mappings.
+            progress: As for `ImprovedDb.exec_many`.
+
+        Raises:
+            VerdictError: As for `execute_query`.
+        """
+        max_packet = self._executor.driver.max_packet
+        return self.exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[Transaction]:
+        """Undo only what is done in the block if it is left with an exception; the transaction goes on.
+
+        Raises:
+            VerdictError: The server has ended the whole transaction, and the savepoint with it.
+        """
+        self._savepoints += 1
+        name = f"improved_db_{self._savepoints}"
+        callbacks = len(self._callbacks)
+        self.execute_query(f"savepoint {name}")
+        try:
+            yield self
+        except BaseException:
+            del self._callbacks[callbacks:]
+            if self.state is State.OPEN and self._connection.is_settled():
+                self.execute_query(f"rollback to savepoint {name}")
+            raise
+        self.execute_query(f"release savepoint {name}")
+
+    def on_commit(self, callback: Callable[[], object]) -> None:
+        """Call *callback* after the transaction is known to be committed, once, however often it is replayed.
+
+        Callbacks run in order, when the connection is back in the pool. One that raises does not stop the others, and
+        does not undo the transaction; the first such error is raised when all have run.
+        """
+        self._refuse_if_over()
+        self._callbacks.append(callback)
+
+    def exchange(self, query: str, exchange: Callable[[Connection], T]) -> T:
+        """Run *exchange*, which sends *query*, on the connection; it must leave no answer unread.
+
+        Raises:
+            VerdictError: As for `execute_query`.
+        """
+
+        def bounded() -> T:
+            self._standing.statement = query
+            return self._executor.bounded(self._connection, self._deadline, partial(exchange, self._connection))
+
+        done: T = self._guarded(bounded)
+        return done
+
+    def _guarded(self, exchange: Callable[[], Any]) -> Any:
+        """Run *exchange* if the transaction is open, and note what it did to the transaction."""
+        self._refuse_if_over()
+        try:
+            result = exchange()
+        except StatementError:
+            raise
+        except CallersOwn as own:
+            raise own.error from own.error.__cause__
+        except Exception as error:
+            raise self._after(error) from error
+        except BaseException:
+            self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
+            raise
+        ending = re.match(ENDS, self._standing.statement)
+        if ending and ending[1].lower() == "rollback":
+            self.state = State.ROLLED_BACK
+            self._standing.in_transaction = False
+        elif ending or not self._connection.in_transaction():
+            self._end()
+        return result
+
+    def _end(self) -> None:
+        """Note that a statement of its own has ended the transaction."""
+        self.state = State.ENDED
+        self._standing.committed_part = True
+        self._standing.in_transaction = False
+
+    def _after(self, error: Exception) -> BaseException:
+        """Judge *error*, note what is left of the transaction, and return what the caller gets."""
+        judgement = self._executor.judge(self._connection, error, self._standing)
+        what = action(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._standing.at_commit)
+        if what is Action.RAISE_ROLLED_BACK:
+            self.state = State.ROLLED_BACK_BY_SERVER
+        else:
+            broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
+            # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
+            if broken or not self._connection.answers(PING_TIMEOUT):
+                self.state = State.LOST
+            elif not self._connection.in_transaction():
+                self._end()
+        self.failure, self.judgement = error, judgement
+        return error_for(what, error)
+
+    def _refuse_if_over(self) -> None:
+        if self.state is not State.OPEN:
+            kind, text = REFUSALS[self.state]
+            raise kind(0, text) from self.failure
+
+    # --- its end, for whoever owns it ------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Commit; of a transaction that is over without its owner's doing, say so instead.
+
+        Raises:
+            OutcomeUnknown: The answer was lost.
+            VerdictError: The server had ended it before.
+        """
+        if self.state is State.ENDED:
+            logger.warning("the transaction was committed implicitly by a statement in it; nothing is left to commit")
+            return
+        if self.state is State.ROLLED_BACK:
+            return
+        self._refuse_if_over()
+        self._standing.at_commit = True
+        self._standing.statement = "COMMIT"
+        try:
+            self._executor.bounded(self._connection, self._deadline, self._connection.commit)
+        except Exception as error:
+            raise self._after(error) from error
+        self.state = State.COMMITTED
+
+    def abandon(self) -> None:
+        """Note that it is over without a commit; the connection is rolled back when it is given back."""
+        if self.state is State.OPEN:
+            self.state = State.ROLLED_BACK
+
+    def call_back(self) -> None:
+        """Run what `on_commit` was given, unless its owner has rolled back."""
+        if self.state is State.ROLLED_BACK:
+            return
+        callbacks, self._callbacks = self._callbacks, []
+        first_error: Exception | None = None
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:
+                logger.exception("an on_commit callback failed; the transaction is committed all the same")
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error

@@ -1,0 +1,191 @@
+"""Who owns a transaction: the caller, who is told when it fails, or we, who may do all of it again.
+
+Knows transactions, the executor and the outcomes table. Does not know what users type, or sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
+from improved_db.execution.exactly_once import TABLE, Outcomes, write
+from improved_db.execution.executor import Standing
+from improved_db.execution.retry import inside_retry
+from improved_db.execution.transaction import ISOLATION_LEVELS, State, Transaction
+from improved_db.failures.matrix import Unit
+from improved_db.failures.raising import CallersOwn, Failed
+from improved_db.failures.verdict import Kind, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from improved_db.execution.executor import Executor
+    from improved_db.pool.slot import Loan
+    from improved_db.wire.connection import Connection
+
+T = TypeVar("T")
+
+
+class UnitsOfWork:
+    """Makes transactions on connections of the pool."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.outcomes = Outcomes(executor)
+
+    @contextlib.contextmanager
+    def owned(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:
+        """Lend a transaction to a caller who owns it; see `ImprovedDb.transaction`."""
+        executor = self._executor
+        start = statements_to_start(isolation, read_only)
+        deadline = executor.deadline()
+        loan = executor.persist(lambda: self._begin(start, deadline), deadline)
+        standing = Standing()
+        standing.in_transaction = True
+        standing.read_only = read_only
+        tx = Transaction(executor, loan.connection, standing, deadline)
+        try:
+            yield tx
+            tx.commit()
+        except BaseException as error:
+            tx.abandon()
+            self._leave(loan, tx, error)
+            raise
+        executor.pool.release(loan)
+        tx.call_back()
+
+    def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
+        loan = self._executor.borrow(deadline, note_place=True)
+        loan.outlive_thread()
+        try:
+            self._executor.bounded(loan.connection, deadline, partial(loan.connection.run_each, start))
+        except BaseException as error:
+            raise self._executor.failed(loan, error, Unit.READ, Standing()) from error
+        return loan
+
+    def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException) -> None:
+        told = tx.failure if isinstance(error, Exception) else error
+        if told is not None:
+            self._executor.end_if_given_up(loan.connection, told)
+        if tx.judgement is not None:
+            self._executor.give_back(loan, tx.judgement)
+        else:
+            self._executor.pool.release(loan)
+
+    def replayed(
+        self,
+        fn: Callable[[Transaction], T],
+        *,
+        exactly_once: bool = False,
+        isolation: str | None = None,
+        read_only: bool = False,
+    ) -> T:
+        """Do *fn* in a transaction of ours, again where that is safe; see `ImprovedDb.run_transaction`."""
+        exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
+        if exactly_once:
+            self.outcomes.ensure()
+        deadline = self._executor.deadline()
+        attempts = _Attempts(self._executor, fn, isolation, read_only, deadline, exactly_once)
+        result = self._executor.persist(lambda: self._attempt(attempts, deadline), deadline)
+        attempts.tx.call_back()
+        return result
+
+    def _attempt(self, attempts: _Attempts[T], deadline: float | None) -> T:
+        try:
+            return self._executor.attempt(Unit.TRANSACTION, attempts.work, deadline)
+        except Failed as failed:
+            token, ghost = attempts.token, attempts.ghost
+            if token is None or not isinstance(failed.error, OutcomeUnknown):
+                raise
+            unknown = failed
+        if self.outcomes.committed(token, ghost, deadline):
+            attempts.tx.state = State.COMMITTED
+            return attempts.result
+        lost = TransactionLost(0, "the answer to COMMIT was lost, and it was not applied; nothing of it is left")
+        raise Failed(lost, again=True, verdict=Verdict.NOT_SENT, kind=Kind.CONNECTION, reason="fenced") from unknown
+
+
+class _Attempts(Generic[T]):
+    """One function, made into as many transactions as it takes; what the last one left behind."""
+
+    tx: Transaction
+    ghost: Connection | None = None
+    result: T
+
+    def __init__(
+        self,
+        executor: Executor,
+        fn: Callable[[Transaction], T],
+        isolation: str | None,
+        read_only: bool,
+        deadline: float | None,
+        exactly_once: bool,
+    ) -> None:
+        self._executor = executor
+        self._fn = fn
+        self._start = statements_to_start(isolation, read_only)
+        self._read_only = read_only
+        self._deadline = deadline
+        self._exactly_once = exactly_once
+        self.token: bytes | None = None
+
+    def work(self, connection: Connection, standing: Standing) -> T:
+        """Make one attempt, with a fresh handle and a fresh token."""
+        if self.ghost is not None:
+            self._executor.driver.end(self.ghost, through=connection)  # it may still hold locks that we need
+        self.ghost = self.token = None
+        connection.run_each(self._start)
+        standing.in_transaction = True
+        standing.read_only = self._read_only
+        self.tx = tx = Transaction(self._executor, connection, standing, self._deadline)
+        try:
+            with inside_retry():
+                self.result = result = self._fn(tx)
+            if self._exactly_once and tx.state is State.OPEN:
+                self.token = secrets.token_bytes(16)
+                standing.statement = f"INSERT INTO {TABLE}"
+                write(connection, self.token)
+            tx.commit()
+        except Exception as error:
+            # A settled connection goes back to the pool, and is somebody else's the next moment.
+            self.ghost = None if connection.is_settled() else connection
+            if tx.failure is not None and _stems_from(error, tx.failure):
+                if error is tx.failure or isinstance(error, VerdictError):
+                    raise tx.failure from tx.failure.__cause__  # the driver's own error is the one to judge
+                raise CallersOwn(error, tx.failure) from error
+            if self.token is None:
+                raise CallersOwn(error) from error
+            raise
+        finally:
+            tx.abandon()
+        return result
+
+
+def statements_to_start(isolation: str | None, read_only: bool) -> list[str]:
+    """Return the statements that begin a transaction.
+
+    Raises:
+        StatementError: There is no such isolation level.
+    """
+    start = ["START TRANSACTION READ ONLY" if read_only else "START TRANSACTION"]
+    if isolation is None:
+        return start
+    level = isolation.lower().replace("-", " ").replace("_", " ")
+    if level not in ISOLATION_LEVELS:
+        raise StatementError(f"isolation must be one of {', '.join(ISOLATION_LEVELS)}, not {isolation!r}")
+    return [f"SET TRANSACTION ISOLATION LEVEL {level.upper()}", *start]
+
+
+def _stems_from(error: BaseException, failure: BaseException) -> bool:
+    """Say whether *error* was raised because of *failure*, or is what its handle says since."""
+    seen: BaseException | None = error
+    for _ in range(20):
+        if seen is None:
+            return False
+        if seen is failure:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,109 @@
+"""From what may be done to what the caller gets, and from a failed attempt to whether there is another one.
+
+Knows errors, verdicts and the matrix. Does not know pools, connections or how often something is tried.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
+from improved_db.failures.matrix import Action
+from improved_db.failures.verdict import Kind, Verdict
+from improved_db.sql.statement import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from improved_db.failures.verdict import Judgement
+
+T = TypeVar("T")
+
+#: What each action that raises gives the caller; RAISE gives the driver's own error.
+ERRORS: Final[dict[Action, tuple[type[VerdictError], str]]] = {
+    Action.RAISE_UNKNOWN: (OutcomeUnknown, "it may or may not have been applied"),
+    Action.RAISE_REFUSED: (ServerRefused, "the server does not run this now; nothing was applied"),
+    Action.RAISE_LOST: (TransactionLost, "the session ended before COMMIT; nothing of the transaction is left"),
+    Action.RAISE_ROLLED_BACK: (TransactionRolledBack, "the server rolled the whole transaction back"),
+}
+
+
+class Failed(Exception):  # never seen outside: a message from an attempt to the retrier
+    """One attempt failed.
+
+    Attributes:
+        error: What the caller gets if this was the last attempt.
+        again: Whether making it again is safe.
+        verdict: What is known about it.
+        kind: Which wait comes before another one.
+        reason: A few words without values.
+        statement: What was sent last, before its arguments were put in.
+        started_at: When the attempt began to wait for a connection; None if it got none.
+    """
+
+    started_at: float | None = None
+
+    def __init__(
+        self,
+        error: BaseException,
+        *,
+        again: bool,
+        verdict: Verdict,
+        kind: Kind = Kind.OTHER,
+        reason: str = "",
+        statement: str = "",
+    ) -> None:
+        super().__init__(reason)
+        self.error = error
+        self.again = again
+        self.verdict = verdict
+        self.kind = kind
+        self.reason = reason
+        self.statement = statement
+
+    @classmethod
+    def judged(cls, error: BaseException, judgement: Judgement, *, again: bool, statement: str = "") -> Failed:
+        """Return the message for a judged failure."""
+        verdict, kind, reason = judgement.verdict, judgement.kind, judgement.reason
+        return cls(error, again=again, verdict=verdict, kind=kind, reason=reason, statement=statement)
+
+    def story(self) -> str:
+        """Return one line about it, without values."""
+        at = f" at {digest(self.statement)}" if self.statement else ""
+        return f"{self.verdict.value}: {self.reason}{at}"
+
+
+class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called
+    """Code of the caller's raised an error, which says nothing about the connection it was called beside.
+
+    Attributes:
+        error: What it raised.
+        made_of: What the driver had said, if the caller's code made another error of that.
+    """
+
+    def __init__(self, error: BaseException, made_of: BaseException | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.made_of = made_of
+
+
+def callers_rows(rows: Iterable[T]) -> Iterator[T]:
+    """Iterate over what the caller gave; what it raises becomes `CallersOwn`."""
+    try:
+        yield from rows
+    except (GeneratorExit, CallersOwn):  # one layer of it is enough
+        raise
+    except BaseException as error:
+        raise CallersOwn(error) from error
+
+
+def error_for(what: Action, error: BaseException) -> BaseException:
+    """Return what the caller gets: the driver's error, or ours with the driver's number, text and cause."""
+    if what not in ERRORS:
+        return error
+    kind, meaning = ERRORS[what]
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    text = error.args[1] if len(error.args) > 1 else str(error)
+    ours = kind(code, f"{text}; {meaning}", sqlstate=getattr(error, "sqlstate", None))
+    ours.__cause__ = error
+    return ours

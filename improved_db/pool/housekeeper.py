@@ -1,0 +1,180 @@
+"""One lazy thread per pool for what nobody else would notice: age, idleness, silence, loss and loans held too long.
+
+It starts with the first connection, ends when there is nothing left to watch, and holds the pool weakly, so that an
+abandoned pool can die. It borrows what it works on like anybody else, one connection at a time.
+
+Knows the pool and its settings. Does not know SQL, retries or any driver.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from improved_db.pool.pool import Pool
+    from improved_db.pool.slot import Slot
+    from improved_db.pool.stats import Borrowed
+
+C = TypeVar("C")
+logger = logging.getLogger("improved_db.pool")
+
+#: Seconds between two rounds at the most, and at the least.
+PERIOD: Final = 5.0
+SHORTEST_PERIOD: Final = 0.05
+
+#: The share of the server's idle limit after which a connection that must be kept is pinged.
+KEEPALIVE_SHARE: Final = 0.5
+
+
+class Housekeeper(Generic[C]):
+    """Keeps one pool in order."""
+
+    def __init__(self, pool: Pool[C], period: float = PERIOD) -> None:
+        """Be ready to look after *pool*; no thread starts before a connection is opened."""
+        self._period = period
+        self._compared = False
+        self._fresh_start()
+        self._pool = weakref.ref(pool, self._wake)
+        pool.on_opened = self.attend
+        pool.on_closed = self.stop
+
+    def _fresh_start(self) -> None:
+        self._pid = os.getpid()
+        self._on_duty = threading.Lock()  # held by the one thread on duty; guards nothing
+        self._alarm = threading.Lock()  # released to wake it
+        self._alarm.acquire()
+        self._thread: threading.Thread | None = None
+
+    def attend(self) -> None:
+        """Be on duty from now on; called whenever a connection was opened."""
+        if self._pid != os.getpid():
+            self._fresh_start()
+        if self._on_duty.acquire(blocking=False):
+            thread = threading.Thread(target=self._run, name="improved_db-housekeeper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads to be had; the next connection asks again
+                self._on_duty.release()
+            else:
+                self._thread = thread  # not before it can be joined
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end unless it is the caller."""
+        thread = self._thread
+        self._wake()
+        if thread is not None and thread is not threading.current_thread() and self._pid == os.getpid():
+            thread.join(timeout=1.0)
+
+    def _wake(self, _: object = None) -> None:
+        try:
+            self._alarm.release()
+        except RuntimeError:  # somebody else rang first
+            pass
+
+    def _run(self) -> None:
+        try:
+            while (pause := self._visit()) is not None:
+                self._alarm.acquire(timeout=pause)
+        finally:
+            self._on_duty.release()
+        pool = self._pool()
+        if pool is not None and not pool.closed and pool.stats().size > 0:
+            self.attend()  # one was opened while this thread, about to leave, still counted as on duty
+
+    def _visit(self) -> float | None:
+        pool = self._pool()
+        if pool is None or pool.closed:
+            return None
+        try:
+            return self.round(pool)
+        except Exception:
+            logger.exception("pool %r: housekeeping failed; it goes on", pool.settings.name)
+            return self._period
+
+    def round(self, pool: Pool[C]) -> float | None:
+        """Do everything that is due now.
+
+        Returns:
+            Seconds until the next round; None when there is nothing to watch.
+        """
+        self._compare_with_server(pool)
+        pool.recover()
+        self._tidy_idle(pool)
+        pool.replenish()
+        self._report_long_loans(pool)
+        stats = pool.stats()
+        if stats.size == 0 and stats.min_size == 0:
+            return None
+        times = (pool.settings.idle_timeout, pool.settings.max_lifetime, pool.settings.leak_warn_after, keepalive(pool))
+        shortest = min((time for time in times if time is not None), default=self._period)
+        return max(min(self._period, shortest / 2), SHORTEST_PERIOD)
+
+    def _compare_with_server(self, pool: Pool[C]) -> None:
+        """Warn, once, where the server ends idle sessions before we do."""
+        if self._compared or pool.idle_limit is None:
+            return
+        self._compared = True
+        for name in ("keepalive", "idle_timeout"):
+            ours = getattr(pool.settings, name)
+            if ours is not None and ours >= pool.idle_limit:
+                logger.warning(
+                    "pool %r: %s is %g s, but the server ends idle sessions after %g s (wait_timeout); set it lower",
+                    pool.settings.name,
+                    name,
+                    ours,
+                    pool.idle_limit,
+                )
+
+    def _tidy_idle(self, pool: Pool[C]) -> None:
+        now = pool.clock.now()
+        silence = keepalive(pool)
+
+        def reason(slot: Slot[C]) -> str | None:
+            if now >= slot.expires_at:
+                return "max_lifetime"
+            longest = pool.settings.idle_timeout
+            if longest is not None and now - slot.idle_since >= longest and pool.has_spare():
+                return "idle_timeout"
+            return "keepalive" if silence is not None and now - slot.checked_at >= silence else None
+
+        while (loan := pool.borrow_idle(lambda slot: reason(slot) is not None)) is not None:
+            assert loan.slot is not None
+            why = reason(loan.slot)
+            if why == "keepalive":
+                why = "interrupted"
+                try:
+                    why = None if pool.still_answers(loan) else "ping"
+                finally:
+                    pool.release(loan, why)
+            else:
+                pool.release(loan, why)
+
+    def _report_long_loans(self, pool: Pool[C]) -> None:
+        limit = pool.settings.leak_warn_after
+        if limit is None:
+            return
+        for loan, borrowed in pool.loans_out(longer_than=limit):
+            if pool.count_leak(loan):
+                self._report(pool, borrowed)
+
+    def _report(self, pool: Pool[C], borrowed: Borrowed) -> None:
+        logger.warning(
+            "pool %r: a connection has been out for %.1f s, with %s; borrowed at %s",
+            pool.settings.name,
+            borrowed.seconds,
+            borrowed.thread,
+            " <- ".join(borrowed.place),
+        )
+        if pool.settings.on_leak is not None:
+            pool.settings.on_leak(borrowed)
+
+
+def keepalive(pool: Pool[C]) -> float | None:
+    """Return after how many seconds of silence an idle connection is pinged; None: never."""
+    if pool.settings.keepalive is not None:
+        return pool.settings.keepalive
+    return None if pool.idle_limit is None else pool.idle_limit * KEEPALIVE_SHARE

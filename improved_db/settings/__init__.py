@@ -1,0 +1,4 @@
+"""What may be given to `ImprovedDb`, how it is checked, and which source wins.
+
+Knows option names, URLs, option files and the environment. Does not know pools, drivers or servers.
+"""

@@ -1,0 +1,129 @@
+"""The settings of one `ImprovedDb`, made once from everything a user may give.
+
+The only reader of dict, URL, keyword arguments, environment and option file. What is given later in this list wins:
+option file, ``IMPROVED_DB_URL``, config, keyword arguments. Nothing here prints or raises a password.
+
+Knows the sources and which of them wins. Does not know what the settings are used for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from improved_db.errors import ConfigError
+from improved_db.settings.options import HIDDEN, OWN, accepted, describe
+from improved_db.settings.secret import Options, Sealed, Secret, seal
+from improved_db.settings.settings import DEFAULT_RETRY, MAX_SIZE, ConnectOptions, PoolSettings, Settings
+from improved_db.settings.sources import from_option_files, from_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The environment variable that is read when there is no config.
+URL_VARIABLE: Final = "IMPROVED_DB_URL"
+#: Read when there is neither a config nor the variable; a missing one is no error.
+OPTION_FILES: Final = ("~/.my.cnf",)
+
+Config = Mapping[str, object] | str
+
+
+def load(
+    config: Config | Callable[[], Config] | Sealed | None,
+    options: Mapping[str, object],
+    *,
+    driver_options: frozenset[str],
+    environ: Mapping[str, str] = os.environ,
+    option_files: Sequence[str | Path] = OPTION_FILES,
+) -> Settings:
+    """Make the settings of everything given.
+
+    A host given by one source leaves out the socket of those it wins over, a whole ``ssl`` their ``ssl_*``, and any of
+    these their ``ssl_disabled``. An option that is None counts as not given, except where None means something. A
+    config that is a callable is asked here, and again at each connect; a password that is one only at each connect.
+
+    Args:
+        config: Options by name, a URL, or a callable that returns either; None means the variable ``IMPROVED_DB_URL``
+            or, if there is none, the option files. An empty dict means none of these.
+        options: Keyword arguments. Pass both sealed (`Secret.of`, `seal`) where a traceback might show the caller.
+        driver_options: Names of the driver's options.
+        environ: Where the variable is looked up.
+        option_files: Read as the last resort, and for a ``read_default_group`` without ``read_default_file``.
+
+    Raises:
+        ConfigError: Something given cannot be meant. What a callable raises passes through.
+    """
+    source, label = Secret.of(config), "the URL"
+    if source.value is None:
+        source, label = Secret(environ.get(URL_VARIABLE) or None), URL_VARIABLE
+    given = seal(options)
+    del config, options, environ  # a traceback shows locals
+    known = driver_options | OWN
+    gather = partial(_gathered, source, label, accepted(given, known), known, option_files)
+    found = gather()
+    again = partial(_connect_options, gather) if _is_asked(source) else None
+    connect = ConnectOptions(_driver_part(found), again)
+    own = {name: sealed.value for name, sealed in found.items() if name in OWN}
+    if at_once := own.get("pool_init_size"):
+        own["max_size"] = max(at_once, own.get("max_size", MAX_SIZE))
+    outside_pool = {
+        "retry_source": own.pop("retry", DEFAULT_RETRY),
+        "deadline": own.pop("deadline", None),
+        "connection_pool": own.pop("connection_pool", False),
+        "pool_init_size": own.pop("pool_init_size", None),
+        "aware_datetimes": own.pop("aware_datetimes", "refuse"),
+    }
+    return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
+
+
+def _is_asked(source: Sealed) -> bool:
+    return callable(source.value) and not isinstance(source.value, Mapping)
+
+
+def _connect_options(gather: Callable[[], Options]) -> ConnectOptions:
+    return ConnectOptions(_driver_part(gather()))
+
+
+def _driver_part(found: Options) -> dict[str, object]:
+    return {name: sealed if name in HIDDEN else sealed.value for name, sealed in found.items() if name not in OWN}
+
+
+def _gathered(
+    source: Sealed, label: str, given: Options, known: frozenset[str], files: Sequence[str | Path]
+) -> Options:
+    """Return the options of all sources in one."""
+    found = _over(given, _from_source(source, label, known))
+    file = found.pop("read_default_file", Secret(None)).value
+    group = found.pop("read_default_group", Secret(None)).value
+    if file or group or source.value is None:
+        found = _over(found, from_option_files([file] if file else files, group, named=bool(file)))
+    return {"autocommit": Secret(True), **found}
+
+
+def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
+    if source.value is None:
+        return {}
+    asked = _is_asked(source)
+    answer = Secret.of(source.value()) if asked else source
+    if isinstance(answer.value, str):
+        return accepted(from_url(answer, label), known, where=label)
+    if isinstance(answer.value, Mapping):
+        return accepted(seal(answer.value), known)
+    verb = "config() must return" if asked else "config must be"
+    raise ConfigError(f"{verb} a dict of options or a URL, not {describe(answer)}")
+
+
+_TLS: Final = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity")
+#: An option that is given, and what it leaves out of the sources it wins over: the driver would prefer these.
+_SETTLES: Final[Mapping[str, frozenset[str]]] = {
+    "host": frozenset({"unix_socket"}),
+    **dict.fromkeys(_TLS, frozenset({"ssl_disabled"})),
+    "ssl": frozenset({*_TLS, "ssl_disabled"}),
+}
+
+
+def _over(higher: Options, lower: Options) -> Options:
+    settled = frozenset[str]().union(*(names for given, names in _SETTLES.items() if given in higher))
+    return {**{name: value for name, value in lower.items() if name not in settled}, **higher}

@@ -1,0 +1,198 @@
+"""The settings of one `ImprovedDb`: frozen, checked, printable.
+
+Knows names, defaults and limits. Does not know where a value came from, or what the settings are used for.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from improved_db.errors import ConfigError
+from improved_db.settings.options import HIDDEN, answered, checked
+from improved_db.settings.secret import Sealed, Secret
+
+#: The default of `PoolSettings.max_size`.
+MAX_SIZE: Final = 10
+
+
+class _Default(enum.Enum):
+    RETRY = "default policy"
+
+
+#: `Settings.retry_source` when nobody said ``retry=``, which may be None.
+DEFAULT_RETRY: Final = _Default.RETRY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """How many connections there are, and for how long.
+
+    Attributes:
+        name: Shown in logs, errors and metrics.
+        min_size: Connections kept open even when nobody needs them.
+        max_size: The most that are ever open, at least 1.
+        acquire_timeout: Seconds to stand in line for one; 0 never waits, not even for a connect.
+        max_waiting: Borrowers that may stand in line; None sets no limit.
+        max_lifetime: Seconds after which a connection is replaced; None means never.
+        lifetime_jitter: Fraction from 0 to 1; each connection's lifetime is shorter by a random part of up to this, so
+            that those opened together do not end together.
+        idle_timeout: Seconds unused after which a connection above *min_size* is closed; None means never.
+        ping_idle_after: Seconds unused after which the server is asked before lending; 0 asks each time, None never.
+        ping_timeout: Seconds the server has to answer that.
+        keepalive: Seconds between pings of idle connections; None derives it from the server's ``wait_timeout``.
+        leak_warn_after: Seconds after which a connection still lent is reported; None means never.
+        max_opening: Connects under way at once.
+        reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
+            callable that is given it.
+        configure: Called with each new connection, and with one whose session had to be made new again.
+        check: Called with a connection before it is lent; raises if it must not be.
+        on_leak: Called when *leak_warn_after* has passed.
+
+    Raises:
+        ConfigError: A value does not fit.
+    """
+
+    name: str = "pool"
+    min_size: int = 0
+    max_size: int = MAX_SIZE
+    acquire_timeout: float = 30.0
+    max_waiting: int | None = None
+    max_lifetime: float | None = 1800.0
+    lifetime_jitter: float = 0.1
+    idle_timeout: float | None = 600.0
+    ping_idle_after: float | None = 30.0
+    ping_timeout: float = 2.0
+    keepalive: float | None = None
+    leak_warn_after: float | None = None
+    max_opening: int = 4
+    reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
+    configure: Callable[[Any], object] | None = None
+    check: Callable[[Any], object] | None = None
+    on_leak: Callable[[Any], object] | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = checked(field.name, Secret(getattr(self, field.name))).value
+            object.__setattr__(self, field.name, value)
+        if self.min_size > self.max_size:
+            raise ConfigError(f"min_size must not be more than max_size, but {self.min_size} > {self.max_size}")
+
+
+class ConnectOptions(Mapping[str, object]):
+    """The driver's options, in a form that can be printed: hidden ones are `Secret`.
+
+    `resolve` is the one place where they become plain.
+    """
+
+    __slots__ = ("_again", "_values")
+
+    def __init__(self, values: Mapping[str, object], again: Callable[[], ConnectOptions] | None = None) -> None:
+        """Take the driver's options by the driver's names, checked; *again* makes newer ones for each connect."""
+        self._values = {name: Secret.of(value) if name in HIDDEN else value for name, value in values.items()}
+        self._again = again
+
+    def __getitem__(self, name: str) -> object:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={_shown(value)}" for name, value in self._values.items())
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def host(self) -> str:
+        """The server's name or address; unused when there is a *unix_socket*."""
+        return _text(self._values.get("host")) or "localhost"
+
+    @property
+    def port(self) -> int:
+        """The server's TCP port."""
+        port = self._values.get("port")
+        return port if isinstance(port, int) and port else 3306
+
+    @property
+    def user(self) -> str | None:
+        """The account; None lets the driver take the name of the operating system's user."""
+        return _text(self._values.get("user"))
+
+    @property
+    def database(self) -> str | None:
+        """The default database."""
+        return _text(self._values.get("database"))
+
+    @property
+    def unix_socket(self) -> str | None:
+        """The path of the server's socket; None means TCP."""
+        return _text(self._values.get("unix_socket"))
+
+    @property
+    def address(self) -> str:
+        """``host:port/database`` or ``socket/database``, the name OpenTelemetry's conventions give a nameless pool."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        server = self.unix_socket or f"{host}:{self.port}"
+        return f"{server}/{self.database}" if self.database else server
+
+    def resolve(self) -> dict[str, object]:
+        """Return plain keyword arguments for the driver, asking a config or password that is a callable again.
+
+        Raises:
+            ConfigError: A callable answered something unfit. What it raises itself passes through.
+        """
+        current = self if self._again is None else self._again()
+        # One expression, so that no local has a password while a callable may raise.
+        return {name: _plain(name, value) for name, value in current.items()}
+
+
+def _text(value: object) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else None if value is None else str(value)
+
+
+def _shown(value: object) -> str:
+    plain = isinstance(value, (str, bytes, int, float, Secret)) or value is None
+    return repr(value) if plain else f"<{type(value).__name__}>"
+
+
+def _plain(name: str, value: object) -> object:
+    if not isinstance(value, Secret):
+        return value
+    if name != "password":
+        return value.value
+    return _sendable(answered(Secret.of(value.value())) if callable(value.value) else value)
+
+
+def _sendable(password: Sealed) -> object:
+    """Return it as the driver can encode it: that takes Latin-1, and its error would carry the password."""
+    plain = isinstance(password.value, bytes) or all(char <= "\xff" for char in password.value)
+    return password.value if plain else password.value.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an `ImprovedDb` was told.
+
+    Attributes:
+        pool: How many connections, and for how long.
+        connect: The driver's options.
+        retry_source: What was given as ``retry=``, untouched; `DEFAULT_RETRY` if nothing was.
+        deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
+        connection_pool: Whether the pool is to be made at once and not with the first use.
+        pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or send it
+            as "utc" without its zone.
+    """
+
+    pool: PoolSettings
+    connect: ConnectOptions
+    retry_source: object = DEFAULT_RETRY
+    deadline: float | None = None
+    connection_pool: bool = False
+    pool_init_size: int | None = None
+    aware_datetimes: Literal["refuse", "utc"] = "refuse"

@@ -1,0 +1,207 @@
+"""Options out of text: a database URL, and MySQL's option files.
+
+Knows how a URL and an option file are written. Does not know which source wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from improved_db.errors import ConfigError
+from improved_db.settings.options import ALIASES, HIDDEN, accepted, checked
+from improved_db.settings.secret import Options, Sealed, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SCHEMES: Final = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
+_FORM: Final = "mysql://user:password@host:3306/database?option=value"
+_ENCODE: Final = "percent-encode it: urllib.parse.quote(text, safe='')"
+# Not urllib.parse: it remembers the URLs it has split, its errors repeat them, and importing it takes milliseconds.
+_URL: Final = (
+    r"(?s)(?P<scheme>[^:/?#]*)://"
+    r"(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
+    r"(?:\[(?P<address>[^\]/?#@]*)\]|(?P<host>[^:/?#@\[\]]*))(?::(?P<port>[^/?#@]*))?"
+    r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
+)
+
+
+def parse_url(url: str | Secret[str]) -> dict[str, object]:
+    """Take a database URL apart.
+
+    Everything is percent-decoded; in the query ``+`` is a space, as `urllib.parse.urlencode` writes it. Options of the
+    query get their types; whether there is an option of that name is not looked at here.
+
+    Args:
+        url: ``mysql://``, ``mariadb://`` or either with ``+pymysql``; ``user:password@`` may be missing, an IPv6
+            address stands in brackets, the host may be left out when the query has ``unix_socket`` or ``host``.
+
+    Returns:
+        Options by the driver's names, those that the URL has. The password is a `Secret`.
+
+    Raises:
+        ConfigError: It cannot be read as such; the text repeats no part of it.
+    """
+    sealed = Secret.of(url)
+    del url  # a traceback shows locals
+    return {name: value if name in HIDDEN else value.value for name, value in from_url(sealed, "the URL").items()}
+
+
+def from_url(url: Sealed, where: str) -> Options:
+    """Do what `parse_url` says, with every value sealed; errors call the URL *where*."""
+    parts: Sealed = Secret(re.fullmatch(_URL, url.value))
+    _check_shape(parts, where)
+    found: Options = {}
+    for name in ("user", "password", "address", "host", "port", "database"):
+        text = Secret(parts.value[name])
+        if text.value:
+            right = "host" if name == "address" else name
+            found[right] = checked(right, _decoded(text, right, where), where=where, text=True)
+    for pair in map(Secret, (parts.value["query"] or "").split("&")):
+        if pair.value:
+            _read_pair(pair, found, where)
+    if not found.keys() & {"host", "unix_socket", "read_default_file"}:
+        raise _unreadable("it names no host", where)
+    return found
+
+
+def _check_shape(parts: Sealed, where: str) -> None:
+    if parts.value is None:
+        raise _unreadable("it is no URL", where)
+    if parts.value["scheme"].lower() not in _SCHEMES:
+        raise _unreadable(f"it does not begin with one of {', '.join(_SCHEMES)}", where)
+    if any("@" in (parts.value[name] or "") for name in ("database", "query", "fragment")):
+        raise _unreadable(
+            f"there is an '@' behind the host; if '/', '?' or '#' is part of the password, {_ENCODE}", where
+        )
+    if parts.value["fragment"]:
+        raise _unreadable(f"a '#' begins nothing in it; if it is part of a value, {_ENCODE}", where)
+    if "/" in (parts.value["database"] or ""):
+        raise _unreadable(f"it names more than one database; if '/' is part of the name, {_ENCODE}", where)
+    if not re.fullmatch(r"[0-9A-Fa-f:.]+(%.+)?", parts.value["address"] or "::"):
+        raise _unreadable("what stands in brackets is no IPv6 address", where)
+
+
+def _read_pair(pair: Sealed, found: Options, where: str) -> None:
+    if "=" not in pair.value:
+        raise _unreadable("its query has a part without '='", where)
+    name = _decoded(Secret(pair.value.partition("=")[0]), "name of an option", where)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name.value):
+        raise _unreadable("its query has something before '=' that is no name of an option", where)
+    # MySQL writes its options with dashes (ssl-mode), Python cannot.
+    right = ALIASES.get(name.value.replace("-", "_"), name.value.replace("-", "_"))
+    if right in found:
+        raise _unreadable(f"it gives {right} twice", where)
+    text = Secret(pair.value.partition("=")[2].replace("+", " "))
+    found[right] = checked(right, _decoded(text, right, where), where=where, text=True)
+
+
+_ESCAPE: Final = rb"%(..)"
+
+
+def _decoded(text: Sealed, what: str, where: str) -> Sealed:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text.value):
+        raise _unreadable(
+            f"the {what} has a '%' without two hexadecimal digits behind it; for the sign itself write %25", where
+        )
+    try:
+        return Secret(re.sub(_ESCAPE, lambda escape: bytes.fromhex(escape[1].decode()), text.value.encode()).decode())
+    except UnicodeError:
+        pass  # its error carries the text
+    raise _unreadable(f"the {what} is not UTF-8 when percent-decoded", where)
+
+
+def _unreadable(reason: str, where: str) -> ConfigError:
+    return ConfigError(f"{where} cannot be read: {reason}. It looks like {_FORM}")
+
+
+#: What is read from an option file, MySQL's name (dashes as underscores) to the driver's. The other programs that share
+#: the file have many more.
+_FILE_NAMES: Final = {
+    **{name: name for name in ("user", "password", "host", "port", "database", "bind_address")},
+    **{name: name for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_mode")},
+    "ssl_verify_server_cert": "ssl_verify_identity",
+    "socket": "unix_socket",
+    "default_character_set": "charset",
+}
+
+
+def from_option_files(paths: Sequence[str | Path], group: str | None, *, named: bool) -> Options:
+    """Read ``[client]``, and then *group*, of MySQL's option files; what is read later wins.
+
+    Written after "Using Option Files" of MySQL's manual, with one difference, PyMySQL's: a ``#`` begins a comment only
+    after white space, so that an unquoted password may have one. As with PyMySQL, ``ssl-ca`` in a file means that the
+    server's certificate and name are verified, unless ``ssl-mode`` or ``ssl-verify-server-cert`` says otherwise.
+
+    Args:
+        paths: Files, ``~`` allowed.
+        group: A further group that must be there, or None.
+        named: Whether somebody asked for these files; if not, one that cannot be read counts as empty.
+
+    Raises:
+        ConfigError: A named file cannot be read, no file has the group, or a value is unfit.
+    """
+    found: Options = {}
+    groups: set[str] = set()
+    for path in paths:
+        sections = _sections(_lines(path, named=named))
+        groups |= sections.keys()
+        for section in ("client", group):
+            found |= _translated(sections.get(section or "", {}), str(path))
+    if group is not None and group not in groups:
+        raise ConfigError(f"there is no group [{group}] in {', '.join(map(str, paths))}")
+    found = accepted(found, frozenset(found))
+    return (
+        {"ssl_verify_cert": Secret(True), "ssl_verify_identity": Secret(True), **found} if "ssl_ca" in found else found
+    )
+
+
+def _lines(path: str | Path, *, named: bool) -> Sealed:
+    try:
+        # Bytes that are not UTF-8 survive as surrogates and reach the server as they were.
+        with open(os.path.expanduser(path), encoding="utf-8-sig", errors="surrogateescape") as file:
+            return Secret(list(file))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no path"
+    if named:
+        raise ConfigError(f"the option file {path} cannot be read: {reason}")
+    return Secret([])
+
+
+def _sections(lines: Sealed) -> dict[str, Options]:
+    sections: dict[str, Options] = {}
+    section: Options = {}
+    for line in map(str.strip, lines.value):
+        if header := re.match(r"\[([^\]]*)\]", line):
+            section = sections.setdefault(header[1].strip(), {})
+        elif line and line[0] not in "#;!":
+            name, equals, text = line.partition("=")
+            section[name.strip().lower().replace("-", "_")] = Secret(_value(text) if equals else None)
+    return sections
+
+
+_UNCOMMENTED: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S|\s+(?!\#|\s))*"""
+_ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " ", "\\": "\\", "'": "'", '"': '"'}
+
+
+def _value(text: str) -> str:
+    match = re.match(_UNCOMMENTED, text)
+    text = match[0].strip() if match else text
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    return re.sub(r"""\\([btnrs\\'"])""", lambda escape: _ESCAPES[escape[1]], text)
+
+
+def _translated(section: Options, where: str) -> Options:
+    if "ssl_capath" in section:  # dropping it would mean verifying less than the file asks for
+        raise ConfigError(f"{where}: the driver has no ssl-capath; give ssl=<an ssl.SSLContext> instead")
+    if "ssl_verify_server_cert" in section and section["ssl_verify_server_cert"].value is None:
+        section = {**section, "ssl_verify_server_cert": Secret("on")}
+    return {
+        _FILE_NAMES[name]: checked(_FILE_NAMES[name], value, where=where, text=True)
+        for name, value in section.items()
+        if name in _FILE_NAMES and value.value is not None
+    }

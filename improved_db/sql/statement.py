@@ -1,0 +1,374 @@
+r"""What one SQL text gives away: does it only read, may it commit, how it is named in a log, how the server limits it.
+
+The answers are asked for after a failure, so they are conservative rather than clever: a text is cut into tokens, and
+whatever the server could read in another way than we do (depending on its version, ``sql_mode`` or character set) is
+not clear. No answer that would allow something is given for a text that is not clear: not for ``/*! ... */``, not for
+``'\''``, which ends elsewhere under NO_BACKSLASH_ESCAPES.
+
+Texts are templates as PyMySQL takes them: ``%s`` and ``%(name)s`` stand for one value each.
+
+Knows the tokens of MySQL's and MariaDB's SQL. Does not know connections, arguments, or what an answer is used for.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from improved_db.sql.server import Flavour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+_CACHED_TEXTS: Final = 1024
+_LONG: Final = 10_000  # characters; a longer text holds its values and will not come again
+_DIGEST_LENGTH: Final = 120
+_LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
+
+# Patterns stay texts until they are used, which most programs never do; `re` keeps them compiled from then on.
+_LEXEME: Final = r"""(?xs)
+    (?P<space>   [ \t\n\r\f\v]+ )
+  | (?P<comment> --(?=[\x00-\x20\x7f])[^\n\0]* | \#[^\n\0]*
+               | /\*\+[^'"`]*?\*/ | /\*(?![!+]|M!).*?\*/ )
+  | (?P<text>    [xXbBnN]?'[^'\\]*(?:(?:''|\\[^'])[^'\\]*)*' | "[^"\\]*(?:(?:""|\\[^"])[^"\\]*)*" )
+  | (?P<name>    `[^`]*(?:``[^`]*)*` )
+  | (?P<setting> @@(?i:global\.[a-z0-9_]+|(?:(?:session|local)\.)?(?:version|version_comment|version_compile_os
+               |version_compile_machine|hostname|port|socket|datadir|basedir|tmpdir|server_id|server_uuid|read_only
+               |super_read_only|innodb_read_only|innodb_version|max_allowed_packet|max_connections|wait_timeout
+               |interactive_timeout|lower_case_table_names|system_time_zone))(?![\w$.]) )
+  | (?P<value>   %(?:\([A-Za-z0-9_]+\))?s(?![\w$])
+               | [0-9]+\.[0-9]*[eE][-+]?[0-9]+(?![\w$]) | [0-9]+[eE][-+][0-9]+(?![\w$]) | [0-9]+\.[0-9]+(?![\w$])
+               | [0-9][0-9A-Za-z_$\x80-\U0010ffff]* )
+  | (?P<word>    [A-Za-z_\x80-\U0010ffff][0-9A-Za-z_$\x80-\U0010ffff]* )
+  | (?P<mark>    %% | %(?!\() | := | /(?!\*) | [-!&()*+,.:;<=>?@^{|}~] )
+  | (?P<unclear> . )
+    """
+#: Texts that PyMySQL can put arguments in, as far as one sees: every % begins a conversion.
+_FORMATTABLE: Final = r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*"
+
+
+class _Token(NamedTuple):
+    kind: str  # a group of _LEXEME
+    text: str
+    key: str  # a word in upper case, a mark as it is, else ""
+    gap: bool  # white space or a comment stands before it
+    end: int
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NOTHING: Final = _Token("", "", "", gap=False, end=0)
+
+_QUERIES: Final = frozenset({"SELECT", "WITH", "TABLE", "VALUES"})
+_EXPLAINS: Final = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
+#: What SHOW may show. Warnings, errors, profiles and unscoped STATUS and VARIABLES belong to the session.
+_SHOWN: Final = _words(
+    """
+    BINARY CHARACTER CHARSET COLLATION COLUMNS CREATE DATABASES ENGINE ENGINES EVENTS EXTENDED FIELDS FULL FUNCTION
+    INDEX INDEXES KEYS MASTER OPEN PLUGINS PROCESSLIST REPLICA SCHEMAS SLAVE STORAGE TABLE TABLES TRIGGERS
+    """
+)
+#: Anywhere in a text, these make it more than a read, or a read of what only this session knows. After WITH only
+#: UPDATE and DELETE can follow besides a query; INSERT and REPLACE come before theirs.
+_DENIED: Final = _words(
+    """
+    @ := ; INTO UPDATE DELETE LOCK ANALYZE SQL_CALC_FOUND_ROWS CURRENT_ROLE NEXTVAL CURRVAL
+    """
+)
+_DENIED_PAIRS: Final = frozenset({("FOR", "SHARE"), ("NEXT", "VALUE"), ("PREVIOUS", "VALUE")})
+
+#: Reserved by every server (ROW: at least a keyword), so that an unquoted one is no stored function's name.
+_RESERVED: Final = _words(
+    """
+    ALL AND AS BETWEEN BINARY BY CASE CHAR CONVERT DATABASE DECIMAL DEFAULT DISTINCT DISTINCTROW DIV ELSE EXISTS FORCE
+    FROM HAVING IF IN INDEX INTERVAL JOIN KEY LEFT LIKE MATCH MOD NOT ON OR PARTITION REGEXP REPEAT REPLACE RIGHT RLIKE
+    ROW SCHEMA SELECT STRAIGHT_JOIN THEN UNION USING UTC_DATE UTC_TIME UTC_TIMESTAMP VALUES WHEN WHERE XOR
+    """
+)
+#: Built into MySQL from 5.7 and MariaDB from 10.5 on, without effects, and independent of the session. A name that is
+#: built into some of them only, or there for some numbers of arguments only (POINT), can be anybody's stored function
+#: elsewhere. EXTRACTVALUE reads user variables.
+READ_ONLY_FUNCTIONS: Final = _words(
+    """
+    AVG BIT_AND BIT_OR BIT_XOR COUNT GROUP_CONCAT JSON_ARRAYAGG JSON_OBJECTAGG MAX MIN STD STDDEV STDDEV_POP
+    STDDEV_SAMP SUM VARIANCE VAR_POP VAR_SAMP
+    ABS ACOS ASIN ATAN ATAN2 BIT_COUNT CEIL CEILING CONV COS COT CRC32 DEGREES EXP FLOOR GREATEST LEAST LN LOG LOG10
+    LOG2 PI POW POWER RADIANS RAND ROUND SIGN SIN SQRT TAN TRUNCATE
+    ASCII BIN BIT_LENGTH CHARACTER_LENGTH CHARSET CHAR_LENGTH COERCIBILITY COLLATION CONCAT CONCAT_WS ELT EXPORT_SET
+    FIELD FIND_IN_SET FORMAT FROM_BASE64 HEX INSERT INSTR LCASE LENGTH LOCATE LOWER LPAD LTRIM MAKE_SET MID OCT
+    OCTET_LENGTH ORD POSITION QUOTE REVERSE RPAD RTRIM SOUNDEX SPACE STRCMP SUBSTR SUBSTRING SUBSTRING_INDEX TO_BASE64
+    TRIM UCASE UNHEX UPPER WEIGHT_STRING
+    ADDDATE ADDTIME CONVERT_TZ CURDATE CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURTIME DATE DATEDIFF DATE_ADD
+    DATE_FORMAT DATE_SUB DAY DAYNAME DAYOFMONTH DAYOFWEEK DAYOFYEAR EXTRACT FROM_DAYS FROM_UNIXTIME GET_FORMAT HOUR
+    LAST_DAY LOCALTIME LOCALTIMESTAMP MAKEDATE MAKETIME MICROSECOND MINUTE MONTH MONTHNAME NOW PERIOD_ADD PERIOD_DIFF
+    QUARTER SECOND SEC_TO_TIME STR_TO_DATE SUBDATE SUBTIME SYSDATE TIME TIMEDIFF TIMESTAMP TIMESTAMPADD TIMESTAMPDIFF
+    TIME_FORMAT TIME_TO_SEC TO_DAYS TO_SECONDS UNIX_TIMESTAMP WEEK WEEKDAY WEEKOFYEAR YEAR YEARWEEK
+    CAST COALESCE IFNULL ISNULL NULLIF
+    JSON_ARRAY JSON_ARRAY_APPEND JSON_ARRAY_INSERT JSON_CONTAINS JSON_CONTAINS_PATH JSON_DEPTH JSON_EXTRACT JSON_INSERT
+    JSON_KEYS JSON_LENGTH JSON_MERGE_PATCH JSON_MERGE_PRESERVE JSON_OBJECT JSON_QUOTE JSON_REMOVE JSON_REPLACE
+    JSON_SEARCH JSON_SET JSON_TYPE JSON_UNQUOTE JSON_VALID
+    AES_DECRYPT AES_ENCRYPT COMPRESS INET6_ATON INET6_NTOA INET_ATON INET_NTOA IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED
+    IS_IPV6 SHA2 UNCOMPRESS UNCOMPRESSED_LENGTH UUID UUID_SHORT
+    CURRENT_USER SESSION_USER SLEEP SYSTEM_USER USER VERSION
+    ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_BUFFER ST_CENTROID ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE
+    ST_DIMENSION ST_DISJOINT ST_DISTANCE ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMETRYN ST_GEOMETRYTYPE
+    ST_GEOMFROMTEXT ST_GEOMFROMWKB ST_INTERSECTION ST_INTERSECTS ST_ISCLOSED ST_ISEMPTY ST_ISSIMPLE ST_LENGTH
+    ST_NUMGEOMETRIES ST_NUMPOINTS ST_OVERLAPS ST_POINTFROMTEXT ST_POINTN ST_SRID ST_STARTPOINT ST_SYMDIFFERENCE
+    ST_TOUCHES ST_UNION ST_WITHIN ST_X ST_Y
+    """
+)
+#: Functions only in front of OVER (...): where they are not built in, that is an error.
+_WINDOWED: Final = _words(
+    """
+    CUME_DIST DENSE_RANK FIRST_VALUE LAG LAST_VALUE LEAD NTH_VALUE NTILE PERCENT_RANK RANK ROW_NUMBER
+    """
+)
+
+#: The statements that surely do not commit, by how they begin. ROLLBACK and SET are looked at more closely.
+_NEVER_COMMITS: Final = _words(
+    """
+    SELECT WITH TABLE VALUES INSERT REPLACE UPDATE DELETE SHOW EXPLAIN DESCRIBE DESC DO USE SAVEPOINT RELEASE
+    """
+)
+_SET_MORE: Final = frozenset({"GLOBAL", "PASSWORD", "PERSIST", "PERSIST_ONLY"})
+_TEMPORARY: Final = (["CREATE", "TEMPORARY", "TABLE"], ["DROP", "TEMPORARY", "TABLE"])
+
+_MARIADB: Final = frozenset({Flavour.MARIADB, Flavour.GALERA})
+_MYSQL: Final = frozenset({Flavour.MYSQL, Flavour.AURORA})
+_LIMITED_BY_MARIADB: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE"})
+
+_LIST: Final = r"\( ?[-+]?\?(?: ?, ?[-+]?\?)* ?(?:\)|,? ?\Z)"
+_LISTS: Final = r"\(\.\.\.\)(?: ?, ?\(\.\.\.\))+"
+
+
+def _remembered(decide: Callable[[str], T]) -> Callable[[str], T]:
+    """Keep the answers for the texts asked about last, short ones only."""
+    remembered = functools.lru_cache(_CACHED_TEXTS)(decide)
+
+    @functools.wraps(decide)
+    def answer(query: str) -> T:
+        return remembered(query) if len(query) <= _LONG else decide(query)
+
+    return answer
+
+
+@_remembered
+def is_read_only(query: str) -> bool:
+    """Say whether a statement provably only reads, so that running it twice is the same as once.
+
+    True for one SELECT, WITH ... SELECT, TABLE, VALUES, SHOW, DESCRIBE or EXPLAIN of a query that locks nothing, calls
+    nothing but functions built into every server, and whose result does not depend on what only this session knows
+    (user variables, the last insert id, warnings). The text cannot tell what a view calls, nor that a table is
+    temporary: who reads those and minds says ``idempotent=False``.
+
+    Args:
+        query: The statement, before its arguments are put in.
+
+    Returns:
+        False whenever there is a doubt.
+    """
+    tokens = clear_tokens(query)
+    keys = [token.key for token in tokens]
+    if not _DENIED.isdisjoint(keys) or not _DENIED_PAIRS.isdisjoint(itertools.pairwise(keys)):
+        return False
+    closes = _parentheses(tokens)
+    if closes is None or not _begins_as_a_read(tokens):
+        return False
+    return all(_calls_nothing_unknown(tokens, at, close) for at, close in closes.items())
+
+
+@_remembered
+def may_commit(query: str) -> bool:
+    """Say whether a statement may end the transaction it runs in, by an implicit or explicit COMMIT or ROLLBACK.
+
+    Args:
+        query: The statement, before its arguments are put in.
+
+    Returns:
+        True whenever there is a doubt: a procedure may commit, and so may whatever is not listed here.
+    """
+    tokens = clear_tokens(query)
+    keys = [token.key for token in tokens]
+    if ";" in keys:
+        return True
+    verb = _verb(tokens)
+    if verb == "ROLLBACK":  # TO SAVEPOINT
+        return "TO" not in keys[1:3]
+    if verb == "SET":
+        return _may_set_autocommit(tokens)
+    return verb not in _NEVER_COMMITS and keys[:3] not in _TEMPORARY
+
+
+@_remembered
+def digest(query: str) -> str:
+    """Return the statement without its values, for logs: at most 120 characters, on one line.
+
+    Literals and placeholders become ``?``, lists of them ``(...)``, comments and runs of white space a space. The text
+    is cut, with ``...`` at the end, where it is too long and where it is not clear any more what is a literal.
+
+    Args:
+        query: The statement.
+
+    Returns:
+        As in ``"select * from user where uid in (...) and name=?"``.
+    """
+    parts: list[str] = []
+    cut = len(query) > _LONG
+    for token in _tokens(query[:_LONG]):
+        literal = token.kind in {"text", "value"} or not token.text.isprintable()
+        if token.kind == "unclear":
+            cut = True
+        elif token.kind != "comment":
+            parts.append((" " if token.gap else "") + ("?" if literal else token.text))
+    shown = re.sub(_LISTS, "(...), ...", re.sub(_LIST, "(...)", "".join(parts).strip())) + (" ..." if cut else "")
+    return shown if len(shown) <= _DIGEST_LENGTH else shown[: _DIGEST_LENGTH - 3] + "..."
+
+
+def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple[int, ...]) -> str | None:
+    """Return the statement with a time limit that the server itself keeps.
+
+    MariaDB stops any single query or change of rows with error 1969 (``SET STATEMENT max_statement_time``, from 10.1
+    on); under Galera only queries, as it does not watch the time of a COMMIT. MySQL stops SELECTs that only read with
+    error 3024 (the optimizer hint ``MAX_EXECUTION_TIME`` after the first SELECT, from 5.7.8 on).
+
+    Args:
+        query: The statement, before its arguments are put in.
+        seconds: The limit; less than a millisecond counts as one.
+        flavour: Who answers at the other end.
+        version: Its version, as in ``(10, 11, 6)``.
+
+    Returns:
+        None where this server has no limit for this statement, or it is not sure that it would be heeded, or the text
+        is longer than 10,000 characters.
+    """
+    if len(query) > _LONG:
+        return None  # asked before every attempt, and to read a megabyte takes a second
+    seconds = max(0.001, min(seconds, _LONGEST_LIMIT))
+    verb, end = _outermost(query)
+    if flavour in _MARIADB and version >= (10, 1, 2) and verb in _LIMITED_BY_MARIADB:
+        watched = flavour is Flavour.MARIADB or is_read_only(query)
+        return f"SET STATEMENT max_statement_time={seconds:.3f} FOR {query}" if watched else None
+    # A second hint is not heeded, nor one outside the outermost SELECT, which WITH and parentheses hide.
+    if flavour in _MYSQL and version >= (5, 7, 8) and verb == "SELECT" and end and "/*+" not in query:
+        hint = f" /*+ MAX_EXECUTION_TIME({math.ceil(seconds * 1000)}) */ "
+        return query[:end] + hint + query[end:] if is_read_only(query) else None
+    return None
+
+
+@_remembered
+def _outermost(query: str) -> tuple[str, int]:
+    """Return the first word of a single statement, and where it ends; 0 if parentheses stand before it."""
+    tokens = clear_tokens(query)
+    if any(token.key == ";" for token in tokens):
+        return "", 0
+    return _verb(tokens), tokens[0].end if tokens and tokens[0].key != "(" else 0
+
+
+def _tokens(query: str) -> Iterator[_Token]:
+    """Cut a text into tokens, comments included; the first one that is not clear is the last."""
+    gap = False
+    for match in re.finditer(_LEXEME, query):
+        kind, text = str(match.lastgroup), match.group()
+        if kind in {"word", "value"} and not text.isprintable():
+            kind = "unclear"  # some character sets have spaces that others take for letters
+        if kind != "space":
+            yield _Token(kind, text, _key(kind, text), gap, match.end())
+        if kind == "unclear":
+            return
+        gap = kind in {"space", "comment"}
+
+
+def _key(kind: str, text: str) -> str:
+    if kind == "word" and text.isascii():
+        return text.upper()
+    return text if kind == "mark" else ""
+
+
+def clear_tokens(query: str) -> list[_Token]:
+    """Return the tokens of a text without its comments and its last semicolon; none if anything is not clear."""
+    tokens = list(_tokens(query))
+    if not tokens or tokens[-1].kind == "unclear":
+        return []
+    # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' holds none: the last % shows that
+    # nothing will be put into this text.
+    quoted = (token.text for token in tokens if token.kind in {"comment", "text", "name"})
+    if re.fullmatch(_FORMATTABLE, query) and any("%" in text.replace("%%", "") for text in quoted):
+        return []
+    tokens = [token for token in tokens if token.kind != "comment"]
+    return tokens[:-1] if tokens and tokens[-1].key == ";" else tokens
+
+
+def _verb(tokens: Sequence[_Token]) -> str:
+    return next((token.key for token in tokens if token.key != "("), "")
+
+
+def _begins_as_a_read(tokens: Sequence[_Token]) -> bool:
+    first, second, third = [token.key for token in (*tokens, _NOTHING, _NOTHING, _NOTHING)[:3]]
+    if first == "SHOW":
+        return second in _SHOWN or (second == "GLOBAL" and third in {"STATUS", "VARIABLES"})
+    if first in _EXPLAINS:
+        return _explains_a_query(tokens[1:])
+    return _verb(tokens) in _QUERIES
+
+
+def _explains_a_query(tokens: Sequence[_Token]) -> bool:
+    """Whether what follows EXPLAIN is a query, or a table and perhaps its column."""
+    keys = [token.key for token in tokens]
+    if keys[:2] == ["FORMAT", "="]:
+        tokens = tokens[3:]
+    elif keys[:1] in (["EXTENDED"], ["PARTITIONS"]):
+        tokens = tokens[1:]
+    if _verb(tokens) in _QUERIES:
+        return True
+    return 0 < len(tokens) <= len(["db", ".", "table", "column"]) and all(
+        token.kind in {"word", "name", "text"} or token.key == "." for token in tokens
+    )
+
+
+def _parentheses(tokens: Sequence[_Token]) -> dict[int, int] | None:
+    """Return where each opening parenthesis is closed; None if they do not match."""
+    closes: dict[int, int] = {}
+    opened: list[int] = []
+    for at, token in enumerate(tokens):
+        if token.key == "(":
+            opened.append(at)
+        elif token.key == ")":
+            if not opened:
+                return None
+            closes[opened.pop()] = at
+    return None if opened else closes
+
+
+def _calls_nothing_unknown(tokens: Sequence[_Token], at: int, close: int) -> bool:
+    """Whether the parenthesis at *at* does not open the arguments of a function that we do not know."""
+    before = tokens[at - 1] if at > 0 else _NOTHING
+    earlier = tokens[at - 2] if at > 1 else _NOTHING
+    after = [token.key for token in tokens[close + 1 : close + 3]]
+    if before.kind in {"", "mark"}:
+        return True
+    if earlier.key == ".":
+        return False  # db.f(): after a dot every word is a name, reserved or not
+    if tokens[at + 1].key == "SELECT" or before.key in _RESERVED:
+        return True  # the arguments of a function are expressions, and a query among them has its own parentheses
+    if earlier.key in {")", "AS"}:
+        return True  # no expression begins here: this is OVER, AGAINST, a type, or a name with a list of columns
+    if before.key in READ_ONLY_FUNCTIONS:
+        return not tokens[at].gap  # "now (" is a stored function, unless under IGNORE_SPACE
+    return after == ["AS", "("] or (before.key in _WINDOWED and after == ["OVER", "("])
+
+
+def _may_set_autocommit(tokens: Sequence[_Token]) -> bool:
+    """Whether a SET may be more than assignments to variables of the user and the session."""
+    keys = [token.key for token in tokens]
+    texts = " ".join(token.text for token in tokens).upper()
+    if "AUTOCOMMIT" in texts or not _SET_MORE.isdisjoint(keys):
+        return True
+    name = 2 if keys[1:2] in (["SESSION"], ["LOCAL"]) else 1
+    return keys[1:2] not in (["@"], ["NAMES"]) and keys[name + 1 : name + 2] not in (["="], [":="])
