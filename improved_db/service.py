@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from improved_db.errors import LoanSpent
 from improved_db.execution.retry import Retrier
 from improved_db.pool.housekeeper import Housekeeper
+from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
-from improved_db.pool.slot import Loan
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
@@ -58,7 +58,7 @@ class Service:
             aware_datetimes=self._settings.aware_datetimes,
         )
         self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
-        Housekeeper(self._pool)
+        Housekeeper.look_after(self._pool)
         self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
         self._server: Any = None  # of `ephemeral`
         if self._settings.connection_pool or self._settings.pool_init_size:

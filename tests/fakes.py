@@ -13,8 +13,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from improved_db.pool.pool import Pool, start_thread
-from improved_db.pool.slot import Loan
+from improved_db.pool.loan import Loan
+from improved_db.pool.openers import start_thread
+from improved_db.pool.pool import Pool
 from improved_db.settings.settings import PoolSettings
 
 if TYPE_CHECKING:

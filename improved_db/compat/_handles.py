@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
-    from improved_db.pool.slot import Loan
 
 logger = logging.getLogger("improved_db.compat")
 

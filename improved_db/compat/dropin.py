@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_DOOR = True  # see `slot.DOOR`
 _in_force: dict[str, Enabled] = {}
 #: What each pooled ``connect`` stands in front of: a tracer that came later may put one back after `Enabled.disable`.
 _stands_before: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()

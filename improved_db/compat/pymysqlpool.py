@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import pymysql.cursors
 
 from improved_db.compat._handles import PooledConnection
-from improved_db.compat._soft_pool import OverflowPool
+from improved_db.compat._soft_pool import acquire_patiently, stock
 from improved_db.errors import ConfigError, LoanSpent, PoolTimeout
 from improved_db.execution.bulk import run_on
 from improved_db.pool.housekeeper import Housekeeper
+from improved_db.pool.pool import Pool
 from improved_db.settings.load import load
 from improved_db.settings.options import in_words_of_caller
 from improved_db.settings.secret import Secret, seal
@@ -24,10 +25,9 @@ from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
 
 logger = logging.getLogger(__name__)
-_DOOR: Final = True  # see `slot.DOOR`
 
 #: The words of a pool; all others are PyMySQL's, and may be secret.
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
@@ -230,10 +230,10 @@ class ConnectionPool:
         with in_words_of_caller(max_size="size", max_lifetime="con_lifetime"):
             settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
         driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
-        self._pool: OverflowPool[Any] = OverflowPool(driver, settings.pool, max_idle=self.maxsize)
+        self._pool: Pool[Any] = Pool(driver, settings.pool, max_idle=self.maxsize)
         self._take_back = self._pool.release
-        Housekeeper(self._pool)
-        self._pool.stock(min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
+        Housekeeper.look_after(self._pool)
+        stock(self._pool, min(_count("pre_create_num", pre_create_num, 0), self.maxsize))
 
     def get_connection(
         self,
@@ -282,7 +282,7 @@ class ConnectionPool:
     ) -> Loan[Any]:
         """Borrow without a word, and return the pool's own loan."""
         try:
-            return self._pool.acquire_patiently(patience, most or self.maxsize, ping=ping, in_vain=in_vain)
+            return acquire_patiently(self._pool, patience, most or self.maxsize, ping=ping, in_vain=in_vain)
         except PoolTimeout as error:
             raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
 

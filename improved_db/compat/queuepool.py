@@ -8,13 +8,13 @@ Knows the snippet's words. Does not know sockets or the other doors.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from improved_db.compat._dbapi_driver import DBAPIDriver
 from improved_db.compat._handles import GuardedConnection, PooledConnection
-from improved_db.compat._soft_pool import OverflowPool
 from improved_db.errors import LoanSpent
-from improved_db.pool.slot import Loan
+from improved_db.pool.loan import Loan
+from improved_db.pool.pool import Pool
 from improved_db.settings.options import ALIASES, in_words_of_caller
 from improved_db.settings.secret import Options, Sealed, Secret, frozen, seal
 from improved_db.settings.settings import PoolSettings
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.pool.driver import Driver
-
-_DOOR: Final = True  # see `slot.DOOR`
 
 
 class QueuePool:
@@ -53,7 +51,7 @@ class QueuePool:
             keep: dict[str, Any] = {"max_size": pool_size, "idle_timeout": recycle}
             settings = PoolSettings(name=name, max_lifetime=None, ping_idle_after=None, **keep)
         driver = DBAPIDriver(creator) if callable(creator) else creator
-        self._pool: OverflowPool[Any] = OverflowPool(driver, settings, max_idle=pool_size)
+        self._pool: Pool[Any] = Pool(driver, settings, max_idle=pool_size)
 
     def connect(self) -> Any:
         """Borrow a connection: an idle one, or a new one if there is none. Its ``close`` gives it back."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.execution.retry import Retrier
+    from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
-    from improved_db.pool.slot import Loan
     from improved_db.wire.connection import Connection
     from improved_db.wire.pymysql_driver import PyMySQLDriver
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from improved_db.execution.executor import Executor
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""One lazy thread per pool for what nobody else would notice: age, idleness, silence, loss and loans held too long.
+"""One lazy thread per pool for what no call would notice: age, idleness, silence, loss and loans held too long.
 
 It starts with the first connection, ends when there is nothing left to watch, and holds the pool weakly, so that an
 abandoned pool can die. It borrows what it works on like anybody else, one connection at a time.
@@ -34,13 +34,19 @@ class Housekeeper(Generic[C]):
     """Keeps one pool in order."""
 
     def __init__(self, pool: Pool[C], period: float = PERIOD) -> None:
-        """Be ready to look after *pool*; no thread starts before a connection is opened."""
+        """Be ready to make rounds."""
         self._period = period
         self._compared = False
         self._fresh_start()
         self._pool = weakref.ref(pool, self._wake)
-        pool.on_opened = self.attend
-        pool.on_closed = self.stop
+
+    @classmethod
+    def look_after(cls, pool: Pool[C], period: float = PERIOD) -> Housekeeper[C]:
+        """Let a housekeeper look after *pool*, which keeps it; its thread starts when a connection is opened."""
+        housekeeper = cls(pool, period)
+        pool.reports.on_opened = housekeeper.attend
+        pool.reports.on_closed = housekeeper.stop
+        return housekeeper
 
     def _fresh_start(self) -> None:
         self._pid = os.getpid()

@@ -1,83 +1,50 @@
-"""The pool: slots move here, under one lock; everything that can block happens on a slot that is somebody's alone.
+"""The pool: lends connections, first come first served. It acts, outside the lock, on what `PoolState` decides inside.
 
-I1  Conservation. Every slot is in exactly one place, the rack or one borrower's hands; ``cold + warm + lent ==
-    max_size``, also while an exception is on its way.
-I2  One lock. It guards the rack, the line, every slot's state and `closed`. A waiter sleeps on a signal of its own,
-    which guards nothing and is given under the lock. There is no second lock.
-I3  Nothing that can block, log or call user code runs under the lock. Decide inside (`Rack`), act outside.
-I4  Sole owner. Between take and give back one thread touches a slot's connection; the pool never does. Maintenance
-    borrows like anybody else.
-I5  Nobody waits while a usable slot is in the rack; a returned slot goes straight to the first live waiter.
-I6  The line is first come, first served; the rack is last in, first out, with cold slots at the far end.
-I7  One monotonic deadline per call, computed once. Nobody is served after it.
-I8  Cold until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
-I9  `close()` is final: everyone in line is woken, lent connections are closed by whoever gives them back.
-I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
-I11 In a forked child every slot is cold and the parent's sockets are untouched.
-I12 A slot whose loan cannot be reached any more is back within one housekeeping period, or when the next borrower would
-    otherwise wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed it; a call
-    of ours lives with its thread.
+Connections are opened by short-lived threads, not by borrowers (`openers`): whichever comes first, an opened or a
+returned connection, serves the first borrower who waits. The invariants I1 to I12 stand at the top of `state`.
 
-Connections are opened by short-lived threads, not by borrowers (`opening`): whichever comes first, an opened or a
-returned connection, serves the first in line.
-
-Knows slots, the line and the clock. Does not know SQL, retries or any driver.
+Knows borrowers, owners, and in which order things are asked and done. Does not know SQL, retries or any driver.
 """
 
 from __future__ import annotations
 
-import _thread
+import dataclasses
 import logging
 import threading
+from functools import partial
 from os import getpid
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
-from improved_db.errors import LoanSpent, TooManyWaiting
-from improved_db.pool.lifecycle import Lifecycle
-from improved_db.pool.opening import FIRST_PAUSE, LONGEST_PAUSE, RULES, own_copy
-from improved_db.pool.slot import Loan, Slot
+from improved_db.critical import Reentered
+from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
+from improved_db.pool.fitness import Fitness
+from improved_db.pool.fork import remember
+from improved_db.pool.loan import Loan
+from improved_db.pool.openers import Openers, own_copy, start_thread, watch
+from improved_db.pool.reports import Reports
+from improved_db.pool.slot import SlotState
+from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE, RULES, SPENT, PoolState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.pool.driver import Driver
+    from improved_db.pool.slot import Slot
+    from improved_db.pool.state import Lost
+    from improved_db.pool.stats import Borrowed, Listener, PoolStats
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
 logger = logging.getLogger("improved_db.pool")
 
-#: Seconds for which an answer proves a connection alive. Nobody ends a session in so short a time, and looking at the
-#: socket is a system call, during which another thread takes the interpreter.
-FRESH: Final = 0.0001
 
-#: Seconds for each slot between two looks for lost loans, while borrowers come and wait one after the other: a
-#: hundred times what the look takes.
-LOOK_PERIOD: Final = 0.00002
+class Pool(Generic[C]):
+    """At most ``max_size`` connections, shared first come first served.
 
-#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had
-#: no time.
-SHORTEST_PING: Final = 0.05
-
-
-def start_thread(work: Callable[[], None]) -> None:
-    """Run *work* in a daemon thread of its own.
-
-    `Thread.start` waits for the new thread on a Condition, and a signal that raises there breaks it: either thread
-    may then hang for ever. So it is called from a bare thread, where no signal arrives.
+    A finalizer or a signal handler may interrupt a thread in the middle of the pool's bookkeeping and call the pool:
+    then `acquire` and `wait` raise a `PoolError`; what has nothing to return is done as soon as that thread goes on.
     """
-    _thread.start_new_thread(_start_named, (work,))
-
-
-def _start_named(work: Callable[[], None]) -> None:
-    try:
-        threading.Thread(target=work, name="improved_db-opener", daemon=True).start()
-    except RuntimeError:  # no second thread to be had; this one will do
-        work()
-
-
-class Pool(Lifecycle[C]):
-    """At most ``max_size`` connections, shared first come first served."""
 
     def __init__(
         self,
@@ -86,16 +53,29 @@ class Pool(Lifecycle[C]):
         *,
         clock: Clock | None = None,
         spawn: Callable[[Callable[[], None]], None] = start_thread,
+        max_idle: int | None = None,
     ) -> None:
-        """Make an empty pool; nothing connects before somebody asks.
+        """Make an empty pool; it connects when it is first asked for a connection.
 
         Args:
             driver: Opens, checks, restores and closes connections.
             settings: Sizes and times.
             clock: The time; a test's own, or the real one.
             spawn: Runs an opener; by default in a thread of its own.
+            max_idle: Makes the size a soft one, for `acquire_now`: how many connections may be idle; one more is closed
+                when it is returned.
         """
-        super().__init__(driver, settings, MonotonicClock() if clock is None else clock, spawn)
+        self.settings = settings
+        self.clock = MonotonicClock() if clock is None else clock
+        self._driver = driver
+        self._now = now = self.clock.now
+        self._state: PoolState[C] = PoolState(settings, now, max_idle)
+        self.reports: Reports[C] = Reports(settings.name, self._state, now)
+        self._listeners = self.reports.listeners
+        self._fitness = Fitness(driver, settings, self._state, now)
+        self._openers = Openers(driver, settings, self._state, clock=self.clock, spawn=spawn, reports=self.reports)
+        self._pid = getpid()
+        remember(self)
 
     # --- borrowing -------------------------------------------------------------------------------------------------
 
@@ -108,11 +88,13 @@ class Pool(Lifecycle[C]):
             ping: Have the server answer first, however short the connection's silence.
 
         Raises:
-            PoolTimeout: None could be had in time.
+            PoolTimeout: The pool had none in time.
             PoolClosed: The pool is closed, or was closed meanwhile.
-            TooManyWaiting: The line is full.
-            Exception: What the driver said, where no connection could be opened and none is out that could come back.
+            TooManyWaiting: Too many borrowers wait already.
+            Exception: What the driver said, if the pool could not open a connection and none is in use.
         """
+        if self._pid != getpid():  # a fork that runs no hooks, as uWSGI's
+            self.begin_in_child()
         started_at = self._now()
         patience = self.settings.acquire_timeout if timeout is None else timeout
         loan: Loan[C] = Loan(self, started_at, started_at + patience)
@@ -121,140 +103,123 @@ class Pool(Lifecycle[C]):
         if ping:
             loan.ping = True
         try:
-            self._take(loan)
+            if not self._state.take(loan):
+                self._wait_for_slot(loan, first=False)
             pause = 0.0
-            while (flaw := self._flaw(loan)) is not None:
-                pause = self._exchange(loan, flaw, pause)
+            while (flaw := self._fitness.flaw(loan)) is not None:
+                pause = self._swap(loan, flaw, pause)
         except BaseException:
-            self._forsake(loan)
+            self._give_up(loan)
             raise
+        if self._listeners:
+            self.reports.waited(loan)
         return loan
 
-    def _take(self, loan: Loan[C], first: bool = False) -> None:
-        """Take a slot from the rack, or stand in line until one is handed over."""
+    def acquire_now(self, limit: float, *, ping: bool = False) -> Loan[C] | None:
+        """Borrow an idle connection, or open one in the caller's thread if there are fewer than *limit*; never wait.
+
+        A connection that was idle for ``idle_timeout`` or longer is replaced.
+
+        Args:
+            limit: Connections; there may be more than ``max_size``.
+            ping: Lend one whose server has just answered.
+
+        Returns:
+            The loan; None if no connection is idle and there are *limit*.
+
+        Raises:
+            PoolClosed: The pool is closed.
+            Exception: What the driver said when it was to open one.
+        """
         if self._pid != getpid():
-            self._begin_in_child()
-        with self._lock:
-            if not self._closed and self._rack.take(loan):
-                return
-            self._ensure_open()
-            lost = self._look_for_lost(loan.started_at)
-            loan.signal = signal = threading.Lock()
-            most = self.settings.max_waiting
-            admitted = self._rack.enqueue(loan, signal.acquire, first=first, max_waiting=most)
-            waiting = len(self._rack.line)
-            openers = self._rack.grow(self._new_loan)
-        self._bury(lost)
-        self._start(openers)
-        if not admitted:
+            self.begin_in_child()
+        now = self._now()
+        loan: Loan[C] = Loan(self, now, now + self.settings.acquire_timeout)
+        loan.note_caller()
+        loan.outlive_thread()
+        if ping:
+            loan.ping = True
+        try:
+            if not self._take_idle(loan) and not self._open_here(loan, limit):
+                return None
+        except BaseException:
+            self._give_up(loan)
+            raise
+        if self._listeners:
+            self.reports.waited(loan)
+        return loan
+
+    def _wait_for_slot(self, loan: Loan[C], *, first: bool) -> None:
+        """Wait until a slot is handed over, *first* ahead of those who came later."""
+        queued = self._state.queue(loan, first=first)
+        if queued is None:
+            return
+        self._drop_lost(queued.lost)
+        self._openers.start(queued.openers)
+        if not queued.admitted:
             raise TooManyWaiting(
-                f"{waiting} borrowers are waiting already (max_waiting={most}); "
+                f"{queued.waiting} borrowers are waiting already (max_waiting={self.settings.max_waiting}); "
                 "shed load, or raise max_size or max_waiting"
             )
-        self._stand_in_line(loan)
-
-    def _look_for_lost(self, now: float) -> list[tuple[list[str], C | None]]:
-        """Take back what was lost before anybody waits for it; a crowd that waits anyway need not look all the time."""
-        if self._rack.line and now < self._looked_at + LOOK_PERIOD * len(self._rack.slots):
-            return []
-        self._looked_at = now
-        return self._rack.recover()
-
-    def _stand_in_line(self, loan: Loan[C]) -> None:
         assert loan.signal is not None
         self.clock.wait(loan.signal, loan.deadline - self._now())
-        with self._lock:
-            self._rack.line.pop(loan, None)
-            if loan.slot is not None:
-                return
-            error, loan.error = loan.error, None  # its traceback may hold this very loan
-            if error is None:
-                self._rack.counters.timed_out += 1
+        served, error = self._state.leave(loan)
+        if served:
+            return
         if error is not None:
             raise own_copy(error).with_traceback(error.__traceback__)
-        raise self._timeout(loan) from self._last_error
+        raise self.reports.timeout(loan) from self._state.last_error
 
-    def _flaw(self, loan: Loan[C]) -> str | None:
-        """Say why the connection in the loan's slot must not be used; None if it is fit, and the loan's from now on."""
+    def _take_idle(self, loan: Loan[C]) -> bool:
+        """Take an idle connection that is fit; False if there is none."""
+        longest = self.settings.idle_timeout
+        while self._state.take(loan):
+            slot = loan.slot
+            stale = longest is not None and slot is not None and loan.started_at - slot.idle_since >= longest
+            flaw = "idle_timeout" if stale else self._fitness.flaw(loan)
+            if flaw is None:
+                return True
+            self._put_back(loan, flaw)
+        return False
+
+    def _open_here(self, loan: Loan[C], limit: float) -> bool:
+        """Open a connection in the borrower's thread; False if there are *limit* already."""
+        taken, lost = self._state.take_cold(loan, limit)
+        self._drop_lost(lost)
+        if not taken or loan.slot is None:
+            return False
+        loan.connection = self._openers.open_here(loan, loan.slot)
+        loan.taken_at = self._now()
+        return True
+
+    def _swap(self, loan: Loan[C], flaw: str, pause: float) -> float:
+        """Give up an unfit connection and take another, ahead of those who came later."""
         slot = loan.slot
         assert slot is not None
-        assert slot.connection is not None
-        now = self._now()
-        silence = now - slot.checked_at
-        if silence > FRESH and not self._driver.is_alive(slot.connection):
-            return "dead"
-        if (
-            silence >= self._ping_window
-            or now >= slot.expires_at
-            or slot.generation != self._generation
-            or loan.ping
-            or self.settings.check is not None
-        ):
-            flaw = self._examine(slot, slot.connection, now, loan)
-            if flaw is not None:
-                return flaw
-        loan.connection = slot.connection
-        loan.taken_at = now
-        if self.listeners:
-            self._tell(lambda listener: listener.waited(self.settings.name, now - loan.started_at))
-        return None
-
-    def _examine(self, slot: Slot[C], connection: C, now: float, loan: Loan[C]) -> str | None:
-        """Look closely at a connection that is old, was silent for long, or has become suspect."""
-        if slot.generation < self._retire_below:
-            return "drained"
-        if now >= slot.expires_at:
-            return "max_lifetime"
-        if loan.ping or now - slot.checked_at >= self._ping_window or slot.generation != self._generation:
-            generation = self._generation
-            timeout = max(min(self.settings.ping_timeout, loan.deadline - now), SHORTEST_PING)
-            if not self._driver.ping(connection, timeout):
-                return "ping"
-            slot.generation = generation
-            slot.checked_at = self._now()
-        if self.settings.check is None:
-            return None
-        if not self._passes_check(self.settings.check, connection):
-            return "check"
-        return "late" if self._now() > loan.deadline + SHORTEST_PING else None
-
-    def _passes_check(self, check: Callable[[C], object], connection: C) -> bool:
-        try:
-            check(connection)
-        except Exception as error:
-            logger.warning("pool %r: check failed: %s", self.settings.name, error)
-            return False
-        return self._driver.restore(connection)
-
-    def _exchange(self, loan: Loan[C], flaw: str, pause: float) -> float:
-        """Give the unfit connection up and take another, ahead of those who came later."""
-        slot, loan.slot = loan.slot, None
-        assert slot is not None
         fresh = slot.opened_at >= loan.started_at
-        self._put_back(slot, None if flaw == "late" else flaw)
+        self._put_back(loan, None if flaw == "late" else flaw)
         if fresh:  # new ones are unfit too: do not spin
             pause = min(max(FIRST_PAUSE, pause * 2), LONGEST_PAUSE)
             self.clock.sleep(min(pause, max(loan.deadline - self._now(), 0.0)))
         if self._now() >= loan.deadline:
-            with self._lock:
-                self._rack.counters.timed_out += 1
-            late = flaw == "late"
-            raise self._timeout(loan, "its check took too long" if late else f"the last connection was unfit ({flaw})")
-        self._take(loan, first=True)
+            self._state.count_timeout()
+            why = "its check took too long" if flaw == "late" else f"the last connection was unfit ({flaw})"
+            raise self.reports.timeout(loan, why)
+        if not self._state.take(loan):
+            self._wait_for_slot(loan, first=True)
         return pause
 
-    def _forsake(self, loan: Loan[C]) -> None:
-        """Leave the line; a slot handed over meanwhile loses its connection, as nobody knows what was done on it."""
-        with self._lock:
-            self._rack.line.pop(loan, None)
-            slot, loan.slot = loan.slot, None
-        if slot is not None:
-            self._put_back(slot, "interrupted")
+    def _give_up(self, loan: Loan[C]) -> None:
+        """Stop waiting; a slot that was handed over meanwhile loses its connection, whose state is unknown."""
+        if loan.signal is not None:
+            self._state.stop_waiting(loan)
+        if loan.slot is not None:
+            self._put_back(loan, "interrupted")
 
-    # --- giving back -----------------------------------------------------------------------------------------------
+    # --- returning -------------------------------------------------------------------------------------------------
 
     def release(self, loan: Loan[C], discard: str | None = None) -> str | None:
-        """Give a loan back.
+        """Return a loan.
 
         Args:
             loan: What `acquire` returned; spent afterwards.
@@ -264,73 +229,60 @@ class Pool(Lifecycle[C]):
             Why its connection was not kept; None if it was.
 
         Raises:
-            LoanSpent: It was given back before, or is another pool's.
+            LoanSpent: It was returned before, or is another pool's.
         """
-        slot, mine = loan.slot, False
+        slot = loan.slot
+        if slot is None or loan.pool is not self:
+            raise LoanSpent(SPENT)
         try:
-            with self._lock:
-                if slot is None or loan.slot is None or loan.pool is not self or slot.loan is not loan.ref:
-                    raise LoanSpent("this connection was given back before, or belongs to another pool")
-                loan.slot, mine = None, True
-                assert slot.connection is not None
-                clean = discard is None and self._driver.is_clean(slot.connection)
-                flaw = self._move(slot, None, loan) if clean else discard
-            if not clean:
-                flaw = flaw or (None if self._driver.restore(slot.connection) else "unrestorable")
-                return self._put_back(slot, flaw, loan)
-            return self._moved(slot, flaw, loan)
-        except BaseException:
-            if mine and slot is not None and slot.loan is loan.ref:  # it has not moved
-                self._put_back(slot, "interrupted", loan)
+            # If the loan is another thread's to return by now, this look is harmless, and `take_back` refuses.
+            if discard is None and slot.connection is not None and self._driver.is_clean(slot.connection):
+                discard = self._state.take_back(loan)
+                if discard is None:
+                    if loan.reported or self._listeners:
+                        self.reports.returned(loan)
+                    return None
+            return self._renew(loan, discard)
+        except Reentered:
+            self._postpone(self.release, loan, discard)
+            return None
+        except LoanSpent:
+            if loan.ref() is None:
+                return "lost"  # a collected object returns it late: the collector had cleared the weak reference before
             raise
 
-    def _put_back(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None = None) -> str | None:
-        """Move a slot out of the hands of its last user: to a waiter, into the rack, or cold; return why cold."""
-        with self._lock:
-            flaw = self._move(slot, flaw, loan)
-        return self._moved(slot, flaw, loan)
-
-    def _move(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None) -> str | None:
-        """Hand a slot on, under the lock, or say why its session has to be ended first."""
-        now = self._now()
-        lent = loan is not None and not loan.upkeep
-        if lent and loan is not None:
-            self._rack.counters.use_seconds += now - loan.taken_at
-            if not loan.place:  # ours: an answer has just come; when a user's hands had one, nobody knows
-                slot.checked_at = now
-        flaw = flaw or self._rule(slot, now)
-        if flaw is None:
-            self._rack.give(slot, now, used=lent)
-            if self._watchers:
-                self._wake_watchers()
-        return flaw
-
-    def _moved(self, slot: Slot[C], flaw: str | None, loan: Loan[C] | None) -> str | None:
-        if flaw is not None:
-            self._end(slot, flaw)
-        if loan is not None and (loan.reported or self.listeners) and not loan.upkeep:
-            self._came_home(loan, self._now() - loan.taken_at)
-        return flaw
-
-    def _end(self, slot: Slot[C], flaw: str) -> None:
-        """End a session; only then is its slot cold: there are never more sessions than slots."""
+    def _renew(self, loan: Loan[C], flaw: str | None) -> str | None:
+        """Restore the connection of a returned loan, or close it; a loan of the pool's own holds the slot meanwhile."""
+        keeper: Loan[C] = Loan(self, loan.started_at, float("inf"))
+        keeper.taken_at, keeper.reported = loan.taken_at, loan.reported
         try:
-            if slot.connection is not None:
-                (self._driver.close if flaw in RULES else self._driver.abandon)(slot.connection)
-        finally:
-            with self._lock:
-                self._rack.chill(slot)
-                self._count(flaw)
-                openers = [] if self._closed else self._rack.grow(self._new_loan)
-                if self._watchers:
-                    self._wake_watchers()
-        self._start(openers)
+            slot = self._state.reclaim(loan, keeper)
+            if flaw is None and (slot.connection is None or not self._driver.restore(slot.connection)):
+                flaw = "unrestorable"
+            return self._put_back(keeper, flaw, loan)
+        except BaseException:
+            if keeper.slot is not None:
+                self._put_back(keeper, "interrupted", loan)
+            raise
 
-    def _came_home(self, loan: Loan[C], seconds: float) -> None:
-        name = self.settings.name
-        if loan.reported:
-            logger.warning("pool %r: a loan held for too long came back after %.1f s", name, seconds)
-        self._tell(lambda listener: listener.used(name, seconds))
+    def _put_back(self, holder: Loan[C], flaw: str | None, borrower: Loan[C] | None = None) -> str | None:
+        """Move a slot out of its holder's hands: to a waiter, into the rack, or cold; return why cold."""
+        flaw = self._state.move(holder, flaw, borrower)
+        if flaw is not None:
+            self._end(holder, flaw)
+        if borrower is not None and (borrower.reported or self._listeners) and not borrower.upkeep:
+            self.reports.returned(borrower)
+        return flaw
+
+    def _end(self, holder: Loan[C], flaw: str) -> None:
+        """End a session; only then is its slot cold, so that there are never more sessions than slots."""
+        connection = None if holder.slot is None else holder.slot.connection
+        try:
+            if connection is not None:
+                (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
+        finally:
+            openers = self._state.ended(holder, flaw)
+        self._openers.start(openers)
 
     def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
         """Distrust every connection that is not younger than this loan's: one outage, one invalidation.
@@ -339,35 +291,220 @@ class Pool(Lifecycle[C]):
             loan: The one that failed.
             retire: Replace them all (the server has become read-only) instead of pinging each before its next use.
         """
-        with self._lock:
-            if loan.slot is not None and loan.slot.generation >= self._generation:
-                self._generation += 1
-                self._retire_below = self._generation if retire else self._retire_below
+        self._do(partial(self._state.invalidate, loan, retire=retire))
 
     # --- maintenance -----------------------------------------------------------------------------------------------
 
     def borrow_idle(self, due: Callable[[Slot[C]], bool]) -> Loan[C] | None:
         """Lend maintenance the connection that has been idle longest of those that are *due*, if one is."""
-        loan = self._new_loan()
-        with self._lock:
-            if self._closed or not self._rack.take_idle(loan, due) or loan.slot is None:
-                return None
+        loan: Loan[C] = Loan(self, 0.0, float("inf"))
+        loan.upkeep = True
+        if not self._state.take_idle(loan, due) or loan.slot is None:
+            return None
         assert loan.slot.connection is not None
         loan.connection = loan.slot.connection
         return loan
 
     def still_answers(self, loan: Loan[C]) -> bool:
         """Ping the server over a loan of maintenance's; afterwards the connection counts as heard of."""
-        assert loan.slot is not None
-        alive = self._driver.ping(loan.connection, self.settings.ping_timeout)
-        loan.slot.checked_at = self._now()
-        return alive
+        return self._fitness.still_answers(loan)
 
     def has_spare(self) -> bool:
         """Say whether there are more connections than are kept; asked by maintenance while it chooses."""
-        return self._rack.connected > self._rack.min_size
+        return self._state.rack.connected > self._state.rack.min_size
+
+    def count_leak(self, loan: Loan[C]) -> bool:
+        """Note that a loan has been reported as held for too long; False if it was before."""
+        return self._state.count_leak(loan)
 
     @property
     def idle_limit(self) -> float | None:
         """Seconds after which the server ends idle sessions, once known."""
         return self._driver.idle_limit
+
+    # --- the owner's verbs -----------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float = 30.0, *, at_least: int = 1, patient: bool = True) -> None:
+        """Wait until ``min_size`` connections, or *at_least* that many, are up.
+
+        Args:
+            timeout: Seconds.
+            at_least: How many have to be up.
+            patient: Keep trying while the server is not there; else the first connect error is raised.
+
+        Raises:
+            PoolTimeout: They were not up in time; the last connect error is the cause.
+            PoolClosed: The pool is closed.
+        """
+        state, deadline, pause = self._state, self._now() + timeout, FIRST_PAUSE
+        target = max(at_least, state.rack.min_size)
+        while (openers := state.missing(target)) is not None:
+            self._openers.start(openers)
+            watch(state, self.clock, lambda: state.rack.opening == 0 or state.closed, deadline)
+            have, left = state.rack.connected, deadline - self._now()
+            if have >= target:
+                continue
+            if not patient and state.last_error is not None:
+                raise own_copy(state.last_error)
+            if left <= 0:
+                raise PoolTimeout(
+                    f"pool {self.settings.name!r}: {have} of {target} connections after {timeout:g} s"
+                ) from state.last_error
+            if state.last_error is not None:
+                self.clock.sleep(min(pause, left))
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def replenish(self) -> None:
+        """Start opening what is missing to ``min_size``, and what the borrowers who wait need."""
+        self._do(lambda: self._openers.start(self._state.grow()))
+
+    def resize(self, max_size: int, min_size: int | None = None) -> None:
+        """Change how many connections there may be; those above the new size are closed when they are returned."""
+        kept = self.settings.min_size if min_size is None else min_size
+        settings = dataclasses.replace(self.settings, max_size=max_size, min_size=min(kept, max_size))
+
+        def decided() -> None:
+            dropped, openers = self._state.resize(settings)
+            self.settings = settings
+            self._close_all(dropped)
+            self._openers.start(openers)
+
+        self._do(decided)
+
+    def drain(self) -> None:
+        """Replace every connection: idle ones now, those in use when they are returned."""
+
+        def decided() -> None:
+            idle, openers = self._state.drain()
+            self._close_all(idle)
+            self._openers.start(openers)
+
+        self._do(decided)
+
+    def clear(self) -> None:
+        """Close the idle connections; those in use are kept when they are returned."""
+        self._do(lambda: self._close_all(self._state.clear()))
+
+    def recover(self) -> None:
+        """Take back the slots of borrowers that vanished, and serve those who wait with them."""
+
+        def decided() -> None:
+            lost, openers = self._state.recover()
+            self._drop_lost(lost)
+            self._openers.start(openers)
+
+        self._do(decided)
+
+    def suspend(self) -> None:
+        """Let every borrower wait until `resume`, each until its own deadline."""
+        self._do(self._state.suspend)
+
+    def resume(self) -> None:
+        """Serve those who waited, in their order."""
+        self._do(lambda: self._openers.start(self._state.resume()))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, as a retry does, unless the pool is closed first.
+
+        Raises:
+            PoolClosed: It is.
+        """
+        state = self._state
+        watch(state, self.clock, lambda: state.closed, self._now() + seconds)
+        state.ensure_open()
+
+    def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
+        """Close the pool for good. Every waiter is woken; idle connections are closed now, those in use on return.
+
+        Args:
+            timeout: Seconds to wait for borrowers in other threads; the caller's own loans are not waited for.
+            force: Cut the connections that are still in use then, so that calls blocked on them raise an error.
+
+        Returns:
+            Who still holds a connection; also logged.
+        """
+        try:
+            idle = self._state.close()
+        except Reentered:
+            self._postpone(self.close, timeout, force=force)
+            return self.borrowed()
+        deadline = self._now() + timeout
+        me = threading.current_thread()
+        self._close_all(idle)
+        self.reports.on_closed()
+        self.recover()
+        state = self._state
+        watch(state, self.clock, lambda: all(slot.thread is me for slot in state.rack.busy()), deadline)
+        left = self.borrowed()
+        if left:
+            logger.warning("pool %r closed while lent to: %s", self.settings.name, "; ".join(map(str, left)))
+        if left and force:
+            for slot, _ in self.reports.holders():
+                connection = slot.connection
+                if slot.state is SlotState.USED and connection is not None:
+                    self._driver.cut(connection)
+        return left
+
+    def _do(self, decided: Callable[[], object]) -> None:
+        """Do something now, or as soon as the thread goes on that a finalizer or signal handler has interrupted."""
+        try:
+            decided()
+        except Reentered:
+            self._postpone(decided)
+
+    def _postpone(self, verb: Callable[..., object], *args: object, **keywords: object) -> None:
+        def later() -> None:
+            try:
+                verb(*args, **keywords)
+            except Exception:
+                logger.exception("pool %r: what an interrupting call left to be done failed", self.settings.name)
+
+        self._state.section.postponed.append(later)
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Who hears how long connections are waited for, used and opened."""
+        return self.reports.listeners
+
+    @property
+    def ever_opened(self) -> bool:
+        """Whether a connection was ever opened: an address that never answered is a mistake until proven an outage."""
+        return self._state.rack.counters.opened > 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._state.closed
+
+    def stats(self) -> PoolStats:
+        """Return every gauge and counter, as of one instant."""
+        return self.reports.stats()
+
+    def borrowed(self, longer_than: float = 0.0) -> list[Borrowed]:
+        """Return the loans that have been out for *longer_than* seconds, the oldest first."""
+        return [borrowed for _, borrowed in self.reports.loans_out(longer_than)]
+
+    def loans_out(self, longer_than: float = 0.0) -> list[tuple[Loan[C], Borrowed]]:
+        """Return the loans that have been out for *longer_than* seconds with what can be told of each."""
+        return self.reports.loans_out(longer_than)
+
+    def _close_all(self, connections: list[C]) -> None:
+        for connection in connections:
+            self._driver.close(connection)
+
+    def _drop_lost(self, lost: Lost[C]) -> None:
+        self.reports.lost(place for place, _ in lost)
+        for _, connection in lost:
+            if connection is not None:
+                self._driver.abandon(connection)
+
+    def begin_in_child(self) -> None:
+        """Start cold in a forked child: drop our copies of the parent's sockets without a word on them."""
+        for slot in self._state.rack.slots:
+            slot.loan = None  # what the parent had lent out is no loan here
+            if slot.connection is not None:
+                self._driver.abandon(slot.connection)
+        self._state.begin()
+        self._pid = getpid()

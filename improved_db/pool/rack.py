@@ -1,8 +1,8 @@
-"""The rack and the line: which slot goes to whom. Every method decides and moves; none waits, calls out or logs.
+"""The rack and the waiters: which slot goes to whom. Every method decides and moves; none waits, calls out or logs.
 
-All of it is called under the pool's lock, and between two stores that belong together there is no call: CPython
-delivers a signal or an asynchronous exception only after calls and backward jumps, so a move happens whole or not at
-all.
+`PoolState` calls all of it inside its critical section. Between two stores that belong together there is no call:
+CPython delivers a signal or an asynchronous exception only after calls and at backward jumps, so a move happens whole
+or not at all. A move also spends the loan of the slot's last holder, in the same stores.
 
 Knows slots, loans and their order. Does not know locks, clocks, drivers or SQL.
 """
@@ -12,26 +12,29 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from improved_db.pool.slot import Loan, Slot, SlotState
+from improved_db.pool.slot import Slot, SlotState
 from improved_db.pool.stats import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from improved_db.pool.loan import Loan, Place
+
 C = TypeVar("C")
-COLD, WARM, OPENING, LENT = SlotState.COLD, SlotState.WARM, SlotState.OPENING, SlotState.LENT
+COLD, IDLE, OPENING, USED = SlotState.COLD, SlotState.IDLE, SlotState.OPENING, SlotState.USED
 
 
 class Rack(Generic[C]):
-    """N slots, those of them that are not lent, and the borrowers who wait for one.
+    """N slots, those of them that are in the rack, and the borrowers who wait for one.
 
     Attributes:
         slots: All of them.
-        warm: Those with an idle connection; the last one in is the first one out.
+        idle: Those with an idle connection; the last one in is the first one out.
         cold: Those without a connection.
-        line: Who waits, first come first served; a borrower leaves it in O(1).
-        opening: How many slots are with openers.
-        suspended: Whether nobody is served for now.
+        waiters: The borrowers who wait, first come first served; one leaves in O(1).
+        opening: How many slots openers hold.
+        suspended: Whether every borrower has to wait for now.
+        counters: What has happened so far.
     """
 
     def __init__(self, max_size: int, min_size: int, max_opening: int) -> None:
@@ -39,17 +42,17 @@ class Rack(Generic[C]):
         self.min_size = min_size
         self.max_opening = max_opening
         self.slots: list[Slot[C]] = [Slot() for _ in range(max_size)]
-        self.warm: list[Slot[C]] = []
+        self.idle: list[Slot[C]] = []
         self.cold: list[Slot[C]] = list(self.slots)
-        self.line: OrderedDict[Loan[C], None] = OrderedDict()
+        self.waiters: OrderedDict[Loan[C], None] = OrderedDict()
         self.opening = 0
         self.suspended = False
         self.counters = Counters()
 
     @property
     def used(self) -> int:
-        """How many connections are with borrowers."""
-        return len(self.slots) - len(self.warm) - len(self.cold) - self.opening
+        """How many connections borrowers hold."""
+        return len(self.slots) - len(self.idle) - len(self.cold) - self.opening
 
     @property
     def connected(self) -> int:
@@ -57,20 +60,20 @@ class Rack(Generic[C]):
         return len(self.slots) - len(self.cold) - self.opening
 
     def busy(self) -> list[Slot[C]]:
-        """Return the slots that are lent or being opened."""
-        return [slot for slot in self.slots if slot.state is LENT or slot.state is OPENING]
+        """Return the slots that are in use or being opened."""
+        return [slot for slot in self.slots if slot.state is USED or slot.state is OPENING]
 
     def take(self, loan: Loan[C]) -> bool:
-        """Lend the warmest slot; False if the borrower has to wait."""
-        if not self.warm or self.suspended:
+        """Lend the slot that became idle last; False if the borrower has to wait."""
+        if not self.idle or self.suspended:
             return False
         if not loan.counted:
             loan.counted = True
             self.counters.acquired += 1
-        slot = self.warm[-1]  # as `_lend` does; this is every query's way
-        slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
+        slot = self.idle[-1]  # as `_lend` does; every query goes this way
+        slot.state, slot.loan, slot.thread, slot.place = USED, loan.ref, loan.thread, loan.place
         loan.slot = slot
-        del self.warm[-1]
+        del self.idle[-1]
         return True
 
     def take_cold(self, loan: Loan[C], limit: float) -> bool:
@@ -94,71 +97,78 @@ class Rack(Generic[C]):
 
     def take_idle(self, loan: Loan[C], due: Callable[[Slot[C]], bool]) -> bool:
         """Lend maintenance the slot that has been idle longest of those that are *due*; False if none is."""
-        for index, slot in enumerate(self.warm):
+        for index, slot in enumerate(self.idle):
             if due(slot):
-                self._lend(self.warm, index, loan)
+                self._lend(self.idle, index, loan)
                 return True
         return False
 
     @staticmethod
     def _lend(shelf: list[Slot[C]], index: int, loan: Loan[C]) -> None:
         slot = shelf[index]
-        slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
+        slot.state, slot.loan, slot.thread, slot.place = USED, loan.ref, loan.thread, loan.place
         loan.slot = slot
         del shelf[index]
 
     def enqueue(self, loan: Loan[C], signal: Callable[[], bool], *, first: bool, max_waiting: int | None) -> bool:
-        """Put a borrower at the end of the line; *first*: at its head, for one whose connection proved unfit.
+        """Let a borrower wait behind all others; *first*: ahead of them, because its connection proved unfit.
 
-        Those for whom a connection is being or will be opened do not count against *max_waiting*.
+        Borrowers for whom a connection is being or will be opened do not count against *max_waiting*.
 
         Returns:
-            False if the line is full.
+            False if too many wait already.
         """
         coming = self.opening + len(self.cold)
-        if max_waiting is not None and not first and len(self.line) - coming >= max_waiting:
+        if max_waiting is not None and not first and len(self.waiters) - coming >= max_waiting:
             self.counters.refused += 1
             return False
         signal()
-        self.line[loan] = None
+        self.waiters[loan] = None
         if first:
-            self.line.move_to_end(loan, last=False)
+            self.waiters.move_to_end(loan, last=False)
         return True
 
-    def give(self, slot: Slot[C], now: float, *, used: bool = True) -> None:
-        """Hand a usable slot to the first live waiter, or put it in the rack.
+    def give(self, slot: Slot[C], now: float, *, used: bool = True, holder: Loan[C] | None = None) -> None:
+        """Hand a usable slot to the first borrower who waits, or put it in the rack.
 
-        A slot that maintenance looked at goes back to the far end, as idle as it was.
+        Args:
+            slot: Its connection is fit to be lent.
+            now: The time.
+            used: Whether a borrower or an opener had it. If the pool only looked at the connection, the slot goes to
+                the far end of the rack, as idle as it was.
+            holder: The loan that is spent by it.
         """
-        if self.line and (first := self.first_in_line(now)) is not None:
-            self._hand_over(slot, first, now)
+        if self.waiters and (first := self.first_waiter(now)) is not None:
+            self._hand_over(slot, first, now, holder)
             return
         if slot.state is OPENING:
             self.opening -= 1
-        slot.state, slot.loan, slot.thread = WARM, None, None
+        slot.state, slot.loan, slot.thread = IDLE, None, None
+        if holder is not None:
+            holder.slot = None
         if used:
             slot.idle_since = now
-            self.warm.append(slot)
+            self.idle.append(slot)
         else:
-            self.warm.insert(0, slot)
+            self.idle.insert(0, slot)
 
     def serve(self, now: float) -> None:
-        """Hand out what is in the rack to those in line, after a suspension."""
-        while self.warm and (first := self.first_in_line(now)) is not None:
-            self._hand_over(self.warm[-1], first, now)
+        """Hand out the idle slots to the borrowers who wait, after a suspension."""
+        while self.idle and (first := self.first_waiter(now)) is not None:
+            self._hand_over(self.idle[-1], first, now, None)
 
-    def first_in_line(self, now: float) -> Loan[C] | None:
-        """Return who is to be served next, if anybody; those whose deadline has passed leave the line."""
-        while self.line and not self.suspended:
-            loan = next(iter(self.line))
+    def first_waiter(self, now: float) -> Loan[C] | None:
+        """Return the borrower to be served next, if one waits; those whose deadline has passed stop waiting."""
+        while self.waiters and not self.suspended:
+            loan = next(iter(self.waiters))
             if loan.deadline > now:
                 return loan
             assert loan.signal is not None
-            del self.line[loan]
-            loan.signal.release()  # nobody is served after its deadline; it finds neither slot nor error
+            del self.waiters[loan]
+            loan.signal.release()  # it is not served after its deadline; it finds neither slot nor error
         return None
 
-    def _hand_over(self, slot: Slot[C], loan: Loan[C], now: float) -> None:
+    def _hand_over(self, slot: Slot[C], loan: Loan[C], now: float, holder: Loan[C] | None) -> None:
         assert loan.signal is not None
         if not loan.counted:
             loan.counted = True
@@ -167,37 +177,51 @@ class Rack(Generic[C]):
             self.counters.wait_seconds += now - loan.started_at
         if slot.state is OPENING:
             self.opening -= 1
-        elif slot.state is WARM:
-            del self.warm[-1]
-        slot.state, slot.loan, slot.thread, slot.place = LENT, loan.ref, loan.thread, loan.place
+        elif slot.state is IDLE:
+            del self.idle[-1]
+        if holder is not None:
+            holder.slot = None
+        slot.state, slot.loan, slot.thread, slot.place = USED, loan.ref, loan.thread, loan.place
         loan.slot = slot
-        del self.line[loan]
+        del self.waiters[loan]
         loan.signal.release()
 
     def hopeless(self) -> bool:
-        """Say whether those in line wait for nothing: no connection is out, and every opener has failed by now."""
+        """Say whether the borrowers wait in vain: no connection is in use, and every opener has failed by now."""
         return self.used == 0 and not self.suspended and all(s.failed for s in self.slots if s.state is OPENING)
 
     def fail_all(self, error: BaseException) -> None:
-        """Tell everybody in line why they will not be served."""
-        while self.line:
-            loan = next(iter(self.line))
+        """Tell all borrowers who wait why they will not be served."""
+        while self.waiters:
+            loan = next(iter(self.waiters))
             assert loan.signal is not None
             loan.error = error
-            del self.line[loan]
+            del self.waiters[loan]
             loan.signal.release()
 
-    def chill(self, slot: Slot[C]) -> C | None:
-        """Make a lent or warm slot cold and return its connection, which is now the caller's to close."""
+    def reclaim(self, loan: Loan[C], keeper: Loan[C]) -> bool:
+        """Pass a borrower's slot on to a loan of the pool's own; False if the borrower's loan does not hold one."""
+        slot = loan.slot
+        if slot is None or slot.loan is not loan.ref:
+            return False
+        loan.slot = None
+        slot.loan, slot.thread = keeper.ref, keeper.thread
+        keeper.slot = slot
+        return True
+
+    def make_cold(self, slot: Slot[C], holder: Loan[C] | None = None) -> C | None:
+        """Make a used or idle slot cold, spend its *holder*, and return the connection, which the caller closes."""
         surplus = len(self.slots) > self.max_size
         was_opening = slot.state is OPENING
-        where = self.warm.index(slot) if slot.state is WARM else -1
+        where = self.idle.index(slot) if slot.state is IDLE else -1
         connection, slot.connection = slot.connection, None
         slot.state, slot.loan, slot.thread = COLD, None, None
+        if holder is not None:
+            holder.slot = None
         if was_opening:
             self.opening -= 1
         if where >= 0:
-            del self.warm[where]
+            del self.idle[where]
         if surplus:
             self.slots.remove(slot)
         else:
@@ -205,11 +229,11 @@ class Rack(Generic[C]):
         return connection
 
     def grow(self, new_loan: Callable[[], Loan[C]], at_least: int = 0) -> list[Loan[C]]:
-        """Lend cold slots to openers: no more than those in line, `min_size` or *at_least* need.
+        """Lend cold slots to openers: no more than the borrowers who wait, `min_size` or *at_least* need.
 
-        At most `max_opening` open at a time; whoever finishes asks again.
+        At most `max_opening` open at a time; an opener that ends asks again.
         """
-        wanted = len(self.line) - self.opening if not self.suspended else 0
+        wanted = len(self.waiters) - self.opening if not self.suspended else 0
         wanted = max(wanted, max(self.min_size, at_least) - (len(self.slots) - len(self.cold)))
         openers: list[Loan[C]] = []
         while self.cold and len(openers) < wanted and self.opening < self.max_opening:
@@ -222,18 +246,18 @@ class Rack(Generic[C]):
             openers.append(loan)
         return openers
 
-    def recover(self) -> list[tuple[list[str], C | None]]:
+    def recover(self) -> list[tuple[Place, C | None]]:
         """Take back the slots whose borrowers vanished; return where each was borrowed and its connection."""
         lost = [slot for slot in self.slots if slot.is_lost()]
         found = []
         for slot in lost:
             self.counters.lost += 1
-            where = slot.where() if slot.place else []
-            found.append((where, self.chill(slot)))
+            place = slot.place
+            found.append((place, self.make_cold(slot)))
         return found
 
     def resize(self, max_size: int) -> list[C]:
-        """Add cold slots, or drop slots: cold ones, then the longest idle; lent ones go when they come back."""
+        """Add cold slots, or drop slots: cold ones, then the longest idle; those in use go when they are returned."""
         added: list[Slot[C]] = [Slot() for _ in range(max_size - len(self.slots))]
         surplus = max(len(self.slots) - max_size, 0)
         gone = set(self.cold[:surplus])
@@ -241,8 +265,8 @@ class Rack(Generic[C]):
         cold = self.cold[surplus:] + added
         self.max_size, self.slots, self.cold = max_size, slots, cold
         dropped = []
-        while self.warm and len(self.slots) > max_size:
-            connection = self.chill(self.warm[0])
+        while self.idle and len(self.slots) > max_size:
+            connection = self.make_cold(self.idle[0])
             if connection is not None:
                 dropped.append(connection)
         return dropped
@@ -250,8 +274,8 @@ class Rack(Generic[C]):
     def clear(self) -> list[C]:
         """Make every idle slot cold; return their connections."""
         idle = []
-        while self.warm:
-            connection = self.chill(self.warm[-1])
+        while self.idle:
+            connection = self.make_cold(self.idle[-1])
             if connection is not None:
                 idle.append(connection)
         return idle

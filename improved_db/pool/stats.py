@@ -119,28 +119,20 @@ class Listener(Protocol):
         """Hear that a connection was opened."""
 
 
+@dataclasses.dataclass(slots=True)
 class Counters:
-    """The counters of a pool, changed under its lock only."""
+    """The counters of a pool, changed under its lock only; each is explained in `PoolStats`."""
 
-    __slots__ = (
-        "acquired",
-        "discarded",
-        "leaks",
-        "lost",
-        "open_errors",
-        "open_seconds",
-        "opened",
-        "refused",
-        "retired",
-        "timed_out",
-        "use_seconds",
-        "wait_seconds",
-        "waited",
-    )
-
-    def __init__(self) -> None:
-        self.acquired = self.waited = self.timed_out = self.refused = 0
-        self.opened = self.open_errors = self.lost = self.leaks = 0
-        self.wait_seconds = self.use_seconds = self.open_seconds = 0.0
-        self.discarded: dict[str, int] = {}
-        self.retired: dict[str, int] = {}
+    acquired: int = 0
+    waited: int = 0
+    wait_seconds: float = 0.0
+    use_seconds: float = 0.0
+    timed_out: int = 0
+    refused: int = 0
+    opened: int = 0
+    open_seconds: float = 0.0
+    open_errors: int = 0
+    discarded: dict[str, int] = dataclasses.field(default_factory=dict)
+    retired: dict[str, int] = dataclasses.field(default_factory=dict)
+    lost: int = 0
+    leaks: int = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from improved_db.compat.pymysqlpool import GetConnectionFromPoolError
-from improved_db.pool.slot import all_frames
+from improved_db.pool.loan import all_frames
 from tests.fakes import Caller, eventually
 
 if TYPE_CHECKING:

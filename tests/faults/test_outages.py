@@ -12,7 +12,7 @@ import tenacity
 from pymysql.err import MySQLError, OperationalError
 
 from improved_db import ImprovedDb, OutcomeUnknown, PoolTimeout, RetryPolicy, ServerRefused, Transaction
-from improved_db.pool.slot import all_frames
+from improved_db.pool.loan import all_frames
 from improved_db.testing import TemporaryServer
 from tests.fakes import PATIENCE, Caller, eventually
 from tests.faults.fake_server import FakeServer, close, err, raw, turn_away

@@ -18,7 +18,7 @@ from tests.fakes import FakeConnection, FakePool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
 
 COUNTERS = (
     "acquired", "acquired_at_once", "waited", "wait_seconds", "use_seconds", "timed_out", "refused", "opened",
@@ -49,8 +49,7 @@ class PoolMachine(RuleBasedStateMachine):
         """Make a pool of some size."""
         self.fake = FakePool(max_size=max_size, min_size=min(min_size, max_size), **options)
         self.pool, self.driver = self.fake.pool, self.fake.driver
-        self.housekeeper = Housekeeper(self.pool)
-        self.pool.on_opened = lambda: None  # no thread: its rounds are steps
+        self.housekeeper = Housekeeper(self.pool)  # without a thread: time here is the test's
         self.held: list[Loan[FakeConnection]] = []
         self.spent: list[Loan[FakeConnection]] = []
         self.restored: dict[int, int] = {}

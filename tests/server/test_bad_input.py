@@ -261,7 +261,7 @@ def test_a_connection_given_back_twice(db: ImprovedDb) -> None:
     connection = db.pool_get_connection()
     db.pool_put_connection(connection)
     with db.connection() as somebody_elses:
-        with pytest.raises(LoanSpent, match="given back before"):
+        with pytest.raises(LoanSpent, match="returned before"):
             db.pool_put_connection(connection)
         assert somebody_elses.open
         assert db.stats().used == 1

@@ -21,7 +21,7 @@ from tests.fakes import PATIENCE, Caller, eventually, run_alone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from improved_db.compat._soft_pool import OverflowPool
+from improved_db.pool.pool import Pool
 from improved_db.settings.settings import PoolSettings
 from tests.fakes import PATIENCE, FakeClock, FakeConnection, FakeDriver, ThreadedPool
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
 
 NO_LIMIT = float("inf")
 
@@ -24,7 +24,7 @@ class Overflowing:
         self.driver = FakeDriver()
         chosen = PoolSettings(**{"max_size": 2, **settings})
         idle = chosen.max_size if max_idle is None else max_idle
-        self.pool: OverflowPool[FakeConnection] = OverflowPool(self.driver, chosen, max_idle=idle, clock=self.clock)
+        self.pool: Pool[FakeConnection] = Pool(self.driver, chosen, max_idle=idle, clock=self.clock)
 
     def borrow(self, number: int = 1, limit: float = NO_LIMIT) -> list[Loan[FakeConnection]]:
         """Borrow *number* connections, without a wait."""
@@ -53,9 +53,9 @@ class Overflowing:
 class Threaded(ThreadedPool):
     """An overflow pool on a fake driver, with the real clock."""
 
-    pool: OverflowPool[FakeConnection]
+    pool: Pool[FakeConnection]
 
     def __init__(self, driver: FakeDriver | None = None, *, max_idle: int = 2, **settings: Any) -> None:
         self.driver = driver or FakeDriver()
         chosen = PoolSettings(**{"max_size": 2, "acquire_timeout": PATIENCE, **settings})
-        self.pool = OverflowPool(self.driver, chosen, max_idle=max_idle)
+        self.pool = Pool(self.driver, chosen, max_idle=max_idle)

@@ -13,8 +13,8 @@ from improved_db.pool.housekeeper import Housekeeper, keepalive
 from tests.fakes import Caller, FakeConnection, FakePool, ThreadedPool, eventually, refuse
 
 if TYPE_CHECKING:
+    from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
-    from improved_db.pool.slot import Loan
     from improved_db.pool.stats import Borrowed
 
 
@@ -23,8 +23,7 @@ class Kept(FakePool):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"ping_idle_after": None, "lifetime_jitter": 0.0, **settings})
-        self.housekeeper = Housekeeper(self.pool)
-        self.pool.on_opened = lambda: None  # no thread: time here is the test's
+        self.housekeeper = Housekeeper(self.pool)  # without a thread: time here is the test's
 
     def after(self, seconds: float) -> float | None:
         """Let time pass, and make a round."""
@@ -183,7 +182,7 @@ def test_connection_in_maintenance_goes_to_who_waits_for_it() -> None:
             callers.extend(threaded.in_line(1, threaded.pool.acquire))
 
     threaded.driver.before_ping = come_meanwhile
-    housekeeper = Housekeeper(threaded.pool)
+    housekeeper = Housekeeper.look_after(threaded.pool)
     eventually(lambda: housekeeper.round(threaded.pool) and callers)
     threaded.pool.release(callers[0].result())
     assert threaded.pool.stats().opened == 1
@@ -258,7 +257,7 @@ def test_leak_callback_that_raises_does_not_end_housekeeping(caplog: pytest.LogC
 
     threaded = ThreadedPool(max_size=2, leak_warn_after=0.1, on_leak=broken)
     with caplog.at_level(logging.ERROR, logger="improved_db"):
-        Housekeeper(threaded.pool, period=0.05)
+        Housekeeper.look_after(threaded.pool, period=0.05)
         loan = threaded.pool.acquire()
         eventually(lambda: "housekeeping failed; it goes on" in caplog.text)
         threaded.pool.release(loan)
@@ -297,7 +296,7 @@ def test_no_thread_before_the_first_connection() -> None:
     """Importing and configuring start nothing; programs fork after that."""
     before = housekeepers()
     threaded = ThreadedPool(max_size=1)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     assert housekeepers() == before
     threaded.pool.release(threaded.pool.acquire())
     eventually(lambda: len(housekeepers()) == len(before) + 1)
@@ -308,7 +307,7 @@ def test_one_thread_for_a_pool_however_many_connections() -> None:
     """A thread per connection would cost more than the connections."""
     before = housekeepers()
     threaded = ThreadedPool(max_size=20)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     for loan in [threaded.pool.acquire() for _ in range(20)]:
         threaded.pool.release(loan)
     assert len(housekeepers()) <= len(before) + 1
@@ -319,7 +318,7 @@ def test_thread_leaves_an_empty_pool_and_comes_back() -> None:
     """A program that is done with its database has no thread that wakes up for it."""
     before = len(housekeepers())
     threaded = ThreadedPool(max_size=1, idle_timeout=0.1)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
     for _ in range(2):
         threaded.pool.release(threaded.pool.acquire())
         eventually(lambda: threaded.pool.stats().size == 0)
@@ -341,7 +340,7 @@ def test_connection_opened_while_the_thread_leaves_is_looked_after() -> None:
                 opened_late.set()
             return pause
 
-    Leaving(threaded.pool, period=0.05)
+    Leaving.look_after(threaded.pool, period=0.05)
     threaded.pool.release(threaded.pool.acquire())
     eventually(opened_late.is_set)
     eventually(lambda: threaded.pool.stats().retired == {"idle_timeout": 2})
@@ -352,7 +351,7 @@ def test_thread_that_cannot_be_started_is_started_with_the_next_connection(monke
     """A process that was short of threads once keeps its maintenance all the same."""
     threaded = ThreadedPool(max_size=2)
     threaded.pool.release(threaded.pool.acquire())
-    housekeeper = Housekeeper(threaded.pool)
+    housekeeper = Housekeeper.look_after(threaded.pool)
     with monkeypatch.context() as short_of_threads:
         short_of_threads.setattr(threading.Thread, "start", _no_thread)
         housekeeper.attend()
@@ -366,7 +365,7 @@ def test_thread_ends_with_an_abandoned_pool() -> None:
     """Nobody closes everything; a pool that is dropped must be able to die."""
     before = len(housekeepers())
     threaded = ThreadedPool(max_size=1)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     threaded.pool.release(threaded.pool.acquire())
     eventually(lambda: len(housekeepers()) == before + 1)
     del threaded
@@ -380,7 +379,7 @@ def test_close_in_the_middle_of_a_round_ends_the_thread() -> None:
     pools: list[Pool[FakeConnection]] = []
     threaded = ThreadedPool(max_size=1, leak_warn_after=0.1, on_leak=lambda _: pools[0].close(0))
     pools.append(threaded.pool)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
     loan = threaded.pool.acquire()
     eventually(lambda: threaded.pool.closed)
     eventually(lambda: len(housekeepers()) == before)

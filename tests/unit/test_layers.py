@@ -20,7 +20,7 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 #: The floor of each folder, and of each module that stands beside the folders.
 FLOORS: Final = {
     "_version": 0, "errors": 0, "clock": 0, "rows": 0,
-    "settings": 1, "sql": 1,
+    "critical": 1, "settings": 1, "sql": 1,
     "failures": 2, "testing": 2,
     "wire": 3, "pool": 3,
     "execution": 4,
@@ -32,7 +32,7 @@ FLOORS: Final = {
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
-    "threading": {"pool", "execution.retry", "testing"},
+    "threading": {"critical", "pool", "execution.retry", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"execution.retry"},
     "pymysql": {"errors", "wire", "compat", "testing"},

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from improved_db.compat._soft_pool import acquire_patiently
 from improved_db.errors import PoolTimeout
 from tests.fakes import Caller, Gate, refuse
 from tests.unit.overflowing import NO_LIMIT, Overflowing, Threaded
@@ -137,7 +138,7 @@ def test_interrupt_after_the_connect_leaves_no_loan_behind() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    over.pool.on_opened = interrupt
+    over.pool.reports.on_opened = interrupt
     with pytest.raises(KeyboardInterrupt):
         over.pool.acquire_now(NO_LIMIT)
     assert over.is_whole()
@@ -151,7 +152,7 @@ def test_patient_borrower_does_not_wait_while_there_is_room() -> None:
     """Up to the size, on demand and at once."""
     over = Overflowing(max_size=2)
     calls: list[float] = []
-    loans = [over.pool.acquire_patiently(1, 4, in_vain=lambda: calls.append(over.clock.now())) for _ in range(2)]
+    loans = [acquire_patiently(over.pool, 1, 4, in_vain=lambda: calls.append(over.clock.now())) for _ in range(2)]
     assert len({loan.connection.number for loan in loans}) == 2
     assert (calls, over.clock.now()) == ([], 0.0)
 
@@ -161,7 +162,7 @@ def test_patient_borrower_opens_beyond_the_size_after_its_turn_was_in_vain() -> 
     over = Overflowing(max_size=1)
     kept = over.one()
     calls: list[float] = []
-    loan = over.pool.acquire_patiently(3, 2, in_vain=lambda: calls.append(over.clock.now()))
+    loan = acquire_patiently(over.pool, 3, 2, in_vain=lambda: calls.append(over.clock.now()))
     assert (loan.connection.number, calls) == (2, [3.0])
     assert kept.connection.open
 
@@ -172,7 +173,7 @@ def test_patient_borrower_is_served_meanwhile_and_nothing_is_opened() -> None:
     kept = over.one()
     calls: list[float] = []
     over.clock.at(2.0, lambda: (over.pool.release(kept), None)[1])
-    loan = over.pool.acquire_patiently(3, 2, in_vain=lambda: calls.append(over.clock.now()))
+    loan = acquire_patiently(over.pool, 3, 2, in_vain=lambda: calls.append(over.clock.now()))
     assert (loan.connection.number, calls, over.clock.now()) == (1, [], 2.0)
     assert over.pool.stats().opened == 1
 
@@ -183,7 +184,7 @@ def test_patient_borrower_at_the_limit_is_told_what_the_pool_looks_like() -> Non
     kept = [over.pool.acquire_now(NO_LIMIT) for _ in range(2)]
     calls: list[float] = []
     with pytest.raises(PoolTimeout, match=r"no connection after 3\.00 s .*used=2") as caught:
-        over.pool.acquire_patiently(3, 2, in_vain=lambda: calls.append(over.clock.now()))
+        acquire_patiently(over.pool, 3, 2, in_vain=lambda: calls.append(over.clock.now()))
     assert __file__ in str(caught.value)
     assert calls == [3.0]
     assert len(kept) == 2
@@ -194,7 +195,7 @@ def test_patience_of_zero_asks_and_goes() -> None:
     over = Overflowing(max_size=1)
     kept = over.one()
     with pytest.raises(PoolTimeout):
-        over.pool.acquire_patiently(0, 1, in_vain=lambda: None)
+        acquire_patiently(over.pool, 0, 1, in_vain=lambda: None)
     assert over.clock.now() == 0.0
     over.pool.release(kept)
     assert over.is_whole()
@@ -205,7 +206,7 @@ def test_patient_borrower_gets_what_answers_only() -> None:
     over = Overflowing(max_size=1, ping_idle_after=None)
     kept = over.one()
     over.clock.at(2.0, lambda: (over.pool.release(kept), None)[1])
-    loan = over.pool.acquire_patiently(3, 1, ping=True, in_vain=lambda: None)
+    loan = acquire_patiently(over.pool, 3, 1, ping=True, in_vain=lambda: None)
     assert (loan.connection.number, loan.connection.pinged) == (1, 1)
 
 
@@ -215,6 +216,6 @@ def test_error_while_opening_beyond_the_size_reaches_the_patient() -> None:
     kept = over.one()
     over.driver.before_connect = refuse
     with pytest.raises(ConnectionRefusedError):
-        over.pool.acquire_patiently(1, 2, in_vain=lambda: None)
+        acquire_patiently(over.pool, 1, 2, in_vain=lambda: None)
     over.pool.release(kept)
     assert over.is_whole()

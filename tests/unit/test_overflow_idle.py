@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from improved_db.compat._soft_pool import acquire_patiently, stock
 from improved_db.errors import LoanSpent, PoolClosed
 from tests.fakes import Caller, Gate
 from tests.unit.overflowing import NO_LIMIT, Overflowing, Threaded
@@ -160,9 +161,9 @@ def test_stock_opens_what_is_missing_and_keeps_what_there_is_room_for() -> None:
     """``pre_create_num``: the first requests after a start are not the slow ones."""
     over = Overflowing(max_size=3)
     over.fill(1)
-    over.pool.stock(3)
+    stock(over.pool, 3)
     assert (over.pool.stats().idle, over.pool.stats().opened) == (3, 3)
-    over.pool.stock(5)
+    stock(over.pool, 5)
     assert (over.pool.stats().idle, len(over.driver.open)) == (3, 3)
     assert over.is_whole()
 
@@ -171,7 +172,7 @@ def test_stock_counts_what_is_lent() -> None:
     """It is a number of connections, not of idle ones."""
     over = Overflowing(max_size=3)
     kept = over.borrow(2)
-    over.pool.stock(3)
+    stock(over.pool, 3)
     assert (over.pool.stats().idle, over.pool.stats().used) == (1, 2)
     assert len(kept) == 2
 
@@ -186,7 +187,7 @@ def test_stock_that_fails_half_way_keeps_what_it_has() -> None:
 
     over.driver.before_connect = full
     with pytest.raises(ConnectionRefusedError):
-        over.pool.stock(3)
+        stock(over.pool, 3)
     assert over.pool.stats().idle == 2
     assert over.is_whole()
 
@@ -223,7 +224,7 @@ def test_closed_pool_lends_nothing_and_closes_what_comes_home() -> None:
     with pytest.raises(PoolClosed):
         over.pool.acquire_now(NO_LIMIT)
     with pytest.raises(PoolClosed):
-        over.pool.acquire_patiently(1, 9, in_vain=lambda: None)
+        acquire_patiently(over.pool, 1, 9, in_vain=lambda: None)
     assert [over.pool.release(loan) for loan in lent] == ["closed"] * 3
     assert over.driver.open == []
     assert over.is_whole()

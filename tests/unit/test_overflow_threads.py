@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from improved_db.compat._soft_pool import acquire_patiently
 from improved_db.errors import LoanSpent, PoolTimeout
 from tests.fakes import Caller, FakeConnection, FakeDriver, eventually, run_alone
 from tests.unit.overflowing import NO_LIMIT, Overflowing, Threaded
 from tests.unit.test_pool_fork import OPTIONS, in_child
 
 if TYPE_CHECKING:
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
 
 
 # --- lost loans, and who has them ------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def test_connection_outlives_the_thread_that_borrowed_it() -> None:
     threaded.pool.recover()
     assert kept.connection.open
     threaded.pool.release(kept)
-    patient = Caller(lambda: threaded.pool.acquire_patiently(1, 1, in_vain=lambda: None), dies=True).result()
+    patient = Caller(lambda: acquire_patiently(threaded.pool, 1, 1, in_vain=lambda: None), dies=True).result()
     assert threaded.pool.acquire_now(1) is None
     assert patient.connection is kept.connection
     del patient
@@ -147,7 +148,7 @@ def test_never_more_than_the_limit_are_open_under_load(size: int, limit: int, th
         if chance.random() < 0.5:
             return pool.acquire_now(limit)
         try:
-            return pool.acquire_patiently(chance.choice([0.0, 0.002]), limit, in_vain=lambda: None)
+            return acquire_patiently(pool, chance.choice([0.0, 0.002]), limit, in_vain=lambda: None)
         except PoolTimeout:
             return None
 

@@ -143,7 +143,7 @@ def test_many_threads_may_close_at_once() -> None:
     threaded = ThreadedPool(max_size=4)
     for loan in [threaded.pool.acquire() for _ in range(4)]:
         threaded.pool.release(loan)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     together = threading.Barrier(6)
     for caller in [Caller(lambda: (together.wait(PATIENCE), threaded.pool.close())) for _ in range(6)]:
         caller.result()
@@ -177,7 +177,7 @@ def test_no_thread_of_a_closed_pool_remains() -> None:
     """Neither the housekeeper nor an opener."""
     before = set(threading.enumerate())
     threaded = ThreadedPool(max_size=3)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     for loan in [threaded.pool.acquire() for _ in range(3)]:
         threaded.pool.release(loan)
     assert set(threading.enumerate()) > before
@@ -204,7 +204,7 @@ def test_close_waits_for_a_connect_under_way() -> None:
 def end_without_a_word() -> None:
     """Leave an idle connection, a loan, a hanging connect and a housekeeper behind."""
     threaded = ThreadedPool(max_size=3, min_size=1)
-    Housekeeper(threaded.pool)
+    Housekeeper.look_after(threaded.pool)
     threaded.pool.release(threaded.pool.acquire())
     left_behind.append(threaded.pool.acquire())
     threaded.driver.before_connect = hang = Gate()

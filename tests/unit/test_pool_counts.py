@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from improved_db.errors import PoolClosed, PoolTimeout
-from improved_db.pool.opening import LONGEST_PAUSE
+from improved_db.pool.state import LONGEST_PAUSE
 from tests.fakes import FakeConnection, FakePool, refuse
 
 

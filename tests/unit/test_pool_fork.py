@@ -128,7 +128,7 @@ def test_loan_of_the_parent_is_refused_in_the_child() -> None:
 def housekeeping_goes_on() -> None:
     """Fork with a housekeeper on duty."""
     threaded = ThreadedPool(max_size=1, idle_timeout=0.1)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
     loan = threaded.pool.acquire()
 
     def check() -> None:

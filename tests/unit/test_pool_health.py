@@ -10,7 +10,7 @@ from improved_db.errors import PoolTimeout
 from tests.fakes import Caller, FakeConnection, FakePool, Gate, ThreadedPool, eventually
 
 if TYPE_CHECKING:
-    from improved_db.pool.slot import Loan
+    from improved_db.pool.loan import Loan
 
 
 def test_dead_idle_connection_is_replaced_before_it_is_lent() -> None:

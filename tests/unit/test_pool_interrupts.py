@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import improved_db.critical
+import improved_db.pool.fitness
 import improved_db.pool.housekeeper
-import improved_db.pool.lifecycle
-import improved_db.pool.opening
+import improved_db.pool.loan
+import improved_db.pool.openers
 import improved_db.pool.pool
 import improved_db.pool.rack
+import improved_db.pool.reports
 import improved_db.pool.slot
+import improved_db.pool.state
 from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import FakePool
 
@@ -23,12 +27,16 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MODULES = (
+    improved_db.critical,
+    improved_db.pool.fitness,
     improved_db.pool.housekeeper,
-    improved_db.pool.lifecycle,
-    improved_db.pool.opening,
+    improved_db.pool.loan,
+    improved_db.pool.openers,
     improved_db.pool.pool,
     improved_db.pool.rack,
+    improved_db.pool.reports,
     improved_db.pool.slot,
+    improved_db.pool.state,
 )
 FILES = frozenset(str(Path(module.__file__ or "")) for module in MODULES)
 
@@ -130,7 +138,7 @@ def suspend(fake: FakePool) -> None:
 
 def keep_house(fake: FakePool) -> None:
     fake.pool.resize(4, 2)
-    housekeeper = Housekeeper(fake.pool)
+    housekeeper = Housekeeper.look_after(fake.pool)
     for _ in range(4):
         fake.clock.advance(400)
         housekeeper.round(fake.pool)

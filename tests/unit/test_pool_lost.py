@@ -72,7 +72,7 @@ def test_housekeeping_serves_who_waits_with_what_was_lost() -> None:
     """A borrower that stands in line already gets the slot of one that is lost after it came."""
     fake = FakePool(max_size=1)
     loans = fake.borrow(1)
-    housekeeper = Housekeeper(fake.pool)
+    housekeeper = Housekeeper.look_after(fake.pool)
     fake.in_seconds(1, loans.clear)
     fake.in_seconds(2, lambda: housekeeper.round(fake.pool))
     assert fake.pool.acquire(10).connection.number == 2

@@ -114,7 +114,7 @@ def test_second_return_is_refused() -> None:
     fake = FakePool(max_size=2)
     loan = fake.pool.acquire(1)
     fake.pool.release(loan)
-    with pytest.raises(LoanSpent, match="given back before"):
+    with pytest.raises(LoanSpent, match="returned before"):
         fake.pool.release(loan)
     assert fake.pool.stats().idle == 1
 

@@ -190,7 +190,7 @@ def test_listener_that_raises_harms_nobody_but_itself(caplog: pytest.LogCaptureF
     """A metrics backend that is down must not take the database with it."""
     fake = FakePool(max_size=1)
     ear = Ear()
-    fake.pool.listeners += [BrokenEar(), ear]
+    fake.pool.listeners.extend([BrokenEar(), ear])
     with caplog.at_level(logging.ERROR, logger="improved_db"):
         fake.pool.release(fake.pool.acquire(1))
     assert [what for what, _, _ in ear.heard] == ["created", "waited", "used"]

@@ -62,7 +62,7 @@ def test_no_connection_has_two_users_under_load(max_size: int, threads: int) -> 
     """Borrow, use, give back or break, from many threads: one owner each, never more than allowed, nothing lost."""
     driver = ExclusiveDriver()
     threaded = ThreadedPool(driver, max_size=max_size)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
 
     def work(seed: int) -> None:
         chance = random.Random(seed)
@@ -84,7 +84,7 @@ def test_no_connection_has_two_users_under_load(max_size: int, threads: int) -> 
 def test_owners_verbs_under_load_break_nothing() -> None:
     """Drain, resize, suspend and recover while others borrow: each call of theirs ends, and the size is right."""
     threaded = ThreadedPool(max_size=4)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
     stop = threading.Event()
 
     def work() -> None:
@@ -206,7 +206,7 @@ def test_exceptions_thrown_into_threads_lose_no_slot() -> None:
         chance.choice(victims).throw()
         threading.Event().wait(chance.random() / 1000)
     before = threaded.pool.stats().acquired
-    Housekeeper(threaded.pool, period=0.05).attend()
+    Housekeeper.look_after(threaded.pool, period=0.05).attend()
     eventually(lambda: threaded.pool.stats().acquired > before + 50)
     stop.set()
     for victim in victims:
@@ -226,7 +226,7 @@ def interrupt_a_waiting_main_thread() -> None:
     """Let a signal handler raise at random instants while the main thread borrows, waits and gives back."""
     logging.disable(logging.WARNING)
     threaded = ThreadedPool(max_size=1)
-    Housekeeper(threaded.pool, period=0.05)
+    Housekeeper.look_after(threaded.pool, period=0.05)
     stop = threading.Event()
     rival = Victim(threaded.pool, stop)
     signal.signal(signal.SIGALRM, raise_it)

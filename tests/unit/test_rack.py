@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
+from improved_db.pool.loan import Loan
 from improved_db.pool.rack import Rack
-from improved_db.pool.slot import Loan, Slot, SlotState
+from improved_db.pool.slot import Slot, SlotState
 
 
 def new_loan(deadline: float = 100.0) -> Loan[str]:
@@ -47,10 +48,10 @@ def slot_of(loan: Loan[str]) -> Slot[str]:
 
 def places(rack: Rack[str]) -> tuple[int, int, int, int]:
     """Return how many slots are idle, lent, with openers, and cold; they have to add up."""
-    counted = (len(rack.warm), rack.used, rack.opening, len(rack.cold))
+    counted = (len(rack.idle), rack.used, rack.opening, len(rack.cold))
     assert sum(counted) == len(rack.slots)
     states = [slot.state for slot in rack.slots]
-    order = (SlotState.WARM, SlotState.LENT, SlotState.OPENING, SlotState.COLD)
+    order = (SlotState.IDLE, SlotState.USED, SlotState.OPENING, SlotState.COLD)
     assert tuple(states.count(state) for state in order) == counted
     return counted
 
@@ -68,7 +69,7 @@ def test_slots_go_round_and_stay_as_many() -> None:
     assert places(rack) == (0, 1, 0, 0)
     rack.give(slot_of(loan), 0.0)
     assert places(rack) == (1, 0, 0, 0)
-    rack.chill(rack.warm[0])
+    rack.make_cold(rack.idle[0])
     assert places(rack) == (0, 0, 0, 1)
 
 
@@ -76,7 +77,7 @@ def test_opener_that_gives_up_leaves_a_cold_slot() -> None:
     """And is no longer counted as opening."""
     rack: Rack[str] = Rack(2, 0, 2)
     opener, _ = rack.grow(new_loan, at_least=2)
-    assert rack.chill(slot_of(opener)) is None
+    assert rack.make_cold(slot_of(opener)) is None
     assert places(rack) == (0, 0, 1, 1)
 
 
@@ -99,13 +100,13 @@ def test_nothing_is_taken_from_a_suspended_rack() -> None:
 def test_maintenance_takes_the_longest_idle_of_those_that_are_due() -> None:
     """And puts it back where it was: at the far end, as idle as before."""
     rack = warm_rack(3)
-    rack.warm[0].idle_since = 7.0
+    rack.idle[0].idle_since = 7.0
     loan = new_loan()
     assert rack.take_idle(loan, lambda slot: slot.connection != "b")
     slot = slot_of(loan)
     assert slot.connection == "a"
     rack.give(slot, 50.0, used=False)
-    assert (rack.warm[0], slot.idle_since) == (slot, 7.0)
+    assert (rack.idle[0], slot.idle_since) == (slot, 7.0)
     assert not rack.take_idle(new_loan(), lambda _: False)
 
 
@@ -146,7 +147,7 @@ def test_borrower_past_its_deadline_is_passed_over() -> None:
     assert late.slot is None
     assert was_woken(alive)
     assert slot_of(alive).connection == "a"
-    assert not rack.line
+    assert not rack.waiters
 
 
 def test_borrower_may_leave_from_the_middle_of_the_line() -> None:
@@ -156,7 +157,7 @@ def test_borrower_may_leave_from_the_middle_of_the_line() -> None:
     rack.take(owner)
     for loan in loans:
         stand(rack, loan)
-    del rack.line[loans[1]]
+    del rack.waiters[loans[1]]
     rack.give(slot_of(owner), 1.0)
     rack.give(slot_of(loans[0]), 2.0)
     assert slot_of(loans[2]).connection == "a"
@@ -173,7 +174,7 @@ def test_everybody_in_line_is_told_of_a_failure() -> None:
     rack.fail_all(error)
     assert [loan.error for loan in loans] == [error] * 3
     assert all(was_woken(loan) for loan in loans)
-    assert not rack.line
+    assert not rack.waiters
 
 
 def test_line_is_full_when_max_waiting_stand_behind_those_who_will_be_served() -> None:
@@ -183,7 +184,7 @@ def test_line_is_full_when_max_waiting_stand_behind_those_who_will_be_served() -
         assert stand(rack, new_loan(), max_waiting=1)
         rack.grow(new_loan)
     assert not stand(rack, new_loan(), max_waiting=1)
-    assert (len(rack.line), rack.counters.refused) == (3, 1)
+    assert (len(rack.waiters), rack.counters.refused) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_lost_slots_are_found_by_their_loans() -> None:
     rack.take(kept)
     rack.take(lost)
     del lost
-    assert rack.recover() == [([], "a")]
+    assert rack.recover() == [((), "a")]
     assert places(rack) == (0, 1, 0, 1)
     assert rack.counters.lost == 1
 
@@ -244,7 +245,7 @@ def test_surplus_slot_leaves_when_its_connection_does() -> None:
     rack.take(first)
     rack.take(second)
     rack.resize(1)
-    assert rack.chill(slot_of(first)) == "b"
+    assert rack.make_cold(slot_of(first)) == "b"
     assert places(rack) == (0, 1, 0, 0)
-    assert rack.chill(slot_of(second)) == "a"
+    assert rack.make_cold(slot_of(second)) == "a"
     assert places(rack) == (0, 0, 0, 1)

@@ -1,0 +1,140 @@
+"""Critical sections that no interrupt leaves locked, and that no thread waits for while it is inside.
+
+A signal handler, a finalizer or a generator's ``finally`` runs in the middle of whatever its thread does: also inside a
+critical section of this package. If it raises, the lock has to be free afterwards. If it calls this package, it must
+not wait for its own thread: it is refused, or its work is postponed until the section is over.
+
+``with lock:`` does neither. From Python 3.14 on, the interpreter may deliver a signal between the lock's ``__enter__``
+and the first protected instruction, so that no ``__exit__`` follows.
+
+Knows locks. Does not know what they guard.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+
+from improved_db.errors import PoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Reentered(PoolError):
+    """A finalizer or a signal handler called the pool in the middle of the pool's own bookkeeping in its thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a finalizer or signal handler interrupted the pool in this thread and then called it; "
+            "the pool cannot answer before it goes on: set a flag there, and call the pool from ordinary code"
+        )
+
+
+class Section:
+    """One critical section: at most one thread is inside, and only once.
+
+    Attributes:
+        lock: Reentrant, because it must know its holder: only then does releasing a lock that an interrupted `acquire`
+            never took raise, and free nothing of another thread's.
+        busy: Whether a thread is inside. Only the holder of the lock reads or writes it, so that a thread that has just
+            taken the lock and finds it busy has interrupted itself.
+        postponed: What re-entering callers left to be done by the thread that they interrupted.
+    """
+
+    __slots__ = ("busy", "lock", "postponed")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.busy = False
+        self.postponed: list[Callable[[], object]] = []
+
+    def catch_up(self) -> None:
+        """Do what was postponed, outside the section."""
+        due, self.postponed = self.postponed, []
+        try:
+            while due:
+                due.pop(0)()
+        finally:
+            self.postponed += due
+
+
+class HasSection(Protocol):
+    """What has state that a section guards."""
+
+    @property
+    def section(self) -> Section:
+        """The section."""
+
+
+S = TypeVar("S", bound=HasSection)
+A = TypeVar("A")
+
+
+def critical(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Make a whole method one critical section of its object.
+
+    Between two instructions here that belong together there is no call: CPython delivers signals and asynchronous
+    exceptions only after calls and at backward jumps.
+
+    Raises:
+        Reentered: The caller interrupted this very thread inside the section.
+    """
+
+    @functools.wraps(method)
+    def decided(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        section = self.section
+        lock = section.lock
+        inside = False
+        try:
+            lock.acquire()
+            if section.busy:
+                raise Reentered
+            section.busy = inside = True
+            return method(self, *args, **kwargs)
+        finally:
+            if inside:
+                section.busy = False
+                lock.release()
+                if section.postponed:
+                    section.catch_up()
+            else:
+                try:
+                    lock.release()
+                except RuntimeError:  # the wait for the lock was interrupted: this thread does not hold it
+                    pass
+
+    return decided
+
+
+def critical_for_one(method: Callable[[S, A], R]) -> Callable[[S, A], R]:
+    """As `critical`, line by line, for a method with one argument: to pass on any number takes half as long again."""
+
+    @functools.wraps(method)
+    def decided(self: S, argument: A, /) -> R:
+        section = self.section
+        lock = section.lock
+        inside = False
+        try:
+            lock.acquire()
+            if section.busy:
+                raise Reentered
+            section.busy = inside = True
+            return method(self, argument)
+        finally:
+            if inside:
+                section.busy = False
+                lock.release()
+                if section.postponed:
+                    section.catch_up()
+            else:
+                try:
+                    lock.release()
+                except RuntimeError:  # as above
+                    pass
+
+    return decided

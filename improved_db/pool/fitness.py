@@ -1,0 +1,101 @@
+"""Whether a connection may be lent: it is alive, young enough, and has answered lately.
+
+Knows the driver's looks and pings, and the settings for them. Does not know how slots move, or who waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from improved_db.pool.driver import Driver
+    from improved_db.pool.loan import Loan
+    from improved_db.pool.slot import Slot
+    from improved_db.pool.state import PoolState
+    from improved_db.settings.settings import PoolSettings
+
+C = TypeVar("C")
+logger = logging.getLogger("improved_db.pool")
+
+#: Seconds for which an answer proves a connection alive. No server ends a session in so short a time, and looking at
+#: the socket is a system call, during which another thread takes the interpreter.
+FRESH: Final = 0.0001
+
+#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had
+#: no time.
+SHORTEST_PING: Final = 0.05
+
+
+class Fitness(Generic[C]):
+    """Looks at the connections of one pool, each held by the caller."""
+
+    def __init__(
+        self, driver: Driver[C], settings: PoolSettings, state: PoolState[C], now: Callable[[], float]
+    ) -> None:
+        self._driver = driver
+        self._state = state
+        self._now = now
+        self._name = settings.name
+        self._check = settings.check
+        self._ping_timeout = settings.ping_timeout
+        self._ping_window = float("inf") if settings.ping_idle_after is None else settings.ping_idle_after
+
+    def flaw(self, loan: Loan[C]) -> str | None:
+        """Say why the connection in the loan's slot must not be used; None: it is fit, and the loan's from now on."""
+        slot = loan.slot
+        assert slot is not None
+        assert slot.connection is not None
+        now = self._now()
+        silence = now - slot.checked_at
+        if silence > FRESH and not self._driver.is_alive(slot.connection):
+            return "dead"
+        if (
+            silence >= self._ping_window
+            or now >= slot.expires_at
+            or slot.generation != self._state.generation
+            or loan.ping
+            or self._check is not None
+        ):
+            flaw = self._examine(slot, slot.connection, now, loan)
+            if flaw is not None:
+                return flaw
+        loan.connection = slot.connection
+        loan.taken_at = now
+        return None
+
+    def still_answers(self, loan: Loan[C]) -> bool:
+        """Ping the server over a connection that maintenance holds."""
+        assert loan.slot is not None
+        alive = self._driver.ping(loan.connection, self._ping_timeout)
+        loan.slot.checked_at = self._now()
+        return alive
+
+    def _examine(self, slot: Slot[C], connection: C, now: float, loan: Loan[C]) -> str | None:
+        """Look closely at a connection that is old, was silent for long, or has become suspect."""
+        if slot.generation < self._state.retire_below:
+            return "drained"
+        if now >= slot.expires_at:
+            return "max_lifetime"
+        if loan.ping or now - slot.checked_at >= self._ping_window or slot.generation != self._state.generation:
+            generation = self._state.generation
+            timeout = max(min(self._ping_timeout, loan.deadline - now), SHORTEST_PING)
+            if not self._driver.ping(connection, timeout):
+                return "ping"
+            slot.generation = generation
+            slot.checked_at = self._now()
+        if self._check is None:
+            return None
+        if not self._passes(self._check, connection):
+            return "check"
+        return "late" if self._now() > loan.deadline + SHORTEST_PING else None
+
+    def _passes(self, check: Callable[[C], object], connection: C) -> bool:
+        try:
+            check(connection)
+        except Exception as error:
+            logger.warning("pool %r: check failed: %s", self._name, error)
+            return False
+        return self._driver.restore(connection)

@@ -1,0 +1,179 @@
+"""How connections come into a pool: short-lived threads connect, each on a slot of its own.
+
+A borrower that gives up, or is interrupted, leaves behind a connect that still ends in the rack. An opener tries again
+for as long as a borrower waits, and those who wait hear its error when nothing else can come for them.
+
+Openers are given the state and the reports, never the pool: an abandoned pool dies at once, not at the next collection.
+
+Knows the driver, the state and how threads start. Does not know borrowers, owners, SQL or retries.
+"""
+
+from __future__ import annotations
+
+import _thread
+import copy
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from improved_db.errors import PoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from improved_db.clock import Clock
+    from improved_db.pool.driver import Driver
+    from improved_db.pool.loan import Loan
+    from improved_db.pool.reports import Reports
+    from improved_db.pool.slot import Slot
+    from improved_db.pool.state import PoolState
+    from improved_db.settings.settings import PoolSettings
+
+C = TypeVar("C")
+logger = logging.getLogger("improved_db.pool")
+
+
+def start_thread(work: Callable[[], None]) -> None:
+    """Run *work* in a daemon thread of its own.
+
+    `Thread.start` waits for the new thread on a Condition, and a signal that raises there breaks it: either thread
+    may then hang for ever. So it is called from a bare thread, where no signal arrives.
+    """
+    _thread.start_new_thread(_start_named, (work,))
+
+
+def _start_named(work: Callable[[], None]) -> None:
+    try:
+        threading.Thread(target=work, name="improved_db-opener", daemon=True).start()
+    except RuntimeError:  # no second thread to be had; this one will do
+        work()
+
+
+class Openers(Generic[C]):
+    """Opens the connections of one pool."""
+
+    def __init__(
+        self,
+        driver: Driver[C],
+        settings: PoolSettings,
+        state: PoolState[C],
+        *,
+        clock: Clock,
+        spawn: Callable[[Callable[[], None]], None],
+        reports: Reports[C],
+    ) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._state = state
+        self._clock = clock
+        self._now = clock.now
+        self._spawn = spawn
+        self._reports = reports
+
+    def start(self, loans: list[Loan[C]]) -> None:
+        """Start an opener for each of *loans*, which hold cold slots."""
+        while loans:
+            loan = loans.pop()
+            try:
+                self._spawn(partial(self._open, loan))
+            except RuntimeError as error:  # no more threads to be had
+                self._failed(loan, error, final=True)
+            except BaseException as error:
+                for unstarted in loans:
+                    self._failed(unstarted, self._interrupted(error), final=True)
+                raise
+
+    def open_here(self, loan: Loan[C], slot: Slot[C]) -> C:
+        """Open a connection in the borrower's own thread, on the slot that its loan holds.
+
+        Raises:
+            Exception: What the driver said; the slot is cold then.
+        """
+        started_at, generation = self._now(), self._state.generation
+        try:
+            connection = self._connect()
+        except BaseException as error:
+            self.start(self._state.gave_up(loan, own_copy(error)))
+            raise
+        now = self._now()
+        self._state.installed(slot, connection, generation, started_at, now)
+        self._reports.created(now - started_at, kept=True)
+        return connection
+
+    def _open(self, loan: Loan[C]) -> None:
+        """Connect, on the opener's own slot and in its own thread, until it succeeds or no borrower needs it any more.
+
+        After a failure one opener at a time tries again, after a pause, so that the server is not flooded.
+        """
+        state = self._state
+        while True:
+            if state.rest_until > self._now():
+                watch(state, self._clock, state.is_idle, state.rest_until)
+                if not state.goes_on(loan, final=False):
+                    return
+            started_at, generation = self._now(), state.generation
+            try:
+                connection = self._connect()
+            except Exception as error:
+                if not self._failed(loan, error):
+                    return
+            except BaseException as error:
+                self._failed(loan, self._interrupted(error), final=True)
+                raise
+            else:
+                self._opened(loan, connection, generation, started_at)
+                return
+
+    def _connect(self) -> C:
+        connection = self._driver.connect()
+        configure = self._settings.configure
+        if configure is not None:
+            try:
+                configure(connection)
+            except BaseException:
+                self._driver.abandon(connection)
+                raise
+            if not self._driver.restore(connection):
+                self._driver.abandon(connection)
+                raise RuntimeError("configure() left the connection unusable")
+        return connection
+
+    def _opened(self, loan: Loan[C], connection: C, generation: int, started_at: float) -> None:
+        now = self._now()
+        unwanted, openers = self._state.opened(loan, connection, generation, started_at, now)
+        if unwanted is not None:
+            self._driver.close(connection)
+        self.start(openers)
+        self._reports.created(now - started_at, kept=unwanted is None)
+
+    def _failed(self, loan: Loan[C], error: BaseException, *, final: bool = False) -> bool:
+        """Tell the borrowers who wait, or keep the slot for another attempt; return whether to try again."""
+        assert loan.slot is not None
+        self._state.open_failed(loan.slot, own_copy(error), error)
+        logger.info("pool %r: could not connect: %s", self._settings.name, error)
+        return self._state.goes_on(loan, final=final)
+
+    def _interrupted(self, error: BaseException) -> PoolError:
+        return PoolError(f"pool {self._settings.name!r}: connecting was interrupted by {error!r}")
+
+
+def watch(state: PoolState[C], clock: Clock, predicate: Callable[[], bool], deadline: float) -> bool:
+    """Wait until *predicate*, asked under the lock after every move, holds; False if *deadline* came first."""
+    signal = threading.Lock()
+    signal.acquire()
+    watcher = state.watch(predicate, signal)
+    if watcher is None:
+        return True
+    try:
+        return clock.wait(signal, deadline - clock.now())
+    finally:
+        state.unwatch(watcher)
+
+
+def own_copy(error: BaseException) -> BaseException:
+    """Return a copy without the traceback, which holds whole frames and on which each raise in each thread writes."""
+    try:
+        return copy.copy(error)
+    except Exception:
+        return error

@@ -1,0 +1,125 @@
+"""What others hear of a pool: listeners, logs, who holds what, and why a borrower got nothing.
+
+Knows the state, to look at, and listeners. Does not know how anything is decided.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from improved_db.critical import Reentered
+from improved_db.errors import PoolTimeout
+from improved_db.pool.loan import describe_place
+from improved_db.pool.stats import Borrowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from improved_db.pool.loan import Loan, Place
+    from improved_db.pool.slot import Slot
+    from improved_db.pool.state import PoolState
+    from improved_db.pool.stats import Listener, PoolStats
+
+C = TypeVar("C")
+logger = logging.getLogger("improved_db.pool")
+
+
+class Reports(Generic[C]):
+    """Reports of one pool, made outside the lock, in the thread of the borrower or opener.
+
+    Attributes:
+        listeners: The user's.
+        on_opened: Called after a connection was opened and kept.
+        on_closed: Called after the pool was closed.
+    """
+
+    def __init__(self, name: str, state: PoolState[C], now: Callable[[], float]) -> None:
+        self.listeners: list[Listener] = []
+        self.on_opened: Callable[[], object] = _nothing
+        self.on_closed: Callable[[], object] = _nothing
+        self._name = name
+        self._state = state
+        self._now = now
+
+    # --- to listeners and logs -------------------------------------------------------------------------------------
+
+    def waited(self, loan: Loan[C]) -> None:
+        """Report that a borrower was served."""
+        seconds = loan.taken_at - loan.started_at
+        self._tell(lambda listener: listener.waited(self._name, seconds))
+
+    def returned(self, loan: Loan[C]) -> None:
+        """Report that a borrower has returned its loan."""
+        seconds = self._now() - loan.taken_at
+        if loan.reported:
+            logger.warning("pool %r: a loan held for too long came back after %.1f s", self._name, seconds)
+        self._tell(lambda listener: listener.used(self._name, seconds))
+
+    def created(self, seconds: float, *, kept: bool) -> None:
+        """Report that a connection was opened."""
+        self._tell(lambda listener: listener.created(self._name, seconds))
+        if kept:
+            self.on_opened()
+
+    def lost(self, places: Iterable[Place]) -> None:
+        """Report loans that never came back."""
+        for place in places:
+            where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
+            logger.warning("pool %r: a connection never came back; borrowed at %s", self._name, where)
+
+    def _tell(self, report: Callable[[Listener], object]) -> None:
+        for listener in self.listeners:
+            try:
+                report(listener)
+            except Exception:
+                logger.exception("pool %r: a listener failed", self._name)
+
+    # --- to those who ask ------------------------------------------------------------------------------------------
+
+    def stats(self) -> PoolStats:
+        """Return every gauge and counter, as of one instant."""
+        try:
+            return self._state.stats()
+        except Reentered:
+            return self._state.look()
+
+    def loans_out(self, longer_than: float) -> list[tuple[Loan[C], Borrowed]]:
+        """Return the loans that have been out for *longer_than* seconds with what can be told of each."""
+        now = self._now()
+        out = [(slot, loan) for slot, loan in self.holders() if not loan.upkeep]
+        out.sort(key=lambda pair: pair[1].taken_at)
+        return [
+            (loan, Borrowed(loan.thread.name, now - loan.taken_at, tuple(describe_place(slot.place, slot.thread))))
+            for slot, loan in out
+            if now - loan.taken_at >= longer_than
+        ]
+
+    def holders(self) -> list[tuple[Slot[C], Loan[C]]]:
+        """Return the slots that are held, each with the loan that holds it."""
+        try:
+            return self._state.holders()
+        except Reentered:
+            return self._state.look_at_holders()
+
+    def timeout(self, loan: Loan[Any], why: str = "") -> PoolTimeout:
+        """Return the error of a borrower that got nothing in time, with what may help its reader."""
+        stats = self.stats()
+        out = [borrowed for _, borrowed in self.loans_out(0.0)]
+        mine = sum(borrowed.thread == loan.thread.name for borrowed in out)
+        hints = [why] if why else []
+        if self._state.last_error is not None:
+            hints.append(f"last connect error: {self._state.last_error}")
+        if mine:
+            hints.append(f"this thread itself holds {mine} of them: return one, or raise max_size")
+        if out:
+            hints.append("held longest: " + "; ".join(map(str, out[:3])))
+        return PoolTimeout(
+            f"pool {stats.name!r}: no connection after {self._now() - loan.started_at:.2f} s "
+            f"(size={stats.size}/{stats.max_size} idle={stats.idle} used={stats.used} opening={stats.opening} "
+            f"waiting={stats.waiting})" + "".join(f"; {hint}" for hint in hints)
+        )
+
+
+def _nothing() -> None:
+    """Stand where no hook is set."""

@@ -1,0 +1,483 @@
+"""What a pool knows and decides: every public method is one critical section, and returns what is left to be done.
+
+I1  Conservation. Every slot is in exactly one place, the rack or one holder's hands; ``cold + idle + used + opening ==
+    max_size``, also while an exception is on its way. Outside the rack, a slot is held by one loan.
+I2  One lock. It guards the rack, the waiters, every slot's state and `closed`. A waiter sleeps on a signal of its own,
+    which guards nothing and is released under the lock. There is no second lock. No interrupt leaves the lock held,
+    and its holder never waits for it (`improved_db.critical`).
+I3  Nothing that can block, log or call user code runs under the lock: this class is given nothing that could. It
+    decides; `Pool` and `Openers` act outside.
+I4  Sole owner. Between `acquire` and `release` one thread touches a slot's connection; the pool never does. Maintenance
+    borrows, as borrowers do.
+I5  No borrower waits while a usable slot is in the rack; a returned slot goes straight to the first live waiter.
+I6  Waiters are served first come, first served; the rack is last in, first out, with cold slots at the far end.
+I7  One monotonic deadline per call, computed once. No borrower is served later than that, but for the 50 ms that a
+    ping or check may always take (`fitness.SHORTEST_PING`).
+I8  Cold until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
+I9  `close()` is final: every waiter is woken, connections in use are closed by the call that returns them.
+I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
+I11 In a forked child every slot is cold and the parent's sockets are untouched.
+I12 A slot whose loan cannot be reached any more is back within one housekeeping period, or when the next borrower would
+    otherwise wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed it; a call
+    of ours lives with its thread.
+
+Knows the rack, the waiters, generations and the last failure. Does not know drivers, logs, listeners or how time
+passes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import threading
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+
+from improved_db.critical import Section, critical, critical_for_one
+from improved_db.errors import LoanSpent, PoolClosed
+from improved_db.pool.loan import upkeep_loan
+from improved_db.pool.rack import Rack
+from improved_db.pool.stats import PoolStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from improved_db.clock import Signal
+    from improved_db.pool.loan import Loan, Place
+    from improved_db.pool.slot import Slot
+    from improved_db.settings.settings import PoolSettings
+
+C = TypeVar("C")
+Lost = list[tuple["Place", C | None]]
+Watcher = tuple["Callable[[], bool]", "Signal"]
+
+#: Seconds between attempts to open a connection for which a borrower waits: first and longest.
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 2.0
+
+#: Seconds for each slot between two looks for lost loans, while borrowers come and wait one after the other: a
+#: hundred times what the look takes.
+LOOK_PERIOD: Final = 0.00002
+
+#: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
+RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout", "overflow"})
+
+
+class Queued(NamedTuple, Generic[C]):
+    """What became of a borrower that found no idle slot.
+
+    Attributes:
+        admitted: Whether it waits now; False if too many wait already.
+        waiting: How many wait.
+        lost: The lost slots that were taken back: where each was borrowed, and its connection.
+        openers: The openers to be started.
+    """
+
+    admitted: bool
+    waiting: int
+    lost: Lost[C]
+    openers: list[Loan[C]]
+
+
+class PoolState(Generic[C]):
+    """The state of one pool, and every decision about it.
+
+    Attributes:
+        settings: Sizes and times.
+        section: The one critical section.
+        rack: The slots and the waiters.
+        max_idle: How many connections may be idle, for a pool whose size is soft; None: as many as ``max_size``.
+        generation: Grows when all older connections become suspect.
+        retire_below: Connections of an older generation are replaced, healthy or not.
+        last_error: Of the last attempt to connect, if it failed.
+        rest_until: When the next attempt may be made.
+        closed: Whether `close` was called.
+    """
+
+    def __init__(self, settings: PoolSettings, now: Callable[[], float], max_idle: int | None = None) -> None:
+        self.settings = settings
+        self.max_idle = max_idle
+        self.generation = self.retire_below = 0
+        self.last_error: BaseException | None = None
+        self.rest_until = 0.0
+        self.closed = False
+        self._now = now
+        self._failures = 0  # to connect, since the last success
+        self._looked_at = 0.0  # for lost loans
+        self.begin()
+
+    def begin(self) -> None:
+        """Start with cold slots and a lock of one's own: at first, and in a forked child."""
+        settings = self.settings
+        self.section = Section()
+        self.rack: Rack[C] = Rack(settings.max_size, settings.min_size, settings.max_opening)
+        self._watchers: list[Watcher] = []
+
+    # --- borrowers -------------------------------------------------------------------------------------------------
+
+    @critical_for_one
+    def take(self, loan: Loan[C]) -> bool:
+        """Lend an idle slot; False if there is none."""
+        return self.rack.take(loan)
+
+    @critical_for_one
+    def take_back(self, loan: Loan[C]) -> str | None:
+        """Move the slot of a loan with a clean connection on.
+
+        Returns:
+            None if the slot has moved. Else the rule by which the connection has to be closed first: the loan still has
+            the slot.
+
+        Raises:
+            LoanSpent: The loan has no slot.
+        """
+        slot = loan.slot
+        if slot is None or slot.loan is not loan.ref:
+            raise LoanSpent(SPENT)
+        return self._move(slot, None, loan, loan)
+
+    @critical
+    def queue(self, loan: Loan[C], *, first: bool) -> Queued[C] | None:
+        """Take a slot after all (None), or let the borrower wait, *first* ahead of the others."""
+        rack = self.rack
+        if not self.closed and rack.take(loan):
+            return None
+        self.ensure_open()
+        lost = self._look_for_lost(loan.started_at)
+        loan.signal = signal = threading.Lock()
+        admitted = rack.enqueue(loan, signal.acquire, first=first, max_waiting=self.settings.max_waiting)
+        return Queued(admitted, len(rack.waiters), lost, rack.grow(upkeep_loan))
+
+    @critical
+    def leave(self, loan: Loan[C]) -> tuple[bool, BaseException | None]:
+        """Stop waiting; return whether the borrower was served, and if not, why not, if the pool knows."""
+        self.rack.waiters.pop(loan, None)
+        if loan.slot is not None:
+            return True, None
+        error, loan.error = loan.error, None  # its traceback may hold this very loan
+        if error is None:
+            self.rack.counters.timed_out += 1
+        return False, error
+
+    @critical
+    def stop_waiting(self, loan: Loan[C]) -> None:
+        """Stop waiting, as a borrower that was interrupted."""
+        self.rack.waiters.pop(loan, None)
+
+    @critical
+    def take_cold(self, loan: Loan[C], limit: float) -> tuple[bool, Lost[C]]:
+        """Lend a slot without a connection, if fewer than *limit* slots have one; return the lost ones, too."""
+        self.ensure_open()
+        lost = self._look_for_lost(loan.started_at)
+        return self.rack.take_cold(loan, limit), lost
+
+    @critical
+    def take_idle(self, loan: Loan[C], due: Callable[[Slot[C]], bool]) -> bool:
+        """Lend maintenance the slot that has been idle longest of those that are *due*; False if none is."""
+        return not self.closed and self.rack.take_idle(loan, due)
+
+    @critical
+    def reclaim(self, loan: Loan[C], keeper: Loan[C]) -> Slot[C]:
+        """Pass the slot of a returned loan to a loan of the pool's own, while the connection is restored or closed.
+
+        Raises:
+            LoanSpent: The loan has no slot.
+        """
+        if not self.rack.reclaim(loan, keeper) or keeper.slot is None:
+            raise LoanSpent(SPENT)
+        return keeper.slot
+
+    @critical
+    def move(self, holder: Loan[C], flaw: str | None, borrower: Loan[C] | None) -> str | None:
+        """Move the holder's slot on, unless its connection has to be closed first; return why, if so."""
+        slot = holder.slot
+        return None if slot is None else self._move(slot, flaw, holder, borrower)
+
+    @critical
+    def ended(self, holder: Loan[C], reason: str) -> list[Loan[C]]:
+        """Make the holder's slot cold, now that its session has ended; return the openers to be started."""
+        if holder.slot is not None:
+            self.rack.make_cold(holder.slot, holder)
+            self._count(reason)
+        return self._after()
+
+    @critical
+    def count_timeout(self) -> None:
+        """Count a borrower that left at its deadline."""
+        self.rack.counters.timed_out += 1
+
+    @critical
+    def count_leak(self, loan: Loan[C]) -> bool:
+        """Count a loan that is held for too long; False if it was counted before."""
+        if loan.reported:
+            return False
+        loan.reported = True
+        self.rack.counters.leaks += 1
+        return True
+
+    @critical
+    def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
+        """Begin a new generation, unless the loan's connection is older than this one: one outage, one invalidation."""
+        if loan.slot is not None and loan.slot.generation >= self.generation:
+            self.generation += 1
+            self.retire_below = self.generation if retire else self.retire_below
+
+    # --- openers ---------------------------------------------------------------------------------------------------
+
+    @critical
+    def opened(
+        self, holder: Loan[C], connection: C, generation: int, started_at: float, now: float
+    ) -> tuple[str | None, list[Loan[C]]]:
+        """Move on a slot with a new connection; return why the connection is unwanted, if it is, and new openers."""
+        slot = holder.slot
+        assert slot is not None
+        self._install(slot, connection, generation, started_at, now)
+        unwanted = self._rule(slot, now)
+        if unwanted is None:
+            self.rack.give(slot, now, holder=holder)
+        else:
+            self.rack.make_cold(slot, holder)
+            self._count(unwanted)
+        return unwanted, self._after()
+
+    @critical
+    def installed(self, slot: Slot[C], connection: C, generation: int, started_at: float, now: float) -> None:
+        """Note a new connection that its borrower opened and keeps."""
+        self._install(slot, connection, generation, started_at, now)
+
+    @critical
+    def open_failed(self, slot: Slot[C], kept: BaseException, error: BaseException) -> None:
+        """Note a failed attempt to connect; tell the borrowers who wait, if nothing else can come for them.
+
+        Args:
+            slot: The opener's.
+            kept: A copy without a traceback, for reports.
+            error: For those who wait.
+        """
+        self._note_failure(kept)
+        self._failures += 1
+        self.rest_until = self._now() + self._rest()
+        self.rack.max_opening = 1
+        slot.failed = True
+        if self.rack.hopeless():
+            self.rack.fail_all(error)
+
+    @critical
+    def goes_on(self, holder: Loan[C], *, final: bool) -> bool:
+        """Say whether an opener that failed tries again; its slot is cold if not."""
+        again = not final and not self.is_idle()
+        if not again and holder.slot is not None:
+            self.rack.make_cold(holder.slot, holder)
+        self._wake()
+        return again
+
+    @critical
+    def gave_up(self, holder: Loan[C], kept: BaseException) -> list[Loan[C]]:
+        """Make the slot of a borrower that could not connect cold; return openers: a waiter may have better luck."""
+        self._note_failure(kept)
+        if holder.slot is not None:
+            self.rack.make_cold(holder.slot, holder)
+        return self._after()
+
+    def is_idle(self) -> bool:
+        """Say, under the lock, whether no opener is needed for a borrower that waits."""
+        return self.closed or self.rack.first_waiter(self._now()) is None
+
+    # --- the owner -------------------------------------------------------------------------------------------------
+
+    @critical
+    def missing(self, target: int) -> list[Loan[C]] | None:
+        """Return openers for what is missing to *target* connections; None if there are as many."""
+        self.ensure_open()
+        return None if self.rack.connected >= target else self.rack.grow(upkeep_loan, at_least=target)
+
+    @critical
+    def grow(self) -> list[Loan[C]]:
+        """Return openers for what is missing to ``min_size``, and for the borrowers who wait."""
+        return self._after()
+
+    @critical
+    def resize(self, settings: PoolSettings) -> tuple[list[C], list[Loan[C]]]:
+        """Take new sizes; return connections to be closed, and openers."""
+        self.ensure_open()
+        self.settings = settings
+        self.rack.min_size = settings.min_size
+        dropped = self.rack.resize(settings.max_size)
+        self._count("resized", len(dropped))
+        return dropped, self._after()
+
+    @critical
+    def drain(self) -> tuple[list[C], list[Loan[C]]]:
+        """Retire every connection there is; return the idle ones, to be closed, and openers."""
+        self.ensure_open()
+        self.generation += 1
+        self.retire_below = self.generation
+        return self._cleared("drained"), self._after()
+
+    @critical
+    def clear(self) -> list[C]:
+        """Return the idle connections, to be closed."""
+        return self._cleared("drained")
+
+    @critical
+    def recover(self) -> tuple[Lost[C], list[Loan[C]]]:
+        """Take back the slots of borrowers that vanished; return where each was borrowed, its connection, openers."""
+        return self.rack.recover(), self._after()
+
+    @critical
+    def suspend(self) -> None:
+        """Let every borrower wait."""
+        self.ensure_open()
+        self.rack.suspended = True
+
+    @critical
+    def resume(self) -> list[Loan[C]]:
+        """Serve the borrowers who wait; return openers."""
+        self.ensure_open()
+        self.rack.suspended = False
+        self.rack.serve(self._now())
+        return self._after()
+
+    @critical
+    def close(self) -> list[C]:
+        """Close for good: wake every waiter, and return the idle connections, to be closed."""
+        self.closed = self.rack.suspended = True
+        self.rack.fail_all(PoolClosed(f"pool {self.settings.name!r} was closed"))
+        idle = self._cleared("closed")
+        self._wake()
+        return idle
+
+    @critical
+    def watch(self, predicate: Callable[[], bool], signal: Signal) -> Watcher | None:
+        """Release *signal* once *predicate*, asked under the lock after every move, holds; None if it does now."""
+        if predicate():
+            return None
+        watcher = (predicate, signal)
+        self._watchers.append(watcher)
+        return watcher
+
+    @critical
+    def unwatch(self, watcher: Watcher) -> None:
+        """Forget a watcher."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def ensure_open(self) -> None:
+        """Raise `PoolClosed` if the pool is closed."""
+        if self.closed:
+            raise PoolClosed(f"pool {self.settings.name!r} is closed")
+
+    # --- looking: each in two forms, for a caller that re-enters may look, too ----------------------------------------
+
+    def look(self) -> PoolStats:
+        """Return every gauge and counter; without the lock a slot that moves meanwhile counts as used."""
+        rack = self.rack
+        counters = dataclasses.asdict(rack.counters)
+        return PoolStats(
+            name=self.settings.name,
+            max_size=rack.max_size,
+            min_size=rack.min_size,
+            idle=len(rack.idle),
+            used=rack.used,
+            opening=rack.opening,
+            cold=len(rack.cold),
+            waiting=len(rack.waiters),
+            acquired_at_once=rack.counters.acquired - rack.counters.waited,
+            closed=self.closed,
+            **counters,
+        )
+
+    def look_at_holders(self) -> list[tuple[Slot[C], Loan[C]]]:
+        """Return the slots that are held, each with the loan that holds it."""
+        held = [(slot, slot.loan) for slot in self.rack.slots]
+        loans = [(slot, ref()) for slot, ref in held if ref is not None]
+        return [(slot, loan) for slot, loan in loans if loan is not None]
+
+    stats = critical(look)
+    holders = critical(look_at_holders)
+
+    # --- parts of critical sections --------------------------------------------------------------------------------
+
+    def _move(self, slot: Slot[C], flaw: str | None, holder: Loan[C], borrower: Loan[C] | None) -> str | None:
+        now = self._now()
+        used = borrower is not None and not borrower.upkeep
+        if used and borrower is not None:
+            self.rack.counters.use_seconds += now - borrower.taken_at
+            if not borrower.place:  # a call of ours has just had an answer; of a user's calls the pool knows nothing
+                slot.checked_at = now
+        flaw = flaw or self._rule(slot, now)
+        if flaw is None:
+            self.rack.give(slot, now, used=used, holder=holder)
+            if self._watchers:
+                self._wake()
+        return flaw
+
+    def _after(self) -> list[Loan[C]]:
+        """Do what follows a move: wake watchers, and return openers for those who need them."""
+        openers = [] if self.closed else self.rack.grow(upkeep_loan)
+        if self._watchers:
+            self._wake()
+        return openers
+
+    def _cleared(self, reason: str) -> list[C]:
+        idle = self.rack.clear()
+        self._count(reason, len(idle))
+        return idle
+
+    def _look_for_lost(self, now: float) -> Lost[C]:
+        """Reclaim lost slots before a borrower has to wait; while others wait, look once per `LOOK_PERIOD` at most."""
+        if self.rack.waiters and now < self._looked_at + LOOK_PERIOD * len(self.rack.slots):
+            return []
+        self._looked_at = now
+        return self.rack.recover()
+
+    def _install(self, slot: Slot[C], connection: C, generation: int, started_at: float, now: float) -> None:
+        slot.opened_at = slot.checked_at = slot.idle_since = now
+        slot.expires_at = now + self._lifetime()
+        slot.connection, slot.generation = connection, generation
+        self.rack.counters.opened += 1
+        self.rack.counters.open_seconds += now - started_at
+        self.last_error = None
+        self._failures = 0
+        self.rack.max_opening = self.settings.max_opening
+
+    def _note_failure(self, kept: BaseException) -> None:
+        self.rack.counters.open_errors += 1
+        self.last_error = kept
+
+    def _rule(self, slot: Slot[C], now: float) -> str | None:
+        """Say by which rule a connection, healthy or not, must not be kept; None if it may."""
+        if self.closed:
+            return "closed"
+        if slot.generation < self.retire_below:
+            return "drained"
+        if now >= slot.expires_at:
+            return "max_lifetime"
+        rack = self.rack
+        if self.max_idle is not None:
+            return "overflow" if len(rack.idle) >= self.max_idle and rack.first_waiter(now) is None else None
+        return "resized" if len(rack.slots) > rack.max_size else None
+
+    def _count(self, reason: str, number: int = 1) -> None:
+        if number:
+            counters = self.rack.counters
+            counts = counters.retired if reason in RULES else counters.discarded
+            counts[reason] = counts.get(reason, 0) + number
+
+    def _wake(self) -> None:
+        for watcher in list(self._watchers):
+            if watcher[0]():
+                self._watchers.remove(watcher)
+                watcher[1].release()
+
+    def _rest(self) -> float:
+        longest = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 30), LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+
+    def _lifetime(self) -> float:
+        longest = self.settings.max_lifetime
+        if longest is None:
+            return float("inf")
+        return longest * (1.0 - self.settings.lifetime_jitter * random.random())  # noqa: S311  # spreads load
+
+
+SPENT: Final = "this connection was returned before, or belongs to another pool"
