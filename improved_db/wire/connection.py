@@ -288,15 +288,18 @@ class Connection(Handshake):
     def is_clean(self) -> bool:
         """Say, without a round trip, whether the session is as good as new: idle, no transaction, nothing changed."""
         result = self._result
-        return (
-            self._sock is not None
-            and self.phase is None
-            and not self._touched
-            and not self._failed
-            and not self.server_status & _IN_TRANSACTION
-            and (result is None or not (result.unbuffered_active or result.has_next))
-            and not getattr(self._rfile, "data", b"")  # bytes beyond the last answer would be taken for the next one
-        )
+        try:
+            return (
+                self._sock is not None
+                and self.phase is None
+                and not self._touched
+                and not self._failed
+                and not self.server_status & _IN_TRANSACTION
+                and (result is None or not (result.unbuffered_active or result.has_next))
+                and not self._rfile.data  # bytes beyond the last answer would be taken for the next one
+            )
+        except AttributeError:  # all else is clean, and PyMySQL's own reader does not show what it holds
+            return True
 
     def is_alive(self) -> bool:
         """Say, without a round trip, whether an idle session is still there: a healthy one has nothing to read."""

@@ -47,7 +47,7 @@ def _mentioned(*functions: object) -> set[str]:
 def notes_timeout() -> bool:
     """Say whether the installed PyMySQL notes what it has set the socket's timeout to, for reading and for writing."""
     connection = pymysql.connections.Connection
-    methods = (getattr(connection, name, None) for name in ("_read_bytes", "_write_bytes"))
+    methods = (getattr(connection, name, None) for name in ("_read_packet", "_write_bytes"))
     return all("_current_timeout" in _mentioned(method) for method in methods)
 
 

@@ -6,6 +6,7 @@ import gc
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 import warnings
 from contextlib import closing
@@ -148,6 +149,25 @@ def test_another_pymysql_is_left_to_read_by_itself(database: dict[str, Any], mon
     support.supported.cache_clear()
     assert seen[0] == seen[1]
     assert list(map(typed, seen[0])) == list(map(typed, seen[1]))
+
+
+def test_query_sets_no_timeout_that_is_set_already(database: dict[str, Any]) -> None:
+    """Each is a system call, during which another thread takes the interpreter."""
+    calls: list[str] = []
+
+    def hear(_: object, event: str, called: Any) -> None:
+        if event == "c_call":
+            calls.append(called.__name__)
+
+    with Connection(**database) as connection:
+        connection.run("select 1")
+        sys.setprofile(hear)
+        try:
+            connection.run("select 1")
+        finally:
+            sys.setprofile(None)
+    assert "sendall" in calls
+    assert "settimeout" not in calls
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
