@@ -12,12 +12,12 @@ import contextlib
 import contextvars
 import dataclasses
 import logging
-import threading
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import tenacity
 from tenacity.nap import sleep as tenacity_sleep
 
+from improved_db.critical import Reentered, Section, critical
 from improved_db.errors import ConfigError, OutcomeUnknown, VerdictError
 from improved_db.failures.raising import Failed
 from improved_db.failures.verdict import Kind
@@ -98,27 +98,27 @@ class Budget:
     def __init__(self, capacity: int) -> None:
         self._capacity = self._left = capacity
         self._lent = 0
-        self._lock = threading.Lock()
+        self.section = Section()
 
     @property
     def left(self) -> int:
         """How much was left when it was last looked at."""
         return self._left
 
+    @critical
     def spend(self, kind: Kind, lent: int) -> bool:
         """Pay for one retry, when *lent* connections have been lent so far; False if there is not enough left."""
-        with self._lock:
-            self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
-            self._lent = max(lent, self._lent)
-            if self._left < self.COSTS[kind]:
-                return False
-            self._left -= self.COSTS[kind]
-            return True
+        self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
+        self._lent = max(lent, self._lent)
+        if self._left < self.COSTS[kind]:
+            return False
+        self._left -= self.COSTS[kind]
+        return True
 
+    @critical
     def refund(self, amount: int) -> None:
-        """Give back after a success."""
-        with self._lock:
-            self._left = min(self._capacity, self._left + amount)
+        """Return what a retry that succeeded had cost."""
+        self._left = min(self._capacity, self._left + amount)
 
 
 class Retrier:
@@ -143,7 +143,7 @@ class Retrier:
         self._clock = clock
         self._pause = pause
         self.counts: dict[str, int] = {}
-        self._counting = threading.Lock()
+        self.section = Section()
 
     def again(
         self,
@@ -186,26 +186,35 @@ class Retrier:
             if attempts.doubt in {None, error}:
                 raise
             raise attempts.doubt from error
-        self.budget.refund(Budget.COSTS[attempts.failed.kind])
+        with contextlib.suppress(Reentered):
+            self.budget.refund(Budget.COSTS[attempts.failed.kind])
         return result
 
     def _may_go_on(self, state: tenacity.RetryCallState, end: float, lent: Callable[[], int]) -> bool:
         if self._clock.now() + state.upcoming_sleep >= end:
             return False
-        if self.budget.spend(_failed(state).kind, lent()):
+        try:
+            paid = self.budget.spend(_failed(state).kind, lent())
+        except Reentered:  # a finalizer's call, in the middle of this thread's own payment
+            return False
+        if paid:
             return True
         logger.warning("the retry budget is spent: errors are raised at once until statements succeed again")
         return False
 
     def _note(self, state: tenacity.RetryCallState, also: Callable[[Any], object] | None) -> None:
         failed = _failed(state)
-        with self._counting:
-            self.counts[failed.verdict.value] = self.counts.get(failed.verdict.value, 0) + 1
+        with contextlib.suppress(Reentered):
+            self._count(failed.verdict.value)
         logger.warning(
             "attempt %d failed (%s); trying again in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
         )
         if also is not None:
             also(state)
+
+    @critical
+    def _count(self, verdict: str) -> None:
+        self.counts[verdict] = self.counts.get(verdict, 0) + 1
 
 
 class _Attempts(Generic[T]):

@@ -32,7 +32,7 @@ FLOORS: Final = {
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
-    "threading": {"critical", "pool", "execution.retry", "testing"},
+    "threading": {"critical", "pool", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"execution.retry"},
     "pymysql": {"errors", "wire", "compat", "testing"},

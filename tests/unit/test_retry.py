@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,16 @@ import pytest
 import tenacity
 from pymysql.err import OperationalError
 
-from improved_db.errors import ConfigError, OutcomeUnknown, PoolClosed, PoolTimeout
+from improved_db.errors import ConfigError, OutcomeUnknown, PoolClosed, PoolError, PoolTimeout
 from improved_db.execution.retry import SHORTEST_WAIT, Budget, Retrier, RetryPolicy, inside_retry
 from improved_db.failures.raising import Failed
 from improved_db.failures.verdict import Kind, Verdict
 from improved_db.settings.settings import DEFAULT_RETRY
-from tests.fakes import FakeClock
+from tests.fakes import Caller, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 def failed(
@@ -430,3 +432,25 @@ def test_an_error_with_a_verdict_tells_its_story() -> None:
         "transaction_rolled_back",
         "unknown",
     ]
+
+
+def test_budget_survives_a_call_from_the_middle_of_its_own_bookkeeping() -> None:
+    """A finalizer whose query fails, in a thread that is just paying for a retry: it is not retried, and all goes on."""
+    budget = Budget(10)
+    refused: list[bool] = []
+
+    def visit(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "spend":
+            sys.setprofile(None)
+            try:
+                budget.spend(Kind.CONTENTION, 0)
+            except PoolError:
+                refused.append(True)
+
+    sys.setprofile(visit)
+    try:
+        assert budget.spend(Kind.CONTENTION, 0)
+    finally:
+        sys.setprofile(None)
+    assert (refused, budget.left) == ([True], 9)
+    assert Caller(lambda: budget.spend(Kind.CONTENTION, 0)).result()
