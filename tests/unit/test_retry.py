@@ -435,7 +435,7 @@ def test_an_error_with_a_verdict_tells_its_story() -> None:
 
 
 def test_budget_survives_a_call_from_the_middle_of_its_own_bookkeeping() -> None:
-    """A finalizer whose query fails, in a thread that is just paying for a retry: it is not retried, and all goes on."""
+    """A finalizer whose query fails, while its thread pays for a retry: it is not retried, and all goes on."""
     budget = Budget(10)
     refused: list[bool] = []
 
