@@ -8,6 +8,7 @@ Knows the pool and its settings. Does not know SQL, retries or any driver.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -26,6 +27,9 @@ logger = logging.getLogger("improved_db.pool")
 PERIOD: Final = 5.0
 SHORTEST_PERIOD: Final = 0.05
 
+#: Seconds until the next round at the most, while borrowers wait.
+PERIOD_OF_WAITING: Final = 0.5
+
 #: The share of the server's idle limit after which a connection that must be kept is pinged.
 KEEPALIVE_SHARE: Final = 0.5
 
@@ -37,6 +41,7 @@ class Housekeeper(Generic[C]):
         """Be ready to make rounds."""
         self._period = period
         self._compared = False
+        self._served = 0  # borrowers, by the last round
         self._fresh_start()
         self._pool = weakref.ref(pool, self._wake)
 
@@ -108,6 +113,7 @@ class Housekeeper(Generic[C]):
             Seconds until the next round; None when there is nothing to watch.
         """
         self._compare_with_server(pool)
+        self._collect_for_starving(pool)
         pool.recover()
         self._tidy_idle(pool)
         pool.replenish()
@@ -117,7 +123,8 @@ class Housekeeper(Generic[C]):
             return None
         times = (pool.settings.idle_timeout, pool.settings.max_lifetime, pool.settings.leak_warn_after, keepalive(pool))
         shortest = min((time for time in times if time is not None), default=self._period)
-        return max(min(self._period, shortest / 2), SHORTEST_PERIOD)
+        longest = min(self._period, PERIOD_OF_WAITING) if stats.waiting else self._period
+        return max(min(longest, shortest / 2), SHORTEST_PERIOD)
 
     def _compare_with_server(self, pool: Pool[C]) -> None:
         """Warn, once, where the server ends idle sessions before we do."""
@@ -134,6 +141,18 @@ class Housekeeper(Generic[C]):
                     ours,
                     pool.idle_limit,
                 )
+
+    def _collect_for_starving(self, pool: Pool[C]) -> None:
+        """Collect garbage if borrowers wait and none was served since the last round.
+
+        Loans in reference cycles, as abandoned generators and tracebacks make them, wait for the collector; it starts
+        when a thread allocates, and the threads of this program may all wait for these loans.
+        """
+        stats = pool.stats()
+        starving = stats.waiting > 0 and stats.acquired == self._served
+        self._served = stats.acquired
+        if starving and gc.isenabled():
+            gc.collect()
 
     def _tidy_idle(self, pool: Pool[C]) -> None:
         now = pool.clock.now()

@@ -242,6 +242,25 @@ def test_storm_of_finalizers_blocks_no_thread_and_loses_no_slot() -> None:
     run_alone(storm)
 
 
+def starve() -> None:
+    """Wait for a connection that only the collector can return, in the only thread that could start a collection."""
+    gc.set_threshold(1_000_000)
+    threaded = ThreadedPool(max_size=1)
+    Housekeeper.look_after(threaded.pool, period=0.05)
+    generator = lend(threaded)
+    next(generator)
+    Node(generator)
+    del generator
+    threaded.pool.release(threaded.pool.acquire(PATIENCE))
+    assert threaded.pool.stats().timed_out == 0
+    threaded.pool.close()
+
+
+def test_loan_that_waits_for_the_collector_is_back_although_all_threads_wait_for_it() -> None:
+    """The collector starts when a thread allocates, and a thread that waits for a connection does not."""
+    run_alone(starve)
+
+
 def handle_signals() -> None:
     """Let a signal handler borrow and look, hundreds of times a second, in a thread that does the same."""
     threaded = ThreadedPool(max_size=2)
