@@ -72,7 +72,12 @@ class Loading:
             replayed: Makes that transaction, exactly once; a plain one is made here if None.
             strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
         """
-        source = rows_of(rows)
+        try:
+            source = rows_of(rows)
+        except BaseException as error:
+            if not atomic:
+                _note(error, 0, 0)
+            raise
         if source is None:
             return Rows.counted(0)
         backlog = Spooled() if atomic else Unacked()
@@ -206,6 +211,11 @@ def _number(rows: Iterable[Any]) -> int | None:
     return len(rows) if isinstance(rows, Sized) else None
 
 
+def _note(error: BaseException, acked: int, in_doubt: int) -> None:
+    error.acked_rows = acked  # type: ignore[attr-defined]  # the driver's errors carry it too
+    error.unknown_rows = range(acked, acked + in_doubt)  # type: ignore[attr-defined]  # as above
+
+
 class _Load:
     """The rows of one call, and how far they are."""
 
@@ -217,6 +227,7 @@ class _Load:
         self._tell = tell
         self._max_packet = max_packet
         self._commit_each = False
+        self._silent = False  # the chunk on its way when an error of the caller's came got no good answer
         self._standing = Standing()
 
     def in_one(self, connection: Connection, standing: Standing) -> Rows:
@@ -256,8 +267,10 @@ class _Load:
                 rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
         except Exception:
             if waiting is not None and connection.open and not connection.is_settled():
+                self._silent = True
                 with contextlib.suppress(Exception):  # the error that stopped us is the one to tell
                     self._finish(connection, waiting, rowcount, done)
+                    self._silent = False
             raise
         return Rows.counted(rowcount, last_id)
 
@@ -278,7 +291,6 @@ class _Load:
 
     def mark(self, error: BaseException) -> None:
         """Note on *error* how many rows are in, and which are in doubt: a chunk that may be in, or in part."""
-        acked = self._backlog.acked
-        doubt = isinstance(error, OutcomeUnknown) or not isinstance(error, Exception) or self._standing.kept_part
-        error.acked_rows = acked  # type: ignore[attr-defined]  # the driver's errors carry it too
-        error.unknown_rows = range(acked, acked + self._backlog.in_doubt * doubt)  # type: ignore[attr-defined]  # as above
+        doubt = self._silent or isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
+        doubt = doubt or self._standing.kept_part
+        _note(error, self._backlog.acked, self._backlog.in_doubt * doubt)

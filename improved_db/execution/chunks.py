@@ -5,6 +5,7 @@ Knows rows, statement texts and their sizes. Does not know pools, retries or soc
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -234,7 +235,8 @@ class Spooled:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what it writes late is for nobody: the rows are in, or not
+            self._file.close()
 
 
 class Unacked:

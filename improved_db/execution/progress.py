@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 from improved_db.failures.raising import CallersOwn
@@ -50,10 +50,15 @@ def _bar(total: int | None) -> Iterator[Callable[[int], object]]:
         try:
             yield lambda done: _line(done, total)
         finally:
-            sys.stderr.write("\n")
+            with suppress(OSError, ValueError):  # the rows are in or not, whatever has become of stderr
+                sys.stderr.write("\n")
         return
-    with tqdm(total=total, unit="rows", unit_scale=True) as bar:
+    bar = tqdm(total=total, unit="rows", unit_scale=True)
+    try:
         yield lambda done: bar.update(done - bar.n)
+    finally:
+        with suppress(OSError, ValueError):  # as above
+            bar.close()
 
 
 def _line(done: int, total: int | None) -> None:

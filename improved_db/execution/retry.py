@@ -183,7 +183,7 @@ class Retrier:
         try:
             result = retrying(attempts)
         except Exception as error:
-            if attempts.doubt in {None, error}:
+            if attempts.doubt is None or attempts.doubt is error:  # by identity: an error may have an == of its own
                 raise
             raise attempts.doubt from error
         with contextlib.suppress(Reentered):
