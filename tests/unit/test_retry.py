@@ -404,6 +404,24 @@ def test_a_budget_is_never_more_than_full() -> None:
     assert budget.left == 10
 
 
+def test_work_is_counted_once_however_late_its_count_comes() -> None:
+    """Threads read the pool's counter before they get here: one that comes late with an older number fills nothing."""
+    budget = Budget(20)
+    assert budget.spend(Kind.OVERLOAD, 10)
+    assert budget.spend(Kind.OVERLOAD, 4)
+    assert not budget.spend(Kind.CONTENTION, 10)
+    assert budget.left == 0
+
+
+def test_a_retry_that_succeeds_is_given_back_to_the_budget() -> None:
+    """Deadlocks that are mended are no outage: a busy program would run out of retries otherwise."""
+    bench = Bench(RetryPolicy(budget=10))
+    lost = failed(kind=Kind.CONNECTION)
+    for _ in range(5):
+        assert bench.again(Attempts(), lost) == "done"
+    assert bench.retrier.budget.left == 10
+
+
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 

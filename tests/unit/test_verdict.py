@@ -61,6 +61,16 @@ def test_a_connection_loss_told_by_a_proxy_is_unknown(code: int, phase: Phase) -
     assert judgement.fate.value >= Fate.DISCARD.value
 
 
+@pytest.mark.parametrize(
+    ("autocommit", "verdict"),
+    [(False, Verdict.TRANSACTION_ROLLED_BACK), (True, Verdict.STATEMENT_ROLLED_BACK)],
+)
+def test_a_first_statement_without_autocommit_is_part_of_a_transaction(autocommit: bool, verdict: Verdict) -> None:
+    """The server begins one with it: nothing says so before the statement is answered."""
+    timeout = Failure(phase=Phase.AWAIT, code=1205, sqlstate="HY000", autocommit=autocommit, rollback_on_timeout=True)
+    assert judge(timeout).verdict is verdict
+
+
 @pytest.mark.parametrize("code", [1927, 1053, 3169, 4031])
 @pytest.mark.parametrize("phase", [Phase.AWAIT, Phase.COMMIT])
 @pytest.mark.parametrize("flavour", Flavour)
