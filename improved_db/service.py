@@ -41,9 +41,9 @@ class Service:
                 option file (``~/.my.cnf``).
             **options: Every option of `improved_db.settings.settings.PoolSettings` (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
-                ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or send
-                them as "utc"), and every option of PyMySQL (``host``, ``user``, ``password``, ``database``,
-                ``autocommit=True`` ...). They win over *config*.
+                ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or write
+                the time in the "session"'s time zone, or in "utc"), and every option of PyMySQL (``host``, ``user``,
+                ``password``, ``database``, ``autocommit=True`` ...). They win over *config*.
 
         Raises:
             ConfigError: Something given cannot be meant; the text says what to write instead.

@@ -152,7 +152,9 @@ _RESET: Final = Kind(
     must="'rollback', 'session' or a callable",
     take=_fits(lambda value: callable(value) or value in ("rollback", "session")),
 )
-_AWARE: Final = Kind(must="'refuse' or 'utc'", take=_fits(lambda value: value in ("refuse", "utc")))
+_AWARE: Final = Kind(
+    must="'refuse', 'session' or 'utc'", take=_fits(lambda value: value in ("refuse", "session", "utc"))
+)
 _SSL_MODE: Final = Kind(
     must="DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),

@@ -185,8 +185,10 @@ class Settings:
         deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
         connection_pool: Whether the pool is to be made at once and not with the first use.
         pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
-        aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or send it
-            as "utc" without its zone.
+        aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or write it
+            without its zone, as the time in the "session"'s time zone or in "utc". The server does the former,
+            for times from 1970 to January 2038; of an hour that its zone has twice, when clocks are set back, it does
+            not keep which it was.
     """
 
     pool: PoolSettings
@@ -195,4 +197,4 @@ class Settings:
     deadline: float | None = None
     connection_pool: bool = False
     pool_init_size: int | None = None
-    aware_datetimes: Literal["refuse", "utc"] = "refuse"
+    aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"

@@ -2,7 +2,8 @@ r"""LOAD DATA LOCAL fed from an iterable: no file is ever opened, whatever name 
 
 Rows become lines as the server's default format has them, which the statement spells out, since sql_mode may change the
 default: values between tabs, ``\N`` for NULL, backslash escapes. Bytes travel as hexadecimal digits, so that no charset
-can touch them; which columns are read so, a statement says once, and where that changes another statement begins.
+can touch them, and datetimes that the server has to turn into the time of its session as seconds since 1970; which
+columns are read so, a statement says once, and where that changes another statement begins.
 
 Knows rows, lines and the LOAD DATA statement. Does not know pools or the protocol.
 """
@@ -21,7 +22,7 @@ from typing import Any, Final
 from pymysql import converters
 
 from improved_db.errors import StatementError
-from improved_db.wire.values import DATETIMES, naive_time, plain_value
+from improved_db.wire.values import DATETIMES, is_aware, naive_or_in_session, naive_time, plain_value, unix_time
 
 #: About how many bytes go into one packet.
 PACKET: Final = 1_000_000
@@ -34,6 +35,8 @@ STRICT: Final = "SET sql_mode = CONCAT_WS(',', 'STRICT_ALL_TABLES', NULLIF(@@sql
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _FORMAT: Final = "CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A'"
 _BYTES: Final = (bytes, bytearray, memoryview)
+#: What the server makes of a field that is not the value itself, by how it is sent.
+_HEX, _INSTANT, _PLAIN = "UNHEX({})", "FROM_UNIXTIME(CAST({} AS DECIMAL(16, 6)))", ""
 _END: Final = object()
 _LONE: Final = re.compile("[\ud800-\udfff]")
 
@@ -65,6 +68,7 @@ class LocalLoad:
         self.columns = list(columns or self._keys or [])
         self._table = quoted(table)
         self._width = len(self.columns) or len(row)
+        self._in_session = False
         self._values(row, 1)
 
     def insert(self) -> str:
@@ -89,10 +93,12 @@ class LocalLoad:
         """
         own = encoders.get(dt.datetime)
         at = own if own is not None and own in DATETIMES.values() else DATETIMES["refuse"]
-        writers: dict[type, Callable[[Any], str]] = {**_WRITERS, dt.datetime: lambda value: at(value).strip("'")}
+        plain = DATETIMES["refuse"] if at is naive_or_in_session else at  # those it refuses go another way
+        writers: dict[type, Callable[[Any], str]] = {**_WRITERS, dt.datetime: lambda value: plain(value).strip("'")}
+        self._in_session = at is naive_or_in_session
         while self._look_ahead():
-            binary = self._find_bytes()
-            yield self._statement(binary), self._packets(binary, writers, tell)
+            forms = self._find_forms()
+            yield self._statement(forms), self._packets(forms, writers, tell)
 
     def _take(self) -> Any:
         row = self._ahead.popleft() if self._ahead else next(self._rows, _END)
@@ -103,23 +109,30 @@ class LocalLoad:
         self._ahead.extend(islice(self._rows, BATCH - len(self._ahead)))
         return bool(self._ahead)
 
-    def _find_bytes(self) -> list[bool]:
-        """Say which columns hold bytes in the rows ahead, up to the first that has something else there."""
-        found: list[bool | None] = [None] * self._width
+    def _form(self, value: Any) -> str:
+        """Say how a value that is not None is sent."""
+        if isinstance(value, _BYTES):
+            return _HEX
+        return _INSTANT if self._in_session and isinstance(value, dt.datetime) and is_aware(value) else _PLAIN
+
+    def _find_forms(self) -> list[str]:
+        """Say how each column is sent in the rows ahead, up to the first that has something else there."""
+        found: list[str | None] = [None] * self._width
         for number, row in enumerate(self._ahead, self._taken + 1):
             for index, value in enumerate(self._values(row, number)):
-                is_bytes = None if value is None else isinstance(value, _BYTES)
-                if is_bytes is not None and found[index] not in (None, is_bytes):
-                    return list(map(bool, found))
-                found[index] = found[index] if is_bytes is None else is_bytes
-        return list(map(bool, found))
+                form = None if value is None else self._form(value)
+                if form is not None and found[index] not in (None, form):
+                    return [form or _PLAIN for form in found]
+                found[index] = found[index] if form is None else form
+        return [form or _PLAIN for form in found]
 
-    def _statement(self, binary: Sequence[bool]) -> str:
-        if any(binary) and not self.columns:
-            raise StatementError("rows with bytes need columns=[...]: they are decoded column by column")
-        names = list(zip(self.columns, binary, strict=False))
-        fields = [f"@{number}" if is_bytes else quoted(name) for number, (name, is_bytes) in enumerate(names)]
-        decode = [f"{quoted(name)} = UNHEX(@{number})" for number, (name, is_bytes) in enumerate(names) if is_bytes]
+    def _statement(self, forms: Sequence[str]) -> str:
+        if any(forms) and not self.columns:
+            what = "bytes" if _HEX in forms else "datetimes in the session's time zone"
+            raise StatementError(f"rows with {what} need columns=[...]: they are decoded column by column")
+        names = list(zip(self.columns, forms, strict=False))
+        fields = [f"@{number}" if form else quoted(name) for number, (name, form) in enumerate(names)]
+        decode = [f"{quoted(name)} = {form.format(f'@{number}')}" for number, (name, form) in enumerate(names) if form]
         return (
             f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE {self._table} {_FORMAT}"
             + (f" ({', '.join(fields)})" if fields else "")
@@ -127,13 +140,13 @@ class LocalLoad:
         )
 
     def _packets(
-        self, binary: Sequence[bool], writers: Mapping[type, Callable[[Any], str]], tell: Callable[[int], object]
+        self, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]], tell: Callable[[int], object]
     ) -> Iterator[bytes]:
-        """Return lines up to the first row that has bytes in other columns than *binary* says."""
+        """Return lines up to the first row that has something in other forms than *forms* says."""
         lines: list[str] = []
         size = 0
         while (row := self._take()) is not _END:
-            line = self._line(row, binary, writers)
+            line = self._line(row, forms, writers)
             if line is None:
                 self._ahead.appendleft(row)
                 break
@@ -149,26 +162,20 @@ class LocalLoad:
             yield self._encoded(lines)
         tell(self._taken)
 
-    def _line(self, row: Any, binary: Sequence[bool], writers: Mapping[type, Callable[[Any], str]]) -> str | None:
-        """Return one row as LOAD DATA reads it; None if it has bytes in other columns."""
+    def _line(self, row: Any, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]]) -> str | None:
+        """Return one row as LOAD DATA reads it; None if it has values in other forms."""
         values = self._values(row, self._taken)
-        if not any(binary):
+        if not any(forms):
             try:
                 return "\t".join([writers[type(value)](value) for value in values])
             except (KeyError, StatementError):
                 pass  # a type that takes longer, or the slow way says what is wrong with which value
         fields = []
         for index, value in enumerate(values):
-            write = writers.get(type(value))
-            if isinstance(value, _BYTES):
-                if not binary[index]:
-                    return None
-                fields.append(value.hex())
-                continue
-            if binary[index] and value is not None:
+            if value is not None and self._form(value) != forms[index]:
                 return None
             try:
-                fields.append(write(value) if write else _write_other(value, writers))
+                fields.append(_write(value, forms[index], writers))
             except StatementError as error:
                 place = repr(self.columns[index]) if self.columns else index + 1
                 raise StatementError(f"row {self._taken}, column {place}: {error}") from None
@@ -192,9 +199,12 @@ class LocalLoad:
         return row
 
 
-def _write_other(value: Any, writers: Mapping[type, Callable[[Any], str]]) -> str:
-    plain = plain_value(value)
-    return writers[type(plain)](plain)
+def _write(value: Any, form: str, writers: Mapping[type, Callable[[Any], str]]) -> str:
+    if value is not None and form:
+        return str(value.hex()) if form == _HEX else unix_time(value)
+    if type(value) not in writers:
+        value = plain_value(value)
+    return writers[type(value)](value)
 
 
 def _write_number(value: float | Decimal) -> str:

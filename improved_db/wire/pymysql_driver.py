@@ -65,8 +65,8 @@ class PyMySQLDriver:
                 (made new by the server each time), or a callable that gets the connection and may raise.
             kind: The class of the connections.
             configure: Called with each new connection, and whenever its session was made new again.
-            aware_datetimes: "refuse" or "utc", and no value without a literal is sent; None leaves all values to
-                PyMySQL, which sends their ``str()``, and drops time zones.
+            aware_datetimes: "refuse", "session" or "utc", and no value without a literal is sent; None leaves all
+                values to PyMySQL, which sends their ``str()``, and drops time zones.
         """
         self._options = options
         self._kind = kind

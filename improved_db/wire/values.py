@@ -49,6 +49,9 @@ def escape_text(connection: Any, text: str) -> str:
     return converters.escape_string(text)
 
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_LAST_SECOND: Final = 2**31 - 1
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
@@ -59,7 +62,7 @@ def strict_encoders(encoders: Mapping[Any, Encoder], aware_datetimes: str) -> di
 
     Args:
         encoders: By type, as PyMySQL's connection has them.
-        aware_datetimes: "refuse" or "utc".
+        aware_datetimes: "refuse", "session" or "utc".
     """
     strict = dict(encoders)
     if strict.get(str) is converters.escape_str:
@@ -140,10 +143,10 @@ def naive_or_refused(value: dt.datetime, _encoders: object = None) -> str:
     Raises:
         StatementError: It has one.
     """
-    if value.tzinfo is not None and value.utcoffset() is not None:
+    if is_aware(value):
         raise StatementError(
             "a datetime with a time zone, which no column can hold; make it naive, or give the option "
-            "aware_datetimes='utc'"
+            "aware_datetimes='utc' or 'session'"
         )
     return converters.escape_datetime(value)
 
@@ -154,12 +157,42 @@ def naive_or_utc(value: dt.datetime, _encoders: object = None) -> str:
     Raises:
         StatementError: Its time in UTC is before the year 1 or after the year 9999.
     """
-    if value.tzinfo is not None and value.utcoffset() is not None:
+    if is_aware(value):
         try:
             value = value.astimezone(dt.timezone.utc)
         except OverflowError as error:
             raise StatementError("a datetime that UTC has no year for") from error
     return converters.escape_datetime(value)
+
+
+def naive_or_in_session(value: dt.datetime, _encoders: object = None) -> str:
+    """Return the literal of a datetime; of one with a time zone what the server turns into the time of its session.
+
+    Raises:
+        StatementError: The server could not turn it.
+    """
+    return f"FROM_UNIXTIME({unix_time(value)})" if is_aware(value) else converters.escape_datetime(value)
+
+
+def is_aware(value: dt.datetime) -> bool:
+    """Say whether a datetime has a time zone that knows its offset."""
+    return value.tzinfo is not None and value.utcoffset() is not None
+
+
+def unix_time(value: dt.datetime) -> str:
+    """Return the seconds since 1970 in UTC, with six decimals, of a datetime with a time zone.
+
+    Raises:
+        StatementError: It is before 1970, or after 2038-01-19 03:14:07, where servers that count in 32 bits end.
+    """
+    microseconds = (value - _EPOCH) // dt.timedelta(microseconds=1)
+    seconds, rest = divmod(microseconds, 1_000_000)
+    if not 0 <= seconds < _LAST_SECOND:
+        raise StatementError(
+            "a datetime with a time zone before 1970 or after 2038-01-19 03:14 in UTC, which servers do not turn into "
+            "the time of their session; make it naive, or give the option aware_datetimes='utc'"
+        )
+    return f"{seconds}.{rest:06d}"
 
 
 def naive_time(value: dt.time, _encoders: object = None) -> str:
@@ -174,4 +207,8 @@ def naive_time(value: dt.time, _encoders: object = None) -> str:
 
 
 #: By the option ``aware_datetimes``.
-DATETIMES: Final[dict[str, Encoder]] = {"refuse": naive_or_refused, "utc": naive_or_utc}
+DATETIMES: Final[dict[str, Encoder]] = {
+    "refuse": naive_or_refused,
+    "session": naive_or_in_session,
+    "utc": naive_or_utc,
+}

@@ -124,6 +124,27 @@ def test_values_of_subclasses_and_in_utc_are_loaded(opened: Callable[..., Improv
     assert list(db.execute_query("select id, d from t order by id")) == [(1, AT), (2, AT - dt.timedelta(hours=2))]
 
 
+def test_aware_datetimes_are_loaded_as_the_time_of_the_session(opened: Callable[..., ImprovedDb]) -> None:
+    """In whatever rows they come, among naive ones and missing ones."""
+    zone = dt.timezone(dt.timedelta(hours=2))
+    db = opened(aware_datetimes="session", init_command="set time_zone = '+03:00'")
+    rows = [(1, AT), (2, AT.replace(tzinfo=zone)), (3, None), (4, AT.replace(tzinfo=zone)), (5, AT)]
+    assert db.load_rows("t", rows, columns=("id", "d")).rowcount == 5
+    later = AT + dt.timedelta(hours=1)
+    assert list(db.execute_query("select id, d from t order by id")) == [
+        (1, AT), (2, later), (3, None), (4, later), (5, AT),
+    ]  # fmt: skip
+
+
+def test_an_aware_datetime_that_the_server_cannot_turn_is_not_loaded(opened: Callable[..., ImprovedDb]) -> None:
+    """It would be NULL."""
+    db = opened(aware_datetimes="session")
+    at = dt.datetime(1960, 1, 1, tzinfo=dt.timezone.utc)
+    with pytest.raises(StatementError, match=r"row 2.*1970"):
+        db.load_rows("t", [(1, None), (2, at)], columns=("id", "d"))
+    assert db.execute_query("select count(*) from t") == ((0,),)
+
+
 def test_a_table_without_transactions_keeps_the_rows_and_the_error_says_so(urls: dict[str, str]) -> None:
     """There is no way back from it."""
     with ImprovedDb(urls["1"]) as db:

@@ -155,9 +155,58 @@ def test_an_aware_datetime_is_sent_in_utc_where_that_is_asked_for(db: ImprovedDb
     assert list(db.execute_query("select n, d from t order by n")) == [(1, utc), (2, AT), (3, utc), (4, AT)]
 
 
+@pytest.mark.parametrize("zone", ["+03:00", "-09:30", "SYSTEM"])
+def test_an_aware_datetime_is_the_time_of_the_session_where_that_is_asked_for(
+    db: ImprovedDb, database: dict[str, Any], zone: str
+) -> None:
+    """Whatever its time zone is at that moment: a TIMESTAMP is the same instant, and naive ones stay as they are."""
+    db.execute_query("create table at (n int, d datetime(6), t timestamp(6) null)")
+    aware = AT.replace(tzinfo=ZONE)
+    insert = "insert into at (n, d, t) values (%s, %s, %s)"
+    with ImprovedDb(database, aware_datetimes="session", init_command=f"set time_zone = '{zone}'") as other:
+        other.execute_query(insert, (1, aware, aware))
+        other.exec_many(insert, [(2, aware, aware), (3, None, aware), (4, AT, AT)])
+        with other.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("set time_zone = '+00:00'")
+            cursor.execute(insert, (5, aware, aware))
+            utc = AT - dt.timedelta(hours=5, minutes=30)
+            cursor.execute("select t from at where n in (1, 2, 3, 5)")
+            assert cursor.fetchall() == ((utc,),) * 4
+            cursor.execute("select d from at where n = 5")
+            assert cursor.fetchall() == ((utc,),)
+        local = other.execute_query("select t from at where n = 1")
+        assert other.execute_query("select d from at where n = 1 or n = 2") == local * 2
+        assert other.execute_query("select d, t from at where n = 4") == ((AT, AT),)
+        assert other.execute_query("select n from at where d = %s and n < 5 order by n", (aware,)) == ((1,), (2,))
+
+
+@pytest.mark.parametrize(
+    ("instant", "fits"),
+    [
+        ("1970-01-01", True),
+        ("1969-12-31 23:59:59.999999", False),
+        ("2038-01-19 03:14:06.999999", True),
+        ("2038-01-19 03:14:07", False),
+        ("0001-01-01", False),
+        ("9999-12-31 23:59:59.999999", False),
+    ],
+)
+def test_an_aware_datetime_that_the_server_cannot_turn_is_refused(
+    database: dict[str, Any], instant: str, fits: bool
+) -> None:
+    """It would be NULL."""
+    aware = dt.datetime.fromisoformat(instant).replace(tzinfo=dt.timezone.utc)
+    with ImprovedDb(database, aware_datetimes="session", init_command="set time_zone = '+00:00'") as db:
+        if fits:
+            assert db.execute_query("select %s", (aware,)) == ((aware.replace(tzinfo=None),),)
+        else:
+            with pytest.raises(StatementError, match=r"1970.*parameter 1.*'utc'"):
+                db.execute_query("select %s", (aware,))
+
+
 def test_an_unknown_word_for_aware_datetimes_is_refused() -> None:
     """The error has the known ones."""
-    with pytest.raises(ConfigError, match="'refuse' or 'utc'"):
+    with pytest.raises(ConfigError, match="'refuse', 'session' or 'utc'"):
         ImprovedDb({}, aware_datetimes="local")
 
 
