@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from improved_db.errors import LoanSpent, PoolError
+from improved_db.errors import LoanSpent, PoolError, PoolTimeout
 from improved_db.pool.housekeeper import Housekeeper
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually, run_alone
 from tests.unit.test_pool_interrupts import FILES, SCENARIOS
@@ -335,3 +335,22 @@ def interrupt_everywhere() -> None:
 def test_signals_that_raise_leave_the_lock_to_others() -> None:
     """Python 3.14 delivers a signal between a lock's ``__enter__`` and the block that would release it."""
     run_alone(interrupt_everywhere)
+
+
+def test_connection_returned_while_a_report_is_made_makes_no_other_error() -> None:
+    """The text of a PoolTimeout says who holds what, and one of them may return it at any instant."""
+    instant, came = 0, True
+    while came:
+        instant += 1
+        fake = FakePool(max_size=2)
+        held = fake.borrow(2)
+        visitor = Visitor(instant, lambda: fake.pool.release(held[0]))  # noqa: B023  # run at once
+        sys.setprofile(visitor)
+        try:
+            fake.pool.release(fake.pool.acquire(0.01))
+        except PoolTimeout:
+            pass
+        finally:
+            sys.setprofile(None)
+        came = visitor.came
+        assert not visitor.refused
