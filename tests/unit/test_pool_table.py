@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 TESTS: Final = Path(__file__).parent.parent
 TABLE: Final = (TESTS / "pool_scenarios.md").read_text(encoding="utf-8")
 ROWS: Final = re.findall(r"^\| ([A-Z]\d+|all) \| (.+) \|$", TABLE, re.MULTILINE)
@@ -21,14 +19,21 @@ def test_every_invariant_and_scenario_has_one_row() -> None:
     assert [row for row, _ in ROWS] == invariants + scenarios
 
 
-@pytest.mark.parametrize(("row", "text"), ROWS)
-def test_row_names_tests_that_exist_or_says_why_there_are_none(row: str, text: str) -> None:
-    """A test that was renamed leaves a promise that nobody keeps."""
+def flaws(row: str, text: str) -> list[str]:
+    """Return what is wrong with one row."""
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    found = [] if named or "does not apply: " in text else [f"{row} names no test and gives no reason"]
     for path, name in named:
-        source = (TESTS / path).read_text(encoding="utf-8")
-        assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), f"{row}: {path}::{name}"
-    assert named or "does not apply: " in text
+        file = TESTS / path
+        source = file.read_text(encoding="utf-8") if file.exists() else ""
+        if not re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE):
+            found.append(f"{row}: there is no {path}::{name}")
+    return found
+
+
+def test_every_row_names_tests_that_exist_or_says_why_there_are_none() -> None:
+    """A renamed test would leave a promise that no test guards."""
+    assert [flaw for row in ROWS for flaw in flaws(*row)] == []
 
 
 def test_most_scenarios_are_tests() -> None:

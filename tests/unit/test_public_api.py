@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pymysql
-import pytest
 
 import improved_db
 from improved_db import errors
@@ -109,14 +108,16 @@ def test_the_package_exports_what_the_contract_names_and_every_error() -> None:
     assert all(hasattr(improved_db, name) for name in improved_db.__all__)
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-def test_doors_have_the_names_that_their_users_know(door: ModuleType) -> None:
+def test_doors_have_the_names_that_their_users_know() -> None:
     """As above: a name without an underscore is a promise."""
-    defined: set[str] = set()
-    for node in ast.parse(inspect.getsource(door)).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
-        defined |= {str(getattr(target, "name", getattr(target, "id", "_"))) for target in targets}
-    assert {name for name in defined if not name.startswith("_")} == DOORS[door]
+    found: dict[ModuleType, set[str]] = {}
+    for door in DOORS:
+        defined: set[str] = set()
+        for node in ast.parse(inspect.getsource(door)).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+            defined |= {str(getattr(target, "name", getattr(target, "id", "_"))) for target in targets}
+        found[door] = {name for name in defined if not name.startswith("_")}
+    assert found == DOORS
 
 
 def test_the_pool_that_overflows_is_nobodys_promise() -> None:
@@ -130,35 +131,34 @@ def test_version_is_one_that_installers_understand() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", improved_db.__version__)
 
 
-@pytest.mark.parametrize(("name", "parent"), PARENTS.items())
-def test_errors_are_caught_by_the_clauses_people_have(name: str, parent: type[Exception]) -> None:
-    """Who comes from PyMySQL has ``except pymysql.err.OperationalError`` in many places."""
-    assert issubclass(ERRORS[name], parent)
-    assert issubclass(ERRORS[name], improved_db.ImprovedDbError)
+def test_errors_are_caught_by_the_clauses_people_have() -> None:
+    """Programs for PyMySQL have ``except pymysql.err.OperationalError`` in many places."""
+    expected = [(name, wanted) for name, parent in PARENTS.items() for wanted in (parent, improved_db.ImprovedDbError)]
+    assert [f"{name} is no {wanted}" for name, wanted in expected if not issubclass(ERRORS[name], wanted)] == []
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_public_class_is_documented(cls: type) -> None:
-    """help() is the documentation that is always at hand."""
-    assert cls.__doc__
-    assert not cls.__doc__.startswith(f"{cls.__name__}("), "this is what dataclass writes where nobody has written"
+def test_every_public_class_is_documented() -> None:
+    """help() is always at hand; a text that begins with ``Name(`` is the one that dataclass writes by itself."""
+    texts = {cls.__name__: cls.__doc__ or "" for cls in CLASSES}
+    assert [name for name, text in texts.items() if not text or text.startswith(f"{name}(")] == []
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if not name.endswith("__init__")])
-def test_every_public_function_is_documented(name: str) -> None:
+def test_every_public_function_is_documented() -> None:
     """What overrides a method of PyMySQL's may leave that to PyMySQL; nothing else may."""
-    assert inspect.getdoc(FUNCTIONS[name])
+    mute = [name for name, function in FUNCTIONS.items() if not inspect.getdoc(function)]
+    assert [name for name in mute if not name.endswith("__init__")] == []
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_public_function_is_typed(name: str) -> None:
+def test_every_public_function_is_typed() -> None:
     """An untyped one silences a type checker in the whole of its caller's expression."""
-    signature = inspect.signature(FUNCTIONS[name])
-    untyped = [
-        p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name not in {"self", "cls"}
-    ]
+    untyped = []
+    for name, function in FUNCTIONS.items():
+        signature = inspect.signature(function)
+        bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty]
+        untyped += [f"{name}: {word}" for word in bare if word not in {"self", "cls"}]
+        if signature.return_annotation is signature.empty and not name.endswith("__init__"):
+            untyped.append(f"{name}: what it returns")
     assert untyped == []
-    assert signature.return_annotation is not signature.empty or name.endswith("__init__")
 
 
 def test_type_checkers_are_told_that_the_package_is_typed() -> None:
