@@ -34,7 +34,7 @@ def task(url: str) -> int:
             cursor.execute("select connection_id()")
             return int((cursor.fetchone() or (0,))[0])
     finally:
-        connection.close()  # gives it back while enable() is in force
+        connection.close()  # returns it to the pool while enable() is in force
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ def measured(db: ImprovedDb, loaded: Loaded, answers: Sequence[Answer], opened: 
         ("p50 / p99 / longest", f"{p50:.2f} / {p99:.2f} / {times[-1]:.2f} ms"),
         ("sessions opened, by the server's count", f"{opened:,}"),
         ("loans of a connection, of them after a wait", f"{stats.acquired:,}, {stats.waited:,}"),
-        ("tried again", f"{sum(stats.retries.values()):,}"),
+        ("retries", f"{sum(stats.retries.values()):,}"),
     ]
     line = f"{len(answers):,} look-ups, {per_second:,.0f} a second, on {opened} connections"
     return table(("measured", ""), rows), line

@@ -15,7 +15,7 @@ from improved_db.testing import TemporaryServer
 
 
 def main() -> None:
-    """Connect by URL, by dict, and to where nobody is."""
+    """Connect by URL and by dict, and provoke the errors of wrong settings."""
     with contextlib.ExitStack() as stack:
         url = os.environ.get("IMPROVED_DB_URL") or stack.enter_context(TemporaryServer(tcp=True)).url
 

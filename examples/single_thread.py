@@ -18,7 +18,7 @@ def main() -> None:
     """Make a table, fill it, ask it, drop it."""
     own = os.environ.get("IMPROVED_DB_URL")
     with ImprovedDb(own) if own else ImprovedDb.ephemeral() as db:
-        connection = db.connect()  # not from the pool: it is closed here and not given back
+        connection = db.connect()  # not from the pool: close it, instead of returning it
         db.execute_query(connection, "create table example_user (uid int primary key, name varchar(20), age int)")
         try:
             insert = "insert into example_user values (%s, %s, %s)"
@@ -26,8 +26,8 @@ def main() -> None:
             print("rows:", db.execute_query(connection, "select * from example_user order by uid"))
             youngest = "select name, age from example_user order by age"
             print("first:", db.execute_query(connection, youngest, dictcursor=True, return_one=True))
-            nobody = db.execute_query(connection, "select * from example_user where uid = %s", 42, return_one=True)
-            print("nobody:", nobody)
+            unknown = db.execute_query(connection, "select * from example_user where uid = %s", 42, return_one=True)
+            print("unknown:", unknown)
         finally:
             db.execute_query(connection, "drop table example_user")
             connection.close()

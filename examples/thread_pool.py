@@ -1,4 +1,4 @@
-"""Thirty-two threads share four connections, first come first served.
+"""Thirty-two threads share four connections; callers are served in order.
 
     python examples/thread_pool.py
 
@@ -21,9 +21,7 @@ def main() -> None:
     with ImprovedDb(own, max_size=CONNECTIONS) if own else ImprovedDb.ephemeral(max_size=CONNECTIONS) as db:
 
         def square(number: int) -> int:
-            row = db.execute_query_multiplex(
-                "select %(n)s * %(n)s as square", {"n": number}, dictcursor=True, return_one=True
-            )
+            row = db.execute_query("select %(n)s * %(n)s as square", {"n": number}, dictcursor=True, return_one=True)
             return int(row["square"])
 
         with ThreadPoolExecutor(THREADS) as threads:
@@ -31,7 +29,7 @@ def main() -> None:
         stats = db.stats()
         print(f"{TASKS} queries, their sum {total:,}, as it should be {sum(n * n for n in range(TASKS)):,}")
         print(f"connections: {stats.size} of at most {stats.max_size}, opened {stats.opened}, {stats.used} in use")
-        print(f"loans: {stats.acquired}; nobody waits now: {stats.waiting == 0}")
+        print(f"loans: {stats.acquired}; callers waiting: {stats.waiting}")
 
 
 if __name__ == "__main__":

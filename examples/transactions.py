@@ -1,4 +1,4 @@
-"""Transfers in both directions at once: deadlocks are made again as a whole, and no money is lost or made.
+"""Transfers in both directions at once: deadlocks are retried as a whole, and no money is lost or made.
 
     python examples/transactions.py
 
@@ -28,7 +28,7 @@ def transfer(tx: Transaction, payer: int, payee: int, amount: int) -> int:
 
 
 def main() -> None:
-    """Let threads transfer, then show a transaction of one's own."""
+    """Let threads transfer, then show a transaction block."""
     own = os.environ.get("IMPROVED_DB_URL")
     with ImprovedDb(own) if own else ImprovedDb.ephemeral() as db:
         db.execute_query("create table example_account (id int primary key, money int)")
@@ -43,13 +43,13 @@ def main() -> None:
                 db.run_transaction(transfer, 1, 2, 5000)
             except TooPoor as error:
                 print("refused:", error)
-            with db.transaction() as tx:  # one's own: commit at the end, rollback on an exception, never made again
+            with db.transaction() as tx:  # commit at the end, rollback on an exception, never retried
                 tx.execute_query("update example_account set money = 0 where id = 1")
                 tx.on_commit(lambda: print("committed"))
             print("in the end:", db.execute_query("select * from example_account order by id"))
         finally:
             db.execute_query("drop table example_account")
-        print("made again, by what had become of them:", dict(db.stats().retries))
+        print("retried, by verdict:", dict(db.stats().retries))
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ EXPECTED = {
         r"inserted: 3",
         r"rows: \(\(1, 'Ada', 36\), \(2, 'Grace', 85\), \(3, 'Edsger', 72\)\)",
         r"first: \{'name': 'Ada', 'age': 36\}",
-        r"nobody: None",
+        r"unknown: None",
         r"connections of the pool: 0",
     ],
     "thread_pool": [
         r"1000 queries, their sum 332,833,500, as it should be 332,833,500",
         r"connections: [1-4] of at most 4, opened [1-4], 0 in use",
-        r"loans: 1000; nobody waits now: True",
+        r"loans: 1000; callers waiting: 0",
     ],
     "bulk_insert": [
         r"in: 50000",
@@ -63,7 +63,7 @@ EXPECTED = {
         r"refused: account 1 has \d+, not 5000",
         r"committed",
         r"in the end: \(\(1, 0\), .+",
-        r"made again, .+",
+        r"retried, by verdict: .+",
     ],
 }
 
@@ -157,7 +157,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_flights_demo_loads_looks_up_and_measures(data: Path, url: str) -> None:
-    """It is the first thing anybody runs; here with fewer flights, and without the package that has them all."""
+    """It is the first program that readers run; here with fewer flights, and without the package that has them all."""
     picture = data / "out" / "flights.png"
     sizes = ["--rows", "4000", "--lookups", "500", "--threads", "16", "--connections", "4"]
     ran = run(url, EXAMPLES / "flights_demo.py", "--data", data, *sizes, "--picture", picture)
@@ -167,7 +167,7 @@ def test_flights_demo_loads_looks_up_and_measures(data: Path, url: str) -> None:
     assert told["rows loaded"].startswith(f"{loaded:,} in ")
     assert told["look-ups"].startswith("500 in ")
     assert 1 <= int(told["sessions opened, by the server's count"]) <= 4
-    assert told["tried again"] == "0"
+    assert told["retries"] == "0"
     assert re.search(r"JFK - LAX +Los Angeles Intl +[\d,]+", ran.stdout)
     assert re.search(r"JFK - SJU +[\d,]+", ran.stdout)
     assert re.search(r"JetBlue Airways +[\d,]+ +2\.0 +11\.0 +0\.0 +\d\.\d", ran.stdout)
