@@ -147,7 +147,7 @@ class Loading:
 
 def _unfit(connection: Connection, warned: int) -> StatementError:
     """Undo a load that the server has warnings about; return what to raise."""
-    told = connection.run("SHOW WARNINGS LIMIT 1").rows
+    told = connection.ask("SHOW WARNINGS LIMIT 1")
     code, text = told[0][1:] if told else ("none", "max_error_count is 0")
     kept = "nothing was loaded" if connection.undo() else "the table has no transactions and keeps the rows"
     text = re.sub(r"(value:|entry) '.*' (for)", r"\1 ... \2", str(text))  # no value of the user's

@@ -113,9 +113,9 @@ class Outcomes:
             except Exception as error:
                 if not error.args or error.args[0] != DUPLICATE_KEY:
                     raise
-            rows = connection.run(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,)).rows
-            connection.commit_if_open()  # a fence that is rolled back is none
-            return bool(rows[0][0] == COMMITTED)
+            rows = connection.ask(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,))
+            connection.commit_if_open()  # else the original transaction could still commit later
+            return rows[0][0] == str(COMMITTED)
 
         return self._executor.attempt(Unit.WRITE, work, end)
 

@@ -5,6 +5,7 @@ Knows the pool, the verdicts and the retrier. Does not know sockets, locks or wh
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ from improved_db.failures.matrix import Action, Unit, action, giving_up
 from improved_db.failures.raising import CallersOwn, Failed, error_for
 from improved_db.failures.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
 from improved_db.sql.statement import is_read_only, with_time_limit
+from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 T = TypeVar("T")
+logger = logging.getLogger("improved_db.retry")
 
 #: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
 GRACE: Final = 0.2
@@ -335,5 +338,7 @@ def _keeps_part(connection: Connection) -> bool:
     """Roll back, and say whether something may be left all the same; of a session that is gone nothing is asked."""
     try:
         return connection.is_settled() and not connection.undo()
-    except Exception:  # it did not say, and so nothing may be taken for undone
+    except Exception as error:  # the server did not say, and so nothing may be taken for undone
+        if not isinstance(error, DriverError):
+            logger.warning("it is not known whether the rollback left anything: %s", type(error).__name__)
         return True

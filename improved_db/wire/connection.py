@@ -9,6 +9,7 @@ Knows statements, the session's state and the handles that share it. Does not kn
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 import ssl
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import pymysql.cursors
 
 K = TypeVar("K", bound="pymysql.cursors.Cursor")
+logger = logging.getLogger("improved_db.wire")
 
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
@@ -44,7 +46,7 @@ LAST_WORD_TIMEOUT: Final = 2.0
 LAST_LOOK_TIMEOUT: Final = 0.2
 
 #: ER_WARNING_NOT_COMPLETE_ROLLBACK.
-KEPT_PART: Final = 1196
+KEPT_PART: Final = "1196"
 
 _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
@@ -123,6 +125,23 @@ class Connection(Handshake):
         finally:
             if dict_rows:
                 self._row_kind = tuple
+
+    def ask(self, query: str, args: object = None) -> list[tuple[str | None, ...]]:
+        """Run a statement of ours and return its rows as texts: the caller's decoders are for the caller's statements.
+
+        Args:
+            query: As for `run`.
+            args: As for `run`.
+
+        Raises:
+            pymysql.err.MySQLError: What the server or the driver said.
+        """
+        decoders, self.decoders = self.decoders, {}
+        try:
+            rows = self.run(query, args).rows
+        finally:
+            self.decoders = decoders
+        return [tuple(map(_text, row)) for row in rows]
 
     def run_limited(self, query: str, args: object, dict_rows: bool, seconds: float, end: Callable[[], object]) -> Any:
         """Run one statement, as `run` does; if no answer has come after *seconds*, have it ended.
@@ -278,9 +297,9 @@ class Connection(Handshake):
 
         Tables without transactions keep what was written to them; the server says so in a warning.
         """
-        told = list(self.run("SHOW WARNINGS").rows)
+        told = self.ask("SHOW WARNINGS")
         self.rollback()
-        told += self.run("SHOW WARNINGS").rows
+        told += self.ask("SHOW WARNINGS")
         return all(code != KEPT_PART for _, code, _ in told)
 
     # --- the session -----------------------------------------------------------------------------------------------
@@ -340,10 +359,18 @@ class Connection(Handshake):
         return not self.server_status & _IN_TRANSACTION
 
     def _succeeds(self, timeout: float, exchange: Callable[[], Any]) -> bool:
-        """Run *exchange* with its own time limit; False, and closed, if it fails in any way."""
+        """Run *exchange* with its own time limit; False, and closed, if it fails in any way.
+
+        An error of the server's or the socket's is expected, and the pool counts it. Any other one is logged: by its
+        type alone, as its text may hold a value.
+        """
         try:
             self.within(timeout, exchange)
-        except Exception:
+        except (DriverError, OSError):
+            self._force_close()
+            return False
+        except Exception as error:
+            logger.warning("the session is given up: %s", type(error).__name__)
             self._force_close()
             return False
         return True
@@ -379,6 +406,11 @@ class Connection(Handshake):
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """Return what ``use_unicode=False`` leaves as bytes."""
+    return value.decode("latin1") if isinstance(value, bytes) else value
 
 
 def forget_stream(connection: Any) -> None:

@@ -114,13 +114,8 @@ class PyMySQLDriver:
             raise RuntimeError("configure() left the connection unusable")
 
     def _read_limits(self, connection: Connection) -> None:
-        decoders, connection.decoders = connection.decoders, {}  # the user's are for the user's statements
-        try:
-            rows = connection.run(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}").rows
-            comment = _comment(connection)
-        finally:
-            connection.decoders = decoders
-        told = {_text(name): _text(value) for name, value in rows}
+        told = {name: value or "" for name, value in connection.ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}
+        comment = _comment(connection)
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
@@ -214,11 +209,11 @@ class PyMySQLDriver:
 
 def _end_through(connection: Connection, ghost: Connection, query_only: bool) -> bool:
     number = ghost.thread_id()
-    listed = connection.run("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number).rows
+    listed = connection.ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number)
     if not listed or (ghost.local_port and not str(listed[0][0]).endswith(f":{ghost.local_port}")):
         return False
-    uptime = connection.run("SHOW GLOBAL STATUS LIKE 'Uptime'").rows
-    if not uptime or float(uptime[0][1]) + 1.0 < MonotonicClock.now() - ghost.opened_at:
+    uptime = connection.ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
+    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost.opened_at:
         return False
     connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
@@ -227,14 +222,9 @@ def _end_through(connection: Connection, ghost: Connection, query_only: bool) ->
 def _comment(connection: Connection) -> str:
     """Return how the server describes itself; nothing if it will not say."""
     try:
-        rows = connection.run("SELECT @@version_comment").rows
+        rows = connection.ask("SELECT @@version_comment")
     except DriverError:
         if not connection.open:
             raise
         return ""
-    return _text(rows[0][0]) if rows else ""
-
-
-def _text(value: str | bytes) -> str:
-    """Return what ``use_unicode=False`` leaves as bytes."""
-    return value.decode("latin1") if isinstance(value, bytes) else value
+    return (rows[0][0] or "") if rows else ""

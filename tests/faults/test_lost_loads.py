@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.constants import FIELD_TYPE
+from pymysql.converters import conversions
 from pymysql.err import IntegrityError, MySQLError, OperationalError
 
 from improved_db import ImprovedDb, OutcomeUnknown, RetryPolicy
@@ -13,7 +15,7 @@ from tests.faults.faults import CUT_BEFORE, CUT_WITHIN, SWALLOW_ANSWER_FIN, SWAL
 from tests.faults.harness import Rig, Rival, resent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault, Session
@@ -204,3 +206,23 @@ def test_a_lock_wait_is_gone_on_from_only_where_it_left_nothing(engine: str, rig
     assert caught.value.acked_rows == 500  # type: ignore[attr-defined]  # noted on whatever ends it
     assert (rig.count(), resent(db)) == (500, 0 if engine == "Aria" else 2)
     assert rig.count("log") == 500 if engine == "InnoDB" else 500 < rig.count("log") < 1200
+
+
+def broken(value: str) -> str:
+    raise RuntimeError(value)
+
+
+@pytest.mark.parametrize("decoder", [str, broken])
+def test_what_was_kept_is_seen_whatever_the_callers_decoders_make_of_numbers(
+    decoder: Callable[[str], str], rig: Rig
+) -> None:
+    """The warning that a table keeps its rows comes as a number; taken for nothing, the rows would be sent twice."""
+    conv = {**conversions, FIELD_TYPE.LONG: decoder}
+    db = rig.db(direct=True, init_command="set innodb_lock_wait_timeout = 0", retry=RetryPolicy(attempts=3), conv=conv)
+    rig.table("log (id int)", engine="Aria")
+    rig.ask("create trigger note before insert on t for each row insert into log values (new.id)")
+    with Rival(rig) as rival:
+        rival.run("insert into t (id) values (700)")
+        with pytest.raises(OutcomeUnknown):
+            db.exec_many(INSERT, rows(), atomic=False)
+    assert resent(db) == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.constants import FIELD_TYPE
+from pymysql.converters import conversions
 
 from improved_db import ImprovedDb, OutcomeUnknown, RetryPolicy, StatementError, Transaction, TransactionLost
 from tests.fakes import Caller, eventually
@@ -21,7 +23,7 @@ from tests.faults.faults import (
 from tests.faults.harness import Rig, Rival, resent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault
@@ -68,6 +70,20 @@ def test_a_lost_commit_is_resolved(fault: Fault, rig: Rig, db: ImprovedDb) -> No
     assert db.run_transaction(add, exactly_once=True) == "done"
     assert (balance(rig), resent(db)) == (100, 0 if fault in APPLIED else 1)
     assert rig.ask(TOKENS) == (((1, 1),) if fault in APPLIED else ((0, 1), (1, 1)))
+
+
+def broken(value: str) -> str:
+    raise RuntimeError(value)
+
+
+@pytest.mark.parametrize("decoder", [str, broken])
+def test_the_callers_decoders_do_not_hide_that_it_was_committed(decoder: Callable[[str], str], rig: Rig) -> None:
+    """The outcome is a number in a row of ours; read as something else, it would have the function run twice."""
+    db = rig.db(max_size=3, conv={**conversions, FIELD_TYPE.TINY: decoder})
+    db.run_transaction(lambda _: None, exactly_once=True)
+    rig.proxy.on_query(b"^commit", SWALLOW_ANSWER_RST)
+    assert db.run_transaction(add, exactly_once=True) == "done"
+    assert balance(rig) == 100
 
 
 def test_what_is_replayed_is_the_function_and_not_its_result(rig: Rig, db: ImprovedDb) -> None:
