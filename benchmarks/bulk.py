@@ -89,7 +89,7 @@ def _race(bench: Bench, db: ImprovedDb, task: str, work: Mapping[str, Callable[[
 
     def checked(run: Callable[[], float]) -> float:
         milliseconds = run()
-        found, expected = db.execute_query("select count(*), max(id) + 1 from load_test", return_one=True)
+        ((found, expected),) = db.execute_query("select count(*), max(id) + 1 from load_test")
         if found != expected or (onto and found != onto):
             raise AssertionError(f"{found} rows instead of {expected}")
         return milliseconds

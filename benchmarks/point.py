@@ -110,7 +110,7 @@ def _bytes_said(options: dict[str, Any], work: Callable[[], object]) -> float:
     with ImprovedDb(options) as db:
 
         def received() -> int:
-            return int(db.execute_query("show global status like 'Bytes_received'", return_one=True)[1])
+            return int(db.execute_query("show global status like 'Bytes_received'")[0][1])
 
         received()
         before, asking = received(), received()

@@ -48,7 +48,8 @@ class Ours:
 
     def fetch(self, sql: str) -> Sequence[Any]:
         """Return all rows of a query."""
-        return self._db.execute_query(sql, dictcursor=self._dicts)
+        rows: Sequence[Any] = self._db.execute_query(sql, dictcursor=self._dicts)
+        return rows
 
     def load(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for all rows in one transaction."""

@@ -43,7 +43,7 @@ def main() -> None:
                 try:
                     db.exec_many(INSERT, broken(50_000), atomic=atomic)
                 except RuntimeError as error:
-                    rows = db.execute_query("select count(*) from example_wave", return_one=True)[0]
+                    rows = db.execute_query("select count(*) from example_wave")[0][0]
                     print(
                         f"atomic={atomic}: {error}; rows in: {rows:,}, known to be: {getattr(error, 'acked_rows', 0):,}"
                     )

@@ -59,7 +59,7 @@ def somewhere(connections: int) -> Iterator[ImprovedDb]:
 
 def sessions(db: ImprovedDb) -> int:
     """Return how many sessions the server has opened so far, by its own count."""
-    return int(db.execute_query("show global status like 'Connections'", return_one=True)[1])
+    return int(db.execute_query("show global status like 'Connections'")[0][1])
 
 
 def load(db: ImprovedDb) -> Loaded:
@@ -117,7 +117,7 @@ def main() -> None:
     for each in TABLES:
         each.read_from(folder, given.rows)
     with somewhere(given.connections) as db:
-        print(f"Server: {db.execute_query('select version()', return_one=True)[0]}\n")
+        print(f"Server: {db.execute_query('select version()')[0][0]}\n")
         before = sessions(db)  # the one that asks is already in it
         loaded = load(db)
         answers = look_up(db, given.lookups, given.threads)

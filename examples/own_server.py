@@ -22,7 +22,7 @@ def main() -> None:
         db = stack.enter_context(ImprovedDb(url, name="shop", min_size=2, max_size=4, connect_timeout=5))
         db.wait(timeout=10)  # until min_size connections are up; a server may still be starting
         print("answers:", db.ping(), "| connections:", db.stats().idle)
-        print("version:", db.execute_query("select version()", return_one=True)[0])
+        print("version:", db.execute_query("select version()")[0][0])
 
         with db.connection() as connection:  # PyMySQL's own interface, on a connection of the pool
             options = {"host": connection.host, "port": connection.port, "user": "nobody", "password": "wrong"}

@@ -21,8 +21,8 @@ def main() -> None:
     with ImprovedDb(own, max_size=CONNECTIONS) if own else ImprovedDb.ephemeral(max_size=CONNECTIONS) as db:
 
         def square(number: int) -> int:
-            row = db.execute_query("select %(n)s * %(n)s as square", {"n": number}, dictcursor=True, return_one=True)
-            return int(row["square"])
+            rows = db.execute_query("select %(n)s * %(n)s as square", {"n": number}, dictcursor=True)
+            return int(rows[0]["square"])
 
         with ThreadPoolExecutor(THREADS) as threads:
             total = sum(threads.map(square, range(TASKS)))

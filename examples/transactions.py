@@ -21,7 +21,7 @@ def transfer(tx: Transaction, payer: int, payee: int, amount: int) -> int:
     """Move *amount*; return what the payer has left."""
     tx.execute_query("update example_account set money = money - %s where id = %s", (amount, payer))
     tx.execute_query("update example_account set money = money + %s where id = %s", (amount, payee))
-    left = tx.execute_query("select money from example_account where id = %s", payer, return_one=True)[0]
+    left = tx.execute_query("select money from example_account where id = %s", payer)[0][0]
     if left < 0:
         raise TooPoor(f"account {payer} has {left + amount}, not {amount}")
     return int(left)
@@ -38,7 +38,7 @@ def main() -> None:
                 there_and_back = [(1, 2, number % 7) if number % 2 else (2, 1, number % 5) for number in range(400)]
                 list(threads.map(lambda which: db.run_transaction(transfer, *which), there_and_back))
             print("after 400 transfers:", db.execute_query("select * from example_account order by id"))
-            print("together:", db.execute_query("select sum(money) from example_account", return_one=True)[0])
+            print("together:", db.execute_query("select sum(money) from example_account")[0][0])
             try:
                 db.run_transaction(transfer, 1, 2, 5000)
             except TooPoor as error:

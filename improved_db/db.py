@@ -6,30 +6,46 @@ Knows what users type and who does it. Does not know locks, sockets or bytes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from improved_db.errors import StatementError
+from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import Loading, run_on
 from improved_db.execution.executor import Executor
+from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
-from improved_db.rows import Rows
-from improved_db.service import Service
+from improved_db.pool.housekeeper import Housekeeper
+from improved_db.pool.pool import Pool
+from improved_db.pool.loan import Loan
+from improved_db.rows import DictRow, Rows, TupleRow, rows_from
+from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
+from improved_db.settings.signature import shown_as, signature_with_options, typed_as
 from improved_db.sql.durability import SETTINGS, Finding, findings
 from improved_db.wire.connection import Connection
+from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS, PyMySQLDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
 
     from improved_db.execution.progress import Progress
     from improved_db.execution.transaction import Transaction
+    from improved_db.pool.stats import Borrowed, Listener, PoolStats
+    from improved_db.settings import typed
+    from improved_db.settings.settings import Settings
+    from improved_db.settings.typed import Config, Options
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class ImprovedDb(Service):
+class ImprovedDb:
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
     ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, gives the connection
@@ -37,22 +53,50 @@ class ImprovedDb(Service):
     `create_pool` or `wait` ask for it. Use it as a context manager, or call `close`.
     """
 
-    def __init__(self, config: Any = None, **options: Any) -> None:
-        """Read the settings, as `Service` does: a dict, a URL, keyword arguments.
+    @shown_as(signature_with_options(PARAMETERS))
+    def __init__(self, config: Config | Callable[[], Config] | None = None, **options: Unpack[Options]) -> None:
+        """Read the settings; nothing connects yet, unless ``min_size`` or ``connection_pool`` asks for it.
+
+        Args:
+            config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
+                a callable that returns either (asked again at each connect), or None: ``$IMPROVED_DB_URL``, then the
+                option file (``~/.my.cnf``).
+            **options: Every option of `improved_db.settings.settings.PoolSettings` (``max_size=10``, ``min_size=0``,
+                ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
+                ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or write
+                the time in the "session"'s time zone, or in "utc"), and every option of PyMySQL (``host``, ``user``,
+                ``password``, ``database``, ``autocommit=True`` ...). They win over *config*.
 
         Raises:
-            ConfigError: Something given cannot be meant; the text says what to write instead.
+            ConfigError: An option has an invalid value, or there is none of that name; the text says what to write
+                instead.
         """
-        config, options = Secret.of(config), seal(options)  # a traceback shows the locals of this frame
-        super().__init__(config, **options)
+        source, given = Secret.of(config), seal(options)
+        del config, options  # a traceback shows the locals of this frame
+        self._settings: Settings = load(source, given, driver_options=OPTIONS)
+        pool = self._settings.pool
+        self._driver = PyMySQLDriver(
+            self._settings.connect.resolve,
+            reset=pool.reset,
+            configure=pool.configure,
+            aware_datetimes=self._settings.aware_datetimes,
+        )
+        self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
+        Housekeeper.look_after(self._pool)
+        self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
         autocommit = bool(self._settings.connect.get("autocommit", True))
         limit = self._settings.deadline
         self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=limit)
         self._loading = Loading(self._executor)
         self._units = UnitsOfWork(self._executor)
+        self._server: Any = None  # of `ephemeral`
+        if self._settings.connection_pool or self._settings.pool_init_size:
+            self.create_pool()
+        elif pool.min_size:
+            self._pool.replenish()
 
     @classmethod
-    def ephemeral(cls, **options: Any) -> ImprovedDb:
+    def ephemeral(cls, **options: Unpack[Options]) -> Self:
         """Return an `ImprovedDb` on a private throw-away server, started from the installed binary, gone at `close`.
 
         Args:
@@ -63,10 +107,11 @@ class ImprovedDb(Service):
         """
         from improved_db.testing import TemporaryServer  # noqa: PLC0415  # only who asks for a server pays for it
 
-        options = seal(options)
+        sealed: Any = seal(options)
+        del options
         server = TemporaryServer()
         try:
-            db = cls(server.url, **options)
+            db = cls(server.url, **sealed)
         except BaseException:
             server.close()
             raise
@@ -74,130 +119,6 @@ class ImprovedDb(Service):
         return db
 
     # --- queries ---------------------------------------------------------------------------------------------------
-
-    @overload
-    def execute_query(
-        self,
-        query: str,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        return_one: Literal[False] = False,
-        exec_many: bool = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        exactly_once: bool = False,
-    ) -> Rows: ...
-    @overload
-    def execute_query(
-        self,
-        query: str,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        return_one: bool,
-        exec_many: bool = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        exactly_once: bool = False,
-    ) -> Any: ...
-    @overload
-    def execute_query(
-        self,
-        connection: Connection,
-        query: str,
-        args: Any = (),
-        dictcursor: bool = False,
-        return_one: bool = False,
-        exec_many: bool = False,
-    ) -> Any: ...
-    def execute_query(self, *positional: Any, **keywords: Any) -> Any:
-        """Run one statement and return its rows.
-
-        ``execute_query(query, args=None, *, dictcursor=False, return_one=False, exec_many=False, idempotent=None,
-        timeout=None)`` borrows a connection, gives it back, and tries again what is safe to try again.
-        ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)`` runs on a
-        connection of the caller's, leaves it with the caller, and tries nothing again.
-
-        Args:
-            *positional: As above.
-            **keywords: As above. *args*: a sequence, a mapping, or one scalar; with *exec_many* any iterable of those.
-                *dictcursor*: rows as dicts. *return_one*: the first row or None. *idempotent*: None = tried again
-                after an unknown outcome only if provably read-only; True = running it twice is the same as once;
-                False = never sent again once bytes have left. *timeout*: seconds the statement may run.
-                *exactly_once*: as for `run_transaction`.
-
-        Returns:
-            `Rows`: a tuple of rows (tuples, or dicts) with ``rowcount``, ``lastrowid``, ``columns`` and
-            ``warning_count``; with *return_one* one row or None.
-
-        Raises:
-            PoolTimeout: No connection could be had in time.
-            OutcomeUnknown: The answer was lost, and the statement may or may not have been applied.
-            StatementError: The arguments do not fit the statement; nothing was sent.
-            pymysql.err.MySQLError: What the server or the driver said.
-        """
-        if positional and isinstance(positional[0], str):
-            if not keywords and len(positional) <= 2:  # the way of most queries
-                return Rows.of(self._executor.run(*positional))
-            return self._execute(*positional, **keywords)
-        if "query" in keywords and not positional and "connection" not in keywords:
-            return self._execute(**keywords)
-        return self._execute_on(*positional, **keywords)
-
-    @overload
-    def execute_query_multiplex(
-        self,
-        query: str,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        return_one: Literal[False] = False,
-        exec_many: bool = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        exactly_once: bool = False,
-    ) -> Rows: ...
-    @overload
-    def execute_query_multiplex(
-        self,
-        query: str,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        return_one: bool,
-        exec_many: bool = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        exactly_once: bool = False,
-    ) -> Any: ...
-    @overload
-    def execute_query_multiplex(
-        self,
-        connection: Connection,
-        query: str,
-        args: Any = (),
-        dictcursor: bool = False,
-        return_one: bool = False,
-        exec_many: bool = False,
-    ) -> Any: ...
-    def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
-        """Run one statement, as `execute_query` does; a connection given goes back to the pool, whatever happens.
-
-        Args:
-            *positional: As for `execute_query`.
-            **keywords: As for `execute_query`.
-
-        Returns:
-            As `execute_query`.
-        """
-        connection = positional[0] if positional else keywords.get("connection")
-        if not isinstance(connection, Connection):
-            return self.execute_query(*positional, **keywords)
-        try:
-            return self._execute_on(*positional, **keywords)
-        finally:
-            self.pool_put_connection(connection)
 
     def _execute(
         self,
@@ -218,24 +139,104 @@ class ImprovedDb(Service):
                 lambda tx: tx.execute_query(query, args, dictcursor=dictcursor, timeout=timeout), exactly_once=True
             )
         else:
-            rows = Rows.of(self._executor.run(query, args, dictcursor, idempotent, timeout))
+            rows = rows_from(self._executor.run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
-    def _execute_on(
+    @overload
+    def execute_query(
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: Literal[False] = False,
+        return_one: Literal[False] = False,
+        exec_many: bool = False,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+        exactly_once: bool = False,
+    ) -> Rows[TupleRow]: ...
+    @overload
+    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
+    @overload
+    def execute_query(
+        self, query: str, args: Any = None, **options: Unpack[typed.OneTupleOnPool]
+    ) -> TupleRow | None: ...
+    @overload
+    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.OneDictOnPool]) -> DictRow | None: ...
+    @overload
+    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.AnyShapeOnPool]) -> Any: ...
+    @overload
+    def execute_query(
+        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.Tuples]
+    ) -> Rows[TupleRow]: ...
+    @overload
+    def execute_query(
+        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.Dicts]
+    ) -> Rows[DictRow]: ...
+    @overload
+    def execute_query(
+        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.OneTuple]
+    ) -> TupleRow | None: ...
+    @overload
+    def execute_query(
+        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.OneDict]
+    ) -> DictRow | None: ...
+    @overload
+    def execute_query(
         self,
         connection: Connection,
         query: str,
         args: Any = (),
-        dictcursor: bool = False,
-        return_one: bool = False,
-        exec_many: bool = False,
-    ) -> Any:
+        dictcursor: bool = ...,
+        return_one: bool = ...,
+        exec_many: bool = ...,
+    ) -> Any: ...
+    @shown_as(inspect.signature(_execute))
+    def execute_query(self, *positional: Any, **keywords: Any) -> Any:  # noqa: D417  # those of `_execute` are shown
+        """Run one statement and return its rows.
+
+        ``execute_query(query, args=None, ...)`` borrows a connection, gives it back, and tries again what is safe to
+        try again. ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)``
+        runs on a connection of the caller's, leaves it with the caller, and tries nothing again.
+
+        Args:
+            query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*.
+            args: A sequence, a mapping, or one scalar; with *exec_many* any iterable of those.
+            dictcursor: Rows as dicts instead of tuples.
+            return_one: The first row or None, instead of all rows.
+            exec_many: Run the statement for each of *args*, as the method of that name does.
+            idempotent: None: tried again after an unknown outcome only if provably read-only. True: running it twice
+                is the same as once. False: never sent again once bytes have left.
+            timeout: Seconds the statement may run.
+            exactly_once: As for `run_transaction`.
+
+        Returns:
+            `Rows`: a tuple of rows with ``rowcount``, ``lastrowid``, ``columns`` and ``warning_count``.
+
+        Raises:
+            PoolTimeout: No connection could be had in time.
+            OutcomeUnknown: The answer was lost, and the statement may or may not have been applied.
+            StatementError: The arguments do not fit the statement; nothing was sent.
+            pymysql.err.MySQLError: What the server or the driver said.
+        """
+        if positional and isinstance(positional[0], str):
+            if not keywords and len(positional) <= 2:  # the way of most queries
+                return rows_from(self._executor.run(*positional))
+            return self._execute(*positional, **keywords)
+        if "query" in keywords and not positional and "connection" not in keywords:
+            return self._execute(**keywords)
+        return run_on(*positional, **keywords)
+
+    @typed_as(execute_query)
+    def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
+        """Run one statement, as `execute_query` does; a connection given goes back to the pool, whatever happens."""
+        connection = positional[0] if positional else keywords.get("connection")
         if not isinstance(connection, Connection):
-            raise StatementError(
-                f"execute_query takes a statement, or a connection of improved_db and a statement, not a "
-                f"{type(connection).__name__}; get a connection from connect() or connection()"
-            )
-        return run_on(connection, query, args, dictcursor, return_one, exec_many)
+            return self.execute_query(*positional, **keywords)
+        try:
+            return run_on(*positional, **keywords)
+        finally:
+            self.pool_put_connection(connection)
 
     def exec_many(
         self,
@@ -245,7 +246,7 @@ class ImprovedDb(Service):
         atomic: bool = True,
         progress: bool | Progress | None = None,
         exactly_once: bool = False,
-    ) -> Rows:
+    ) -> Rows[TupleRow]:
         """Run one statement for many rows, as few large statements.
 
         Args:
@@ -278,7 +279,7 @@ class ImprovedDb(Service):
         *,
         progress: bool | Progress | None = None,
         strict: bool = True,
-    ) -> Rows:
+    ) -> Rows[TupleRow]:
         """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
 
         The server has less to parse than with `exec_many`, the client more to write: measure before you choose. It runs
@@ -343,7 +344,15 @@ class ImprovedDb(Service):
         with self._units.owned(isolation, read_only) as tx:
             yield tx
 
-    def run_transaction(
+    @overload
+    def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run_transaction(self, fn: Callable[..., T], *args: Any, exactly_once: bool, **kwargs: Any) -> T: ...
+    @overload
+    def run_transaction(self, fn: Callable[..., T], *args: Any, isolation: str | None, **kwargs: Any) -> T: ...
+    @overload
+    def run_transaction(self, fn: Callable[..., T], *args: Any, read_only: bool, **kwargs: Any) -> T: ...
+    def run_transaction(  # type: ignore[misc]  # a keyword of *fn* with the name of one of ours is not passed on
         self,
         fn: Callable[..., T],
         *args: Any,
@@ -395,3 +404,153 @@ class ImprovedDb(Service):
         rows = self._execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
         pool = self._pool.settings
         return findings(dict(rows), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
+
+    # --- connections -----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[Connection]:
+        """Lend a connection for a ``with`` block; leaving the block gives it back, rolled back where it was left open.
+
+        Args:
+            timeout: Seconds to wait for one; ``acquire_timeout`` if None.
+        """
+        connection = self.pool_get_connection(timeout)
+        try:
+            yield connection
+        finally:
+            self.pool_put_connection(connection)
+
+    def connect(self) -> Connection:
+        """Open a connection of the caller's own, outside the pool: close it yourself."""
+        return self._driver.connect()
+
+    def create_pool(self, pool_init_size: int | None = None) -> None:
+        """Open connections now instead of with the first use.
+
+        Args:
+            pool_init_size: How many; None for the ``pool_init_size`` or ``min_size`` of the settings, at least one.
+
+        Raises:
+            Exception: What the driver said, if one cannot be opened.
+        """
+        wanted = pool_init_size or self._settings.pool_init_size or 1
+        if wanted > self._pool.settings.max_size:
+            self._pool.resize(wanted)
+        self._pool.wait(self._pool.settings.acquire_timeout, at_least=wanted, patient=False)
+
+    def pool_get_connection(self, timeout: float | None = None, retry_num: int = 1) -> Connection:
+        """Borrow a connection; give it back with `pool_put_connection`.
+
+        Args:
+            timeout: Seconds to wait at a time; ``acquire_timeout`` if None.
+            retry_num: How many times to wait.
+
+        Raises:
+            PoolTimeout: None could be had in ``timeout * retry_num`` seconds.
+        """
+        patience = None if timeout is None else timeout * max(retry_num, 1)
+        loan = self._pool.acquire(patience, note_place=True)
+        loan.outlive_thread()
+        return loan.connection.handle(loan)
+
+    def pool_put_connection(self, connection: Connection) -> None:
+        """Give a borrowed connection back; it must not be used afterwards.
+
+        Raises:
+            LoanSpent: It was given back before, or is not from this pool.
+        """
+        loan = getattr(connection, "loan", None)
+        if not isinstance(loan, Loan) or loan.pool is not self._pool:
+            raise LoanSpent("this connection is not from this pool; close() one that connect() opened")
+        connection.spend()
+        self._pool.release(loan)
+
+    # --- the pool --------------------------------------------------------------------------------------------------
+
+    def ping(self) -> bool:
+        """Ask the server for a sign of life, over a pooled connection; say whether it gave one.
+
+        Raises:
+            PoolError: No connection could be had.
+        """
+        loan = self._pool.acquire(note_place=True)
+        alive = False
+        try:
+            alive = self._pool.still_answers(loan)
+        finally:
+            self._pool.release(loan, None if alive else "ping")
+        return alive
+
+    def wait(self, timeout: float = 30.0) -> None:
+        """Wait until ``min_size`` connections, at least one, are up; keep trying while the server is not there.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            PoolTimeout: They were not; the last connect error is the cause.
+        """
+        self._pool.wait(timeout)
+
+    def stats(self) -> PoolStats:
+        """Return every gauge and counter of the pool and of the retries, as of one instant."""
+        return dataclasses.replace(self._pool.stats(), retries=dict(self._retrier.counts))
+
+    def borrowed(self) -> list[Borrowed]:
+        """Return who holds a connection now, since when and where it was borrowed; the oldest first."""
+        return self._pool.borrowed()
+
+    def add_listener(self, listener: Listener) -> None:
+        """Let *listener* hear the times connections are waited for, used and opened."""
+        self._pool.listeners.append(listener)
+
+    def drain(self) -> None:
+        """Replace every connection: idle ones now, lent ones when they come back."""
+        self._pool.drain()
+
+    def resize(self, max_size: int, min_size: int | None = None) -> None:
+        """Change how many connections there may be; those above the new size go when they come back."""
+        self._pool.resize(max_size, min_size)
+
+    def suspend(self) -> None:
+        """Serve nobody until `resume`: borrowers wait in line, each until its own deadline."""
+        self._pool.suspend()
+
+    def resume(self) -> None:
+        """Serve those who waited, in their order."""
+        self._pool.resume()
+
+    def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
+        """Close for good. Everybody in line is woken; idle connections close now, lent ones when they come back.
+
+        Args:
+            timeout: Seconds to wait for borrowers in other threads.
+            force: Cut the connections that are still out then.
+
+        Returns:
+            Who still holds a connection; also logged.
+        """
+        left = self._pool.close(timeout, force=force)
+        if self._server is not None:
+            self._server.close()
+        return left
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._pool.closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if "_pool" not in self.__dict__:  # a traceback shows it while the settings are still being read
+            return f"<{type(self).__name__} without settings>"
+        stats = self._pool.stats()
+        state = "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"
+        return f"<{type(self).__name__} {stats.name} {state}>"

@@ -5,10 +5,22 @@ Knows a finished result. Does not know connections.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+#: A row as it comes, and one with ``dictcursor=True``.
+TupleRow: TypeAlias = tuple[Any, ...]
+DictRow: TypeAlias = dict[str, Any]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from typing_extensions import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True, default=TupleRow)  # a plain `Rows` in somebody's annotation has tuples
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 
 class Result(Protocol):
@@ -20,25 +32,13 @@ class Result(Protocol):
     description: Any
 
 
-class Rows(tuple[Any, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold more than its items
-    """A tuple of rows, ``()`` when nothing matched or the statement has no result; each row a tuple or a dict."""
+class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold more than its items
+    """A tuple of rows, ``()`` when nothing matched or the statement has no result.
+
+    To a type checker it is ``Rows[tuple[Any, ...]]``, or ``Rows[dict[str, Any]]`` with ``dictcursor=True``.
+    """
 
     _result: Result
-
-    @classmethod
-    def of(cls, result: Any) -> Rows:
-        """Return the rows of a finished result."""
-        rows: Sequence[Any] = result.rows
-        made = cls(rows) if rows else cls()
-        made._result = result
-        return made
-
-    @classmethod
-    def counted(cls, rowcount: int, lastrowid: int = 0, warning_count: int = 0) -> Rows:
-        """Return what a statement without rows tells."""
-        made = cls()
-        made._result = _Counts(rowcount, lastrowid, warning_count)
-        return made
 
     @property
     def rowcount(self) -> int:
@@ -65,6 +65,19 @@ class Rows(tuple[Any, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold 
         return _remade, (tuple(self), counts)
 
 
+def rows_from(result: Any) -> Rows[Any]:
+    """Return the rows of a finished result."""
+    rows: Sequence[Any] = result.rows
+    made: Rows[Any] = Rows(rows) if rows else Rows()
+    made._result = result
+    return made
+
+
+def rows_counted(rowcount: int, lastrowid: int = 0, warning_count: int = 0) -> Rows[TupleRow]:
+    """Return what a statement without rows tells."""
+    return _remade((), _Counts(rowcount, lastrowid, warning_count))
+
+
 class _Counts:
     def __init__(
         self, affected_rows: int, insert_id: int, warning_count: int, description: tuple[tuple[str], ...] = ()
@@ -75,7 +88,7 @@ class _Counts:
         self.description = description
 
 
-def _remade(rows: tuple[Any, ...], counts: _Counts) -> Rows:
-    made = Rows(rows)
+def _remade(rows: tuple[Any, ...], counts: _Counts) -> Rows[Any]:
+    made: Rows[Any] = Rows(rows)
     made._result = counts  # unpickling is part of the class
     return made

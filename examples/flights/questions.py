@@ -70,7 +70,7 @@ class Answer(NamedTuple):
 
 def look_up(db: ImprovedDb, count: int, threads: int) -> list[Answer]:
     """Make *count* look-ups from *threads* threads, which share whatever connections *db* has."""
-    last = db.execute_query("select max(id) from flights", return_one=True)[0]
+    last = db.execute_query("select max(id) from flights")[0][0]
     tails = [tail for (tail,) in db.execute_query("select distinct tailnum from flights where tailnum is not null")]
 
     def ask(number: int) -> list[Answer]:

@@ -17,7 +17,8 @@ from improved_db.execution.executor import Standing
 from improved_db.execution.progress import Progress, shown
 from improved_db.failures.matrix import Unit, giving_up
 from improved_db.failures.raising import CallersOwn, error_for
-from improved_db.rows import Rows
+from improved_db.rows import Rows, TupleRow, rows_counted, rows_from
+from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.load_data import STRICT, LocalLoad
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from improved_db.execution.chunks import Chunk
     from improved_db.execution.executor import Executor
-    from improved_db.wire.connection import Connection
 
 __all__ = ["Loading", "Progress"]
 
@@ -42,7 +42,7 @@ REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 class Borrower(Protocol):
     """Whoever lends its connection for one exchange: a transaction."""
 
-    def exchange(self, query: str, exchange: Callable[[Connection], Rows]) -> Rows:
+    def exchange(self, query: str, exchange: Callable[[Connection], Rows[TupleRow]]) -> Rows[TupleRow]:
         """Run *exchange*, which sends *query*, on the connection."""
 
 
@@ -59,9 +59,9 @@ class Loading:
         *,
         atomic: bool,
         progress: bool | Progress | None,
-        replayed: Callable[[Callable[[Borrower], Rows]], Rows] | None = None,
+        replayed: Callable[[Callable[[Borrower], Rows[TupleRow]]], Rows[TupleRow]] | None = None,
         strict: bool = False,
-    ) -> Rows:
+    ) -> Rows[TupleRow]:
         """Run *query* for every row; see `ImprovedDb.exec_many`.
 
         Args:
@@ -79,7 +79,7 @@ class Loading:
                 _note(error, 0, 0)
             raise
         if source is None:
-            return Rows.counted(0)
+            return rows_counted(0)
         backlog = Spooled() if atomic else Unacked()
         with backlog, shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
@@ -101,11 +101,11 @@ class Loading:
         columns: Sequence[str] | None,
         progress: bool | Progress | None,
         strict: bool = True,
-    ) -> Rows:
+    ) -> Rows[TupleRow]:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
         source = rows_of(rows)
         if source is None:
-            return Rows.counted(0)
+            return rows_counted(0)
         load = LocalLoad(table, columns, source)
         connection = self._executor.driver.connect_for_load()
         try:
@@ -121,7 +121,9 @@ class Loading:
             self._executor.driver.close(connection)
         return self.run(load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict)
 
-    def _load_local(self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool) -> Rows:
+    def _load_local(
+        self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool
+    ) -> Rows[TupleRow]:
         standing = Standing()
         affected = warned = 0
         try:
@@ -142,7 +144,7 @@ class Loading:
             judgement = self._executor.judge(connection, error, standing)
             last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
             raise error_for(last, error) from error
-        return Rows.counted(affected, 0, warned)
+        return rows_counted(affected, 0, warned)
 
 
 def _unfit(connection: Connection, warned: int) -> StatementError:
@@ -155,8 +157,8 @@ def _unfit(connection: Connection, warned: int) -> StatementError:
 
 
 def run_on(
-    connection: Connection,
-    query: str,
+    connection: object = None,
+    query: object = None,
     args: Any = (),
     dictcursor: bool = False,
     return_one: bool = False,
@@ -166,12 +168,22 @@ def run_on(
 
     Returns:
         `Rows`; with *return_one* the first row, or None.
+
+    Raises:
+        StatementError: The connection is none of this package's, or the statement is no text.
     """
+    if not isinstance(connection, Connection):
+        raise StatementError(
+            f"execute_query takes a statement, or a connection of improved_db and a statement, not a "
+            f"{type(connection).__name__}; get a connection from connect() or connection()"
+        )
+    if not isinstance(query, str):
+        raise StatementError(f"the statement must be a str, not a {type(query).__name__}")
     if exec_many:
         rows = load_on(connection, query, args, lambda: int(min(connection.statement_limit, LARGEST_PACKET)))
     else:
         try:
-            rows = Rows.of(connection.run(query, args, dict_rows=dictcursor))
+            rows = rows_from(connection.run(query, args, dict_rows=dictcursor))
         except CallersOwn as own:
             raise own.error from own.error.__cause__
     return (rows[0] if rows else None) if return_one else rows
@@ -183,11 +195,11 @@ def load_on(
     rows: Iterable[Any],
     max_packet: Callable[[], int],
     progress: bool | Progress | None = None,
-) -> Rows:
+) -> Rows[TupleRow]:
     """Run *query* for every row on a connection of the caller's; outside a transaction they become one."""
     source = rows_of(rows)
     if source is None:
-        return Rows.counted(0)
+        return rows_counted(0)
     try:
         with shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
@@ -198,7 +210,7 @@ def load_on(
         raise own.error from own.error.__cause__
 
 
-def _in_one(connection: Connection, load: _Load) -> Rows:
+def _in_one(connection: Connection, load: _Load) -> Rows[TupleRow]:
     try:
         return load.in_one(connection, Standing())
     except Exception:
@@ -230,7 +242,7 @@ class _Load:
         self._silent = False  # the chunk on its way when an error of the caller's came got no good answer
         self._standing = Standing()
 
-    def in_one(self, connection: Connection, standing: Standing) -> Rows:
+    def in_one(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
         """Send everything as one transaction."""
         standing.statement = self._encoder.query
         connection.begin()
@@ -240,19 +252,19 @@ class _Load:
         connection.commit()
         return done
 
-    def strictly(self, connection: Connection, standing: Standing) -> Rows:
+    def strictly(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
         """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
         connection.run(STRICT)
         return self.in_one(connection, standing)
 
-    def by_chunks(self, connection: Connection, standing: Standing) -> Rows:
+    def by_chunks(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
         """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
         self._standing = standing
         standing.statement = self._encoder.query
         self._commit_each = not connection.get_autocommit()
         return self.send(connection)
 
-    def send(self, connection: Connection) -> Rows:
+    def send(self, connection: Connection) -> Rows[TupleRow]:
         """Send what is not in yet: write a chunk, make the next one, then read the answer to the first."""
         done = last_id = 0
         rowcount = self._backlog.begin()
@@ -272,7 +284,7 @@ class _Load:
                     self._finish(connection, waiting, rowcount, done)
                     self._silent = False
             raise
-        return Rows.counted(rowcount, last_id)
+        return rows_counted(rowcount, last_id)
 
     def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
         affected, last_id = connection.read_all(len(chunk.commands))

@@ -13,7 +13,7 @@ import enum
 import logging
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from improved_db.errors import (
     StatementError,
@@ -26,14 +26,17 @@ from improved_db.execution.bulk import load_on
 from improved_db.failures.matrix import Action, Unit, action
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
-from improved_db.rows import Rows
+from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from typing_extensions import Unpack
+
     from improved_db.execution.executor import Executor, Standing
     from improved_db.execution.progress import Progress
     from improved_db.failures.verdict import Judgement
+    from improved_db.settings import typed
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
@@ -93,6 +96,24 @@ class Transaction:
 
     # --- statements ------------------------------------------------------------------------------------------------
 
+    @overload
+    def execute_query(
+        self, query: str, args: Any = None, **options: Unpack[typed.TuplesInTransaction]
+    ) -> Rows[TupleRow]: ...
+    @overload
+    def execute_query(
+        self, query: str, args: Any = None, **options: Unpack[typed.DictsInTransaction]
+    ) -> Rows[DictRow]: ...
+    @overload
+    def execute_query(
+        self, query: str, args: Any = None, **options: Unpack[typed.OneTupleInTransaction]
+    ) -> TupleRow | None: ...
+    @overload
+    def execute_query(
+        self, query: str, args: Any = None, **options: Unpack[typed.OneDictInTransaction]
+    ) -> DictRow | None: ...
+    @overload
+    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.AnyShapeInTransaction]) -> Any: ...
     def execute_query(
         self,
         query: str,
@@ -122,7 +143,7 @@ class Transaction:
         if exec_many:
             rows = self.exec_many(query, args)
         else:
-            rows = Rows.of(self._guarded(lambda: self._perform(query, args, dictcursor, timeout)))
+            rows = rows_from(self._guarded(lambda: self._perform(query, args, dictcursor, timeout)))
         return (rows[0] if rows else None) if return_one else rows
 
     execute_query_multiplex = execute_query
@@ -131,7 +152,7 @@ class Transaction:
         self._standing.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
-    def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows:
+    def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows[TupleRow]:
         """Run one statement for many rows in this transaction.
 
         Args:

@@ -221,7 +221,8 @@ OWN: Final = frozenset(_OWN_KINDS)
 HIDDEN: Final = frozenset({"password", "ssl", "ssl_key_password", "auth_plugin_map"})
 #: Spellings the driver deprecates, and what it wants instead.
 ALIASES: Final[Mapping[str, str]] = {"passwd": "password", "db": "database"}
-_REFUSED: Final[Mapping[str, str]] = {
+#: Options of the driver that cannot be given, and why.
+REFUSED: Final[Mapping[str, str]] = {
     "defer_connect": "connections are opened when they are needed, by the pool or by connect()",
     "compress": "PyMySQL does not support it",
     "named_pipe": "PyMySQL does not support it",
@@ -297,9 +298,9 @@ def accepted(values: Options, known: frozenset[str], *, where: str = "") -> Opti
         if sealed.value is None and not _KINDS.get(right, _OBJECT).nullable:
             continue
         value = checked(name, sealed, where=where)
-        if name in _REFUSED:
+        if name in REFUSED:
             if value.value:
-                raise ConfigError(f"{at(where)}{name} cannot be given: {_REFUSED[name]}")
+                raise ConfigError(f"{at(where)}{name} cannot be given: {REFUSED[name]}")
             continue
         if right in found and found[right] != value:
             raise ConfigError(f"{at(where)}two spellings of {right!r} are given with different values; keep that one")
@@ -313,7 +314,7 @@ def _refuse_unknown(name: object, known: frozenset[str], where: str) -> NoReturn
         raise ConfigError(f"{at(where)}the name of an option must be a str, not a value of type {type(name).__name__}")
     # What does not look like a name may be a piece of a badly written URL.
     quoted = f" {name!r}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", name) else ""
-    names = sorted(known - _REFUSED.keys())
+    names = sorted(known - REFUSED.keys())
     import difflib  # noqa: PLC0415  # only who misspells pays for it
 
     near = difflib.get_close_matches(name[:64].lower().replace("-", "_"), names, n=1, cutoff=0.5)

@@ -21,6 +21,9 @@ MAX_SIZE: Final = 10
 class _Default(enum.Enum):
     RETRY = "default policy"
 
+    def __repr__(self) -> str:
+        return f"<{self.value}>"
+
 
 #: `Settings.retry_source` when nobody said ``retry=``, which may be None.
 DEFAULT_RETRY: Final = _Default.RETRY

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("improved_db.wire")
 
 #: The options of the driver, as the installed PyMySQL takes them, and the one that `Connection` adds.
-OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection).parameters) - {"defer_connect"} | {
-    "enable_cleartext_plugin"
+PARAMETERS: Final = {
+    **inspect.signature(pymysql.connections.Connection).parameters,
+    "enable_cleartext_plugin": inspect.Parameter(
+        "enable_cleartext_plugin", inspect.Parameter.KEYWORD_ONLY, default=False
+    ),
 }
+OPTIONS: Final = frozenset(PARAMETERS) - {"defer_connect"}
 
 #: What the first connection asks for, in a way that every server answers.
 LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect", "aurora_version")

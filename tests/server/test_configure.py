@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -16,9 +16,8 @@ def prepare(connection: Connection) -> None:
     connection.run("SET @mine = 5, SESSION lock_wait_timeout = 77")
 
 
-def seen(db: ImprovedDb) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = db.execute_query("SELECT @mine, @@lock_wait_timeout", return_one=True)
-    return row
+def seen(db: ImprovedDb) -> tuple[Any, ...] | None:
+    return db.execute_query("SELECT @mine, @@lock_wait_timeout", return_one=True)
 
 
 def test_configure_sets_what_the_first_borrower_finds(database: dict[str, Any]) -> None:
@@ -28,7 +27,9 @@ def test_configure_sets_what_the_first_borrower_finds(database: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("reset", ["rollback", "session"])
-def test_what_configure_set_is_there_again_after_a_borrower_changed_it(database: dict[str, Any], reset: str) -> None:
+def test_what_configure_set_is_there_again_after_a_borrower_changed_it(
+    database: dict[str, Any], reset: Literal["rollback", "session"]
+) -> None:
     """The reset of the session takes the changes and the settings alike; the settings come back."""
     with ImprovedDb(database, max_size=1, configure=prepare, reset=reset) as db:
         with db.connection() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -24,7 +24,9 @@ def plain_user() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("reset", ["rollback", "session"])
-def test_a_session_that_was_changed_still_has_what_init_connect_set(plain_user: dict[str, Any], reset: str) -> None:
+def test_a_session_that_was_changed_still_has_what_init_connect_set(
+    plain_user: dict[str, Any], reset: Literal["rollback", "session"]
+) -> None:
     """A reset of the session does not run it: now() jumped by four hours, for that session only."""
     with ImprovedDb(plain_user, max_size=1, reset=reset) as db:
         for _ in range(3):

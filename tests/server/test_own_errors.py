@@ -147,7 +147,7 @@ def test_an_error_of_the_rows_is_the_callers_own_where_load_data_is_refused(
         yield 1, "a"
         raise error("from the source")
 
-    before = db.execute_query("select @@global.local_infile", return_one=True)[0]
+    before = db.execute_query("select @@global.local_infile")[0][0]
     db.execute_query("set global local_infile = 0")
     try:
         with pytest.raises(error, match="from the source"):

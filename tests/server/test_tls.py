@@ -44,7 +44,7 @@ def encrypted(tmp_path: Path) -> Iterator[tuple[TemporaryServer, Path]]:
 def cipher(options: dict[str, Any]) -> str:
     """Return the cipher of a session of a new pool."""
     with ImprovedDb(options, retry=None) as db:
-        return str(db.execute_query("show session status like 'ssl_cipher'", return_one=True)[1])
+        return str(db.execute_query("show session status like 'ssl_cipher'")[0][1])
 
 
 def test_an_account_that_requires_tls_logs_in_over_a_unix_socket(encrypted: tuple[TemporaryServer, Path]) -> None:

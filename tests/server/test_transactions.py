@@ -92,7 +92,7 @@ def test_isolation_is_the_servers(
     """Told by what the transaction sees of others, and holds up."""
 
     def seen(tx: Transaction) -> bool:
-        return bool(tx.execute_query("select n from t where id = 1", return_one=True)[0])
+        return bool(tx.execute_query("select n from t where id = 1")[0][0])
 
     with db.transaction(isolation=level) as tx:
         assert not seen(tx)

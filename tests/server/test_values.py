@@ -207,7 +207,7 @@ def test_an_aware_datetime_that_the_server_cannot_turn_is_refused(
 def test_an_unknown_word_for_aware_datetimes_is_refused() -> None:
     """The error has the known ones."""
     with pytest.raises(ConfigError, match="'refuse', 'session' or 'utc'"):
-        ImprovedDb({}, aware_datetimes="local")
+        ImprovedDb({}, aware_datetimes="local")  # type: ignore[arg-type]  # refused
 
 
 def test_encoders_of_the_users_come_first(database: dict[str, Any]) -> None:

@@ -45,19 +45,33 @@ def ways_to_make_one(server: TemporaryServer) -> None:
         assert_type(db, ImprovedDb)
 
 
-def queries(db: ImprovedDb) -> None:
-    """Rows, or one row, which may be of any shape."""
+def queries(db: ImprovedDb, connection: Connection, dicts: bool) -> None:
+    """What the keywords make of the rows, in both forms and under both names."""
     rows = db.execute_query("select 1")
+    assert_type(rows, Rows[tuple[Any, ...]])
     assert_type(rows, Rows)
+    assert_type(rows[0], tuple[Any, ...])
     assert_type(rows.rowcount, int)
     assert_type(rows.lastrowid, int)
     assert_type(rows.columns, tuple[str, ...])
-    assert_type(db.execute_query("select %s", 42, dictcursor=True, idempotent=True, timeout=3.0), Rows)
-    assert_type(db.execute_query("select %s", (42,), return_one=True), Any)
-    assert_type(db.execute_query("select %(n)s", {"n": 42}, return_one=False), Rows)
-    assert_type(db.execute_query("insert into t values (%s)", [(1,), (2,)], exec_many=True), Rows)
+    named = db.execute_query("select %s", 42, dictcursor=True, idempotent=True, timeout=3.0)
+    assert_type(named, Rows[dict[str, Any]])
+    assert_type([row["n"] for row in named], list[Any])
+    assert_type(db.execute_query("select %s", (42,), return_one=True), tuple[Any, ...] | None)
+    assert_type(db.execute_query("select 1", dictcursor=True, return_one=True, timeout=1.0), dict[str, Any] | None)
+    assert_type(db.execute_query("select %(n)s", {"n": 42}, dictcursor=False, return_one=False), Rows)
+    assert_type(db.execute_query("insert into t values (%s)", [(1,), (2,)], exec_many=True, exactly_once=True), Rows)
     assert_type(db.execute_query_multiplex("select %s", 42), Rows)
-    assert_type(db.execute_query_multiplex("select %s", 42, return_one=True), Any)
+    assert_type(db.execute_query_multiplex("select %s", 42, dictcursor=True), Rows[dict[str, Any]])
+    assert_type(db.execute_query_multiplex("select %s", 42, return_one=True), tuple[Any, ...] | None)
+    assert_type(db.execute_query(connection, "select 1"), Rows)
+    assert_type(db.execute_query(connection, "select 1", (1,), dictcursor=True), Rows[dict[str, Any]])
+    assert_type(db.execute_query(connection, "select 1", return_one=True), tuple[Any, ...] | None)
+    assert_type(
+        db.execute_query_multiplex(connection, "select 1", dictcursor=True, return_one=True), dict[str, Any] | None
+    )
+    first: Any = db.execute_query("select 1", dictcursor=dicts, return_one=dicts)
+    first[0]
 
 
 def bulk(db: ImprovedDb) -> None:
@@ -93,9 +107,15 @@ def transactions(db: ImprovedDb) -> None:
     """One's own, and one that is made again."""
     with db.transaction(isolation="serializable", read_only=False) as tx:
         assert_type(tx, Transaction)
-        assert_type(tx.execute_query("select 1"), Any)
+        assert_type(tx.execute_query("select 1"), Rows)
+        assert_type(tx.execute_query("select 1", dictcursor=True, timeout=1.0), Rows[dict[str, Any]])
+        assert_type(tx.execute_query("select 1", return_one=True), tuple[Any, ...] | None)
+        assert_type(tx.execute_query_multiplex("select 1", dictcursor=True, return_one=True), dict[str, Any] | None)
+        assert_type(tx.exec_many("insert into t values (%s)", [1]), Rows)
     assert_type(db.run_transaction(transfer, 5, reason="rent"), str)
     assert_type(db.run_transaction(transfer, 5, exactly_once=True), str)
+    assert_type(db.run_transaction(lambda tx: len(tx.execute_query("select 1")), isolation="serializable"), int)
+    assert_type(db.run_transaction(transfer, amount=5, read_only=True), str)
 
 
 def connections(db: ImprovedDb) -> None:
@@ -111,7 +131,7 @@ def connections(db: ImprovedDb) -> None:
     plain.close()
     db.create_pool(pool_init_size=10)
     borrowed = db.pool_get_connection(timeout=3, retry_num=1)
-    assert_type(db.execute_query_multiplex(borrowed, "select 1", dictcursor=True, return_one=True), Any)
+    assert_type(db.execute_query_multiplex(borrowed, "select 1", (), True, True), Any)
     db.pool_put_connection(db.pool_get_connection())
 
 
@@ -225,7 +245,15 @@ def mistakes(db: ImprovedDb) -> None:
     db.exec_many("insert into t values (%s)", 42)  # type: ignore[arg-type]
     db.pool_put_connection("connection")  # type: ignore[arg-type]
     db.stats().waiting = 3  # type: ignore[misc]
-    db.run_transaction("transfer")  # type: ignore[arg-type]
+    db.run_transaction("transfer")  # type: ignore[call-overload]
+    db.run_transaction(transfer)  # type: ignore[call-overload]
+    db.run_transaction(transfer, "5")  # type: ignore[call-overload]
+    db.run_transaction(transfer, 5, season="rent")  # type: ignore[call-arg]
+    ImprovedDb(max_siz=3)  # type: ignore[call-arg]
+    ImprovedDb.ephemeral(max_size="3")  # type: ignore[arg-type]
+    db.execute_query("select 1", return_one=True)[0]  # type: ignore[index]
+    with db.transaction() as tx:
+        tx.execute_query("select 1", exactly_once=True)  # type: ignore[call-overload]
     pymysqlpool.ConnectionPool(size="2")  # type: ignore[arg-type]
     QueuePool("pymysql")  # type: ignore[arg-type]
     enable(pool_size=None)  # type: ignore[arg-type]

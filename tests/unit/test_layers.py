@@ -24,10 +24,9 @@ FLOORS: Final = {
     "failures": 2, "testing": 2,
     "wire": 3, "pool": 3,
     "execution": 4,
-    "service": 5,
-    "db": 6,
-    "compat": 7,
-    "": 8,
+    "db": 5,
+    "compat": 6,
+    "": 7,
 }  # fmt: skip
 
 #: An outside module lives in these rooms, and in whatever lies inside them.

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 CANARY = "c4n4ry-bird"
 URL = f"mysql://app:{CANARY}@127.0.0.1:1/x"
 
+#: Nothing that a type checker looks into: what only a running program notices.
+WRONG: dict[str, Any] = {"nosuch": 1}
+MANY: Any = "many"
+
 MISTAKES: list[Callable[[], Any]] = [
-    lambda: ImprovedDb(URL, nosuch=1),
-    lambda: ImprovedDb(host="h", password=CANARY, nosuch=1),
+    lambda: ImprovedDb(URL, **WRONG),
+    lambda: ImprovedDb(host="h", password=CANARY, **WRONG),
     lambda: ImprovedDb({"host": "h", "password": CANARY, "nosuch": 1}),
-    lambda: ImprovedDb(URL, max_size="many"),
+    lambda: ImprovedDb(URL, max_size=MANY),
     lambda: ImprovedDb(f"mysql://app:{CANARY}@h:99999/x"),
-    lambda: ImprovedDb(URL, passwd=CANARY, password=CANARY, port="x"),
+    lambda: ImprovedDb(URL, passwd=CANARY, password=CANARY, port=MANY),
 ]
 
 

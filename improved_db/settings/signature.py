@@ -1,0 +1,69 @@
+"""Signatures for those who ask while a program runs: `help`, IPython, `inspect.signature`.
+
+A type checker reads overloads and `typed`; neither is there at run time.
+
+Knows the parameters of functions and of the class. Does not know what is done with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from improved_db.settings.options import ALIASES, OWN, REFUSED
+from improved_db.settings.settings import DEFAULT_RETRY, PoolSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def shown_as(signature: Signature) -> Callable[[F], F]:
+    """Let *signature* be what is shown for a function that takes ``*positional, **keywords``."""
+
+    def decorate(function: F) -> F:
+        function.__dict__["__signature__"] = signature
+        return function
+
+    return decorate
+
+
+def typed_as(model: F) -> Callable[[Callable[..., Any]], F]:
+    """Let a function have the type of *model*, with all its overloads, and the signature that is shown for it."""
+
+    def decorate(function: Callable[..., Any]) -> F:
+        shown: Any = shown_as(inspect.signature(model))(function)
+        typed: F = shown
+        return typed
+
+    return decorate
+
+
+def signature_with_options(driver: Mapping[str, Parameter]) -> Signature:
+    """Return the signature of a function that takes a config and every option by its name.
+
+    Args:
+        driver: The parameters of the driver's own `connect`, by name.
+
+    Returns:
+        Our options before the driver's, without second spellings and those that are refused.
+    """
+    fields = {field.name: field for kind in (PoolSettings, Settings) for field in dataclasses.fields(kind)}
+    ours = [_option(name, fields[name].default, fields[name].type) for name in sorted(OWN & fields.keys())]
+    ours.append(_option("retry", DEFAULT_RETRY, "RetryPolicy | tenacity.Retrying | None"))
+    ours.append(_option("ssl_mode", None, "str | None"))
+    theirs = [
+        _option(name, name == "autocommit" or parameter.default, "Any")
+        for name, parameter in driver.items()
+        if name not in {*ALIASES, *REFUSED}
+    ]
+    either = Parameter.POSITIONAL_OR_KEYWORD
+    config = Parameter("config", either, default=None, annotation="str | Mapping[str, Any] | Callable[[], Any] | None")
+    return Signature([Parameter("self", either), config, *ours, *theirs], return_annotation="None")
+
+
+def _option(name: str, default: object, annotation: object) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,0 +1,192 @@
+"""What may be given, as type checkers see it: they complete the names, and a name that does not exist is an error.
+
+Imported for types alone; what is checked while a program runs is in `options`, and a test holds the two together.
+
+Knows the names of the options and the types of their values. Does not know how a value is checked, or what it does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from os import PathLike
+    from ssl import SSLContext
+
+    import tenacity
+    from pymysql.cursors import Cursor
+    from typing_extensions import Required
+
+    from improved_db.execution.retry import RetryPolicy
+    from improved_db.wire.connection import Connection
+
+    #: A URL, or options by name.
+    Config: TypeAlias = str | Mapping[str, Any]
+    Path: TypeAlias = str | PathLike[str]
+    Text: TypeAlias = str | bytes
+
+
+class PoolOptions(TypedDict, total=False):
+    """The options of the pool, the retries and a whole call; seconds are floats."""
+
+    name: str
+    min_size: int
+    max_size: int
+    acquire_timeout: float
+    max_waiting: int | None
+    max_lifetime: float | None
+    lifetime_jitter: float
+    idle_timeout: float | None
+    ping_idle_after: float | None
+    ping_timeout: float
+    keepalive: float | None
+    leak_warn_after: float | None
+    max_opening: int
+    reset: Literal["rollback", "session"] | Callable[[Connection], object]
+    configure: Callable[[Connection], object] | None
+    check: Callable[[Connection], object] | None
+    on_leak: Callable[[Any], object] | None
+    deadline: float | None
+    retry: RetryPolicy | tenacity.BaseRetrying | Callable[..., Any] | None
+    connection_pool: bool
+    pool_init_size: int | None
+    aware_datetimes: Literal["refuse", "session", "utc"]
+
+
+class Options(PoolOptions, total=False):
+    """Every keyword argument of `ImprovedDb`: those above, and PyMySQL's."""
+
+    host: str | None
+    port: int
+    user: Text | None
+    password: Text | Callable[[], Text] | None
+    passwd: Text | Callable[[], Text] | None
+    database: Text | None
+    db: Text | None
+    unix_socket: Path | None
+    autocommit: bool | None
+    charset: str
+    collation: str | None
+    sql_mode: str | None
+    init_command: str | None
+    connect_timeout: float | None
+    read_timeout: float | None
+    write_timeout: float | None
+    max_allowed_packet: int
+    read_default_file: Path | None
+    read_default_group: str | None
+    conv: Mapping[Any, Any] | None
+    use_unicode: bool
+    client_flag: int
+    cursorclass: type[Cursor]
+    local_infile: bool
+    bind_address: str | None
+    binary_prefix: bool
+    program_name: str | None
+    server_public_key: bytes | None
+    auth_plugin_map: Mapping[str, Any] | None
+    enable_cleartext_plugin: bool
+    ssl: SSLContext | Mapping[str, Any] | None
+    ssl_mode: str
+    ssl_ca: Path | None
+    ssl_cert: Path | None
+    ssl_key: Path | None
+    ssl_key_password: Text | None
+    ssl_disabled: bool | None
+    ssl_verify_cert: bool | Literal["none", "optional", "required"] | None
+    ssl_verify_identity: bool | None
+
+
+# --- queries: what the keyword arguments make of the rows ----------------------------------------------------------
+# One class for each shape, and each in three sizes: on a connection of the caller's, in a transaction, on the pool.
+
+
+class OnConnection(TypedDict, total=False):
+    """What every form of `execute_query` takes, besides the shape of the rows."""
+
+    exec_many: bool
+
+
+class InTransaction(OnConnection, total=False):
+    """What `Transaction.execute_query` takes."""
+
+    timeout: float | None
+
+
+class OnPool(InTransaction, total=False):
+    """What `ImprovedDb.execute_query` takes."""
+
+    idempotent: bool | None
+    exactly_once: bool
+
+
+class Tuples(OnConnection, total=False):
+    """All rows, as tuples."""
+
+    dictcursor: Literal[False]
+    return_one: Literal[False]
+
+
+class Dicts(OnConnection, total=False):
+    """All rows, as dicts."""
+
+    dictcursor: Required[Literal[True]]
+    return_one: Literal[False]
+
+
+class OneTuple(OnConnection, total=False):
+    """The first row, as a tuple, or None."""
+
+    dictcursor: Literal[False]
+    return_one: Required[Literal[True]]
+
+
+class OneDict(OnConnection, total=False):
+    """The first row, as a dict, or None."""
+
+    dictcursor: Required[Literal[True]]
+    return_one: Required[Literal[True]]
+
+
+class AnyShape(OnConnection, total=False):
+    """A shape that only the running program knows."""
+
+    dictcursor: bool
+    return_one: bool
+
+
+class TuplesInTransaction(Tuples, InTransaction, total=False):
+    """As `Tuples`."""
+
+
+class DictsInTransaction(Dicts, InTransaction, total=False):
+    """As `Dicts`."""
+
+
+class OneTupleInTransaction(OneTuple, InTransaction, total=False):
+    """As `OneTuple`."""
+
+
+class OneDictInTransaction(OneDict, InTransaction, total=False):
+    """As `OneDict`."""
+
+
+class AnyShapeInTransaction(AnyShape, InTransaction, total=False):
+    """As `AnyShape`."""
+
+
+class DictsOnPool(DictsInTransaction, OnPool, total=False):
+    """As `Dicts`."""
+
+
+class OneTupleOnPool(OneTupleInTransaction, OnPool, total=False):
+    """As `OneTuple`."""
+
+
+class OneDictOnPool(OneDictInTransaction, OnPool, total=False):
+    """As `OneDict`."""
+
+
+class AnyShapeOnPool(AnyShapeInTransaction, OnPool, total=False):
+    """As `AnyShape`."""
