@@ -38,8 +38,8 @@ class Clock(Protocol):
 class MonotonicClock:
     """The real clock."""
 
-    now = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+    now: staticmethod[[], float] = staticmethod(time.monotonic)
+    sleep: staticmethod[[float], None] = staticmethod(time.sleep)
 
     @staticmethod
     def wait(signal: Signal, timeout: float) -> bool:

@@ -83,7 +83,7 @@ class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
     def __init__(self, *args: object, sqlstate: str | None = None, attempts: Sequence[str] = ()) -> None:
         """Keep PyMySQL's ``(code, text)`` arguments and the story of the attempts."""
         super().__init__(*args, sqlstate=sqlstate)
-        self.attempts = tuple(attempts)
+        self.attempts: tuple[str, ...] = tuple(attempts)
 
 
 class OutcomeUnknown(VerdictError):

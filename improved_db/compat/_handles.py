@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
 
-logger = logging.getLogger("improved_db.compat")
+logger: logging.Logger = logging.getLogger("improved_db.compat")
 
 
 def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:

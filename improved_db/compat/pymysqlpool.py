@@ -23,11 +23,13 @@ from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from improved_db.pool.loan import Loan
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: The words of a pool; all others are PyMySQL's, and may be secret.
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
@@ -78,7 +80,7 @@ class Connection(PooledConnection):
     """
 
     __slots__ = ("_blocks", "_parked", "_reader", "home")
-    cursors: ClassVar = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
+    cursors: ClassVar[Mapping[Any, Any]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
     home: ConnectionPool | None
     _blocks: int  # entered and not yet left
     _parked: bool  # when execute_query gives it back it stays its user's, who may go on with it or close it
@@ -214,10 +216,11 @@ class ConnectionPool:
         if isinstance(maxsize, str):
             name, maxsize = maxsize, size
         self._size = _count("size", size, 1)
-        self.maxsize = max(_count("maxsize", 100 if maxsize is None else maxsize, 1), self._size)
+        self.maxsize: int = max(_count("maxsize", 100 if maxsize is None else maxsize, 1), self._size)
         parts = {"host": "localhost", "port": 3306, "user": "", "database": ""}
         default = "-".join(str(options.get(part, Secret(other)).value) for part, other in parts.items())
-        self.name = named = name or default
+        self.name: str = name or default
+        named = self.name
         pool = {
             "name": self.name,
             "max_size": self._size,
@@ -291,7 +294,7 @@ class ConnectionPool:
         for _ in range(times):
             logger.debug("Retry to get connection from pool(%s)", self.name)
 
-    put_connection = staticmethod(Connection.close)  # 0.3.3's
+    put_connection: staticmethod[[Connection], None] = staticmethod(Connection.close)  # 0.3.3's
 
     def size(self) -> int:
         """Return how many of *size* nobody has borrowed."""

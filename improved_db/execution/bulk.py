@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loading", "Progress"]
 
-logger = logging.getLogger("improved_db.bulk")
+logger: logging.Logger = logging.getLogger("improved_db.bulk")
 
 #: The most that ``max_allowed_packet`` can be set to.
 LARGEST_PACKET: Final = 1 << 30

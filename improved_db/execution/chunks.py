@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from improved_db.wire.connection import Connection
 
-logger = logging.getLogger("improved_db.bulk")
+logger: logging.Logger = logging.getLogger("improved_db.bulk")
 
 #: About how many bytes and at most how many rows a statement gets: where the server was quickest.
 TARGET_BYTES: Final = 1_000_000
@@ -197,7 +197,9 @@ class Backlog(Protocol):
 class Spooled:
     """Of one transaction: nothing is in before everything is, so everything is kept, on disk where it is much."""
 
-    in_doubt = 0
+    acked: int
+    before: int
+    in_doubt: int = 0
 
     def __init__(self) -> None:
         self.acked = self.before = 0
@@ -241,6 +243,9 @@ class Spooled:
 
 class Unacked:
     """Of chunks that commit one by one: only those without an answer are kept, so memory stays as it is."""
+
+    acked: int
+    before: int
 
     def __init__(self) -> None:
         self._waiting: deque[Chunk] = deque()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from improved_db.execution.executor import Executor, Standing
     from improved_db.wire.connection import Connection
 
-logger = logging.getLogger("improved_db.transaction")
+logger: logging.Logger = logging.getLogger("improved_db.transaction")
 
 TABLE: Final = "improved_db_outcomes"
 # The statements below name the table by the constant above; values go in as arguments.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 T = TypeVar("T")
-logger = logging.getLogger("improved_db.retry")
+logger: logging.Logger = logging.getLogger("improved_db.retry")
 
 #: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
 GRACE: Final = 0.2

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from improved_db.clock import Clock
 
 T = TypeVar("T")
-logger = logging.getLogger("improved_db.retry")
+logger: logging.Logger = logging.getLogger("improved_db.retry")
 
 #: Seconds between two attempts at the least, whatever a policy says: tenacity's own default is a hot loop.
 SHORTEST_WAIT: Final = 0.005
@@ -139,7 +139,7 @@ class Retrier:
         ours = RetryPolicy() if source is DEFAULT_RETRY else source
         self._policy = _bindable(ours)
         self._within = ours.within if isinstance(ours, RetryPolicy) else RetryPolicy.within
-        self.budget = Budget(ours.budget if isinstance(ours, RetryPolicy) else RetryPolicy.budget)
+        self.budget: Budget = Budget(ours.budget if isinstance(ours, RetryPolicy) else RetryPolicy.budget)
         self._clock = clock
         self._pause = pause
         self.counts: dict[str, int] = {}

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
-logger = logging.getLogger("improved_db.transaction")
+logger: logging.Logger = logging.getLogger("improved_db.transaction")
 
 #: What `transaction(isolation=...)` may be.
 ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
@@ -84,7 +84,7 @@ class Transaction:
 
     def __init__(self, executor: Executor, connection: Connection, standing: Standing, deadline: float | None) -> None:
         """Stand for the transaction that is open on *connection*, and has to be over by *deadline*."""
-        self.state = State.OPEN
+        self.state: State = State.OPEN
         self.failure: BaseException | None = None
         self.judgement: Judgement | None = None
         self._standing = standing

@@ -34,7 +34,7 @@ class UnitsOfWork:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self.outcomes = Outcomes(executor)
+        self.outcomes: Outcomes = Outcomes(executor)
 
     @contextlib.contextmanager
     def owned(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:

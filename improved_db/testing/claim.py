@@ -32,7 +32,7 @@ class Claim:
         """Make the folder in *parent*."""
         lock = None
         while lock is None:  # a reaper may take the folder in the moment before it is locked
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            self.path: Path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
             lock = _lock(self.path)
         self._lock = lock
 

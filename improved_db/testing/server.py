@@ -95,9 +95,9 @@ class TemporaryServer:
         self._daemon = Daemon(claim)
         self._finalizer = weakref.finalize(self, self._daemon.destroy)
         self._folder = claim.path
-        self.socket = str(claim.path / "socket")
-        self.port = _free_port() if tcp else None
-        self.version = ""
+        self.socket: str = str(claim.path / "socket")
+        self.port: int | None = _free_port() if tcp else None
+        self.version: str = ""
         try:
             furnish(self._binary, self._folder)
             self.start()

@@ -50,9 +50,9 @@ class Buffer:
         """Begin with nothing; *source* is read from here only, and is closed by its owner."""
         self._source = source
         self.deadline: float | None = None
-        self.closed = False
-        self.data = b""
-        self.position = 0
+        self.closed: bool = False
+        self.data: bytes = b""
+        self.position: int = 0
 
     def need(self, size: int) -> None:
         """Wait until at least *size* bytes are pending. More than that may come along.

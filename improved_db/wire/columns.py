@@ -50,8 +50,8 @@ class Shape:
     def __init__(self, fields: list[Any], session: Session) -> None:
         """Choose the converters for *fields* under the settings of *session*."""
         decoders = session.decoders
-        self.fields = fields
-        self.description = tuple(field.description() for field in fields)
+        self.fields: list[Any] = fields
+        self.description: tuple[Any, ...] = tuple(field.description() for field in fields)
         self._codes = tuple(field.type_code for field in fields)
         self._found = tuple(map(decoders.get, self._codes))
         self.columns: list[Column] = [

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pymysql.cursors
 
 K = TypeVar("K", bound="pymysql.cursors.Cursor")
-logger = logging.getLogger("improved_db.wire")
+logger: logging.Logger = logging.getLogger("improved_db.wire")
 
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
@@ -64,8 +64,8 @@ class Connection(Handshake):
     __slots__ = ("loan",)
 
     loan: Any
-    overdue = False
-    resettable = True
+    overdue: bool = False
+    resettable: bool = True
     cursors: ClassVar[Mapping[Any, Any]] = QUICKER
     _escape_string = escape_text
 

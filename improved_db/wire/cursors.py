@@ -35,10 +35,12 @@ class Cursor(Base):
     """`pymysql.cursors.Cursor`."""
 
     # As PyMySQL's __init__ sets them, one by one, in each cursor.
-    warning_count = 0
+    warning_count: int = 0
+    connection: Any
+    lastrowid: Any
     description: Any = None
     rownumber = 0
-    rowcount = -1
+    rowcount: int = -1
     arraysize = 1
     _executed: Any = None
     _result: Any = None

@@ -25,7 +25,7 @@ from improved_db.wire.support import supported
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-logger = logging.getLogger("improved_db.wire")
+logger: logging.Logger = logging.getLogger("improved_db.wire")
 
 #: Not in PyMySQL's constants (it calls 0x1F COM_END): rolls back and makes the session new, but for its database.
 COM_RESET_CONNECTION: Final = 0x1F
@@ -57,10 +57,10 @@ class Handshake(Exchange):
         enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
     """
 
-    local_port = 0
-    opened_at = 0.0
+    local_port: int = 0
+    opened_at: float = 0.0
     on_new: Callable[[Any], object] | None = None
-    enable_cleartext_plugin = False
+    enable_cleartext_plugin: bool = False
 
     _poller: Any = None
     _as_new: dict[str, Any]

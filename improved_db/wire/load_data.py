@@ -65,7 +65,7 @@ class LocalLoad:
         self._taken = 0
         row = self._ahead[0]
         self._keys: Sequence[str] | None = (columns or list(row)) if isinstance(row, Mapping) else None
-        self.columns = list(columns or self._keys or [])
+        self.columns: list[str] = list(columns or self._keys or [])
         self._table = quoted(table)
         self._width = len(self.columns) or len(row)
         self._in_session = False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-logger = logging.getLogger("improved_db.wire")
+logger: logging.Logger = logging.getLogger("improved_db.wire")
 
 #: The options of the driver, as the installed PyMySQL takes them, and the one that `Connection` adds.
 PARAMETERS: Final = {
@@ -81,7 +81,7 @@ class PyMySQLDriver:
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
         self._resettable, self._pipelines = True, False
-        self.rollback_on_timeout = False
+        self.rollback_on_timeout: bool = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
     @property
@@ -145,7 +145,7 @@ class PyMySQLDriver:
         return connection
 
     #: Look at the socket: an idle one that is readable has hung up.
-    is_alive = staticmethod(Connection.is_alive)
+    is_alive: staticmethod[[Connection], bool] = staticmethod(Connection.is_alive)
 
     def ping(self, connection: Connection, timeout: float) -> bool:
         """Ask the server for a sign of life within *timeout* seconds."""

@@ -117,10 +117,10 @@ class StreamedResult(Result):
 
     def __init__(self, session: Session, shape: Shape, row_kind: type) -> None:
         """Begin in front of the first row."""
-        self.connection = session
-        self.description = shape.description
-        self.affected_rows = UNKNOWN_ROWS
-        self.unbuffered_active = True
+        self.connection: Any = session
+        self.description: Any = shape.description
+        self.affected_rows: int = UNKNOWN_ROWS
+        self.unbuffered_active: bool = True
         self._shape: Shape = shape
         self._buffer: Buffer = session._rfile
         self._decoder = shape.decoder(row_kind)
