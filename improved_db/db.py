@@ -451,7 +451,7 @@ class ImprovedDb:
         patience = None if timeout is None else timeout * max(retry_num, 1)
         loan = self._pool.acquire(patience, note_place=True)
         loan.outlive_thread()
-        return loan.connection.handle(loan)
+        return loan.connection._handle(loan)
 
     def pool_put_connection(self, connection: Connection) -> None:
         """Give a borrowed connection back; it must not be used afterwards.
@@ -459,10 +459,10 @@ class ImprovedDb:
         Raises:
             LoanSpent: It was given back before, or is not from this pool.
         """
-        loan = getattr(connection, "loan", None)
+        loan = getattr(connection, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
             raise LoanSpent("this connection is not from this pool; close() one that connect() opened")
-        connection.spend()
+        connection._spend()
         self._pool.release(loan)
 
     # --- the pool --------------------------------------------------------------------------------------------------

@@ -46,12 +46,12 @@ class DBAPIDriver:
 
     def is_clean(self, connection: Any) -> bool:
         """Say what only a connection of ours knows of itself."""
-        return isinstance(connection, Connection) and connection.is_clean()
+        return isinstance(connection, Connection) and connection._is_clean()
 
     def restore(self, connection: Any) -> bool:
         """Roll back; a connection that cannot has met its end (2006, 2013, or whatever its driver calls that)."""
         if isinstance(connection, Connection):
-            return connection.restore()
+            return connection._restore()
         if getattr(getattr(connection, "_result", None), "unbuffered_active", False):
             return False  # PyMySQL would read a stream to its end first, and it may have none
         try:

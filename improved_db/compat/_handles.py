@@ -52,7 +52,7 @@ class PooledConnection(Connection):
         Raises:
             LoanSpent: It was closed before.
         """
-        if self.loan is None:
+        if self._loan is None:
             super().close()
         elif self._spent:
             raise self._closed_error()
@@ -64,8 +64,8 @@ class PooledConnection(Connection):
 
     def give_back(self, discard: str | None = None) -> str | None:
         """Cut this handle off and give its loan back, as `give_back` does."""
-        self.spend()
-        return give_back(cast("Loan[Connection]", self.loan), discard)
+        self._spend()
+        return give_back(cast("Loan[Connection]", self._loan), discard)
 
 
 @functools.cache
@@ -100,19 +100,19 @@ class Guard:
         loan: Under which its connection was lent.
     """
 
-    __slots__ = ("_owner", "_target", "loan")
+    __slots__ = ("_loan", "_owner", "_target")
 
-    loan: Loan[Any]
+    _loan: Loan[Any]
     _target: Any
     _owner: Guard | None  # a cursor's connection
 
     def __init__(self, target: object, loan: Loan[Any], owner: Guard | None = None) -> None:
         object.__setattr__(self, "_target", target)
-        object.__setattr__(self, "loan", loan)
+        object.__setattr__(self, "_loan", loan)
         object.__setattr__(self, "_owner", owner)
 
     def _lent(self) -> Any:
-        if self.loan.slot is None:
+        if self._loan.slot is None:
             raise _spent((self._owner or self)._target)
         return self._target
 
@@ -120,7 +120,7 @@ class Guard:
         made = method(*args, **options)
         if made is self._target:
             return self
-        return Guard(made, self.loan, self._owner or self) if hasattr(made, "fetchone") else made
+        return Guard(made, self._loan, self._owner or self) if hasattr(made, "fetchone") else made
 
     #: For `isinstance`, as PEP 3119 has it.
     __class__ = property(lambda self: self._target.__class__)
@@ -162,7 +162,7 @@ class GuardedConnection(Guard):
     @property
     def open(self) -> bool:
         """Whether it can still be used."""
-        return self.loan.slot is not None and bool(getattr(self._target, "open", True))
+        return self._loan.slot is not None and bool(getattr(self._target, "open", True))
 
     def close(self) -> None:
         """Give the connection back to its pool; once is enough."""
@@ -171,7 +171,7 @@ class GuardedConnection(Guard):
 
     def give_back(self, discard: str | None = None) -> str | None:
         """Give the loan back, as `give_back` does."""
-        return give_back(self.loan, discard)
+        return give_back(self._loan, discard)
 
     def __enter__(self) -> Self:
         entered: Self = super().__enter__()

@@ -80,7 +80,7 @@ class Connection(PooledConnection):
     """
 
     __slots__ = ("_blocks", "_parked", "_reader", "home")
-    cursors: ClassVar[Mapping[Any, Any]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
+    _cursors: ClassVar[Mapping[Any, Any]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
     home: ConnectionPool | None
     _blocks: int  # entered and not yet left
     _parked: bool  # when execute_query gives it back it stays its user's, who may go on with it or close it
@@ -91,11 +91,11 @@ class Connection(PooledConnection):
         made.home, made._blocks, made._parked, made._reader = None, 0, False, None
         return made
 
-    def handle(self, loan: object, home: ConnectionPool | None = None) -> Connection:
+    def _handle(self, loan: object, home: ConnectionPool | None = None) -> Connection:
         """Return a new object for the same session, lent by *home* under *loan*."""
         fresh: Connection = object.__new__(Connection)
         fresh.__dict__ = self.__dict__
-        fresh.loan, fresh.home, fresh._blocks, fresh._parked, fresh._reader = loan, home, 0, False, None
+        fresh._loan, fresh.home, fresh._blocks, fresh._parked, fresh._reader = loan, home, 0, False, None
         return fresh
 
     if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Connection(PooledConnection):
                 return self.execute_query(query, args, dictcursor, return_one, exec_many)
         rows = run_on(self, query, args, dictcursor, return_one, exec_many)
         if self.home is None:
-            self.commit_if_open()
+            self._commit_if_open()
         return rows
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Connection(PooledConnection):
         elif not self._spent:
             self.__dict__, self._reader = dict(_NOTHING), None
             try:
-                why = self.home._take_back(self.loan)
+                why = self.home._take_back(self._loan)
             except LoanSpent:  # in a forked child the pool has let go of it already
                 why = None
             logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
@@ -147,7 +147,7 @@ class Connection(PooledConnection):
 
     def _borrow_again(self) -> None:
         loan = cast("ConnectionPool", self.home)._borrow()
-        self.loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
+        self._loan, self.__dict__, self._blocks, self._parked = loan, loan.connection.__dict__, 0, False
 
     def __enter__(self) -> Self:
         if self._spent:
@@ -161,7 +161,7 @@ class Connection(PooledConnection):
             return
         try:
             if error[0] is None and self.home is not None:
-                self.commit_if_open()
+                self._commit_if_open()
         finally:
             self.close()
 
@@ -263,7 +263,7 @@ class ConnectionPool:
             loan = self._wait(retry_num, retry_interval, pre_ping, timeout)
         else:
             logger.debug("Get connection from pool(%s)", self.name)
-        connection: Connection = loan.connection.handle(loan, self)
+        connection: Connection = loan.connection._handle(loan, self)
         return connection
 
     def _wait(self, retry_num: int | None, retry_interval: float, ping: bool, timeout: float | None) -> Loan[Any]:

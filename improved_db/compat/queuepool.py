@@ -59,7 +59,7 @@ class QueuePool:
         assert loan is not None
         raw = loan.connection
         # Not isinstance(): a tracer's proxy passes for what it stands for, and a handle of that would go untraced.
-        return raw.handle(loan) if issubclass(type(raw), PooledConnection) else GuardedConnection(raw, loan)
+        return raw._handle(loan) if issubclass(type(raw), PooledConnection) else GuardedConnection(raw, loan)
 
     def return_conn(self, conn: Any, *, discard: str | None = None) -> None:
         """Take a connection back; if ``pool_size`` are idle already it is closed, with a warning in the log.
@@ -69,7 +69,7 @@ class QueuePool:
         Raises:
             LoanSpent: It is not from this pool.
         """
-        loan = getattr(conn, "loan", None)
+        loan = getattr(conn, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
             raise LoanSpent("this connection is not from this pool; return what connect() gave you")
         with contextlib.suppress(LoanSpent):
@@ -152,7 +152,7 @@ class PoolManager:
 
     def close_connection(self, conn: Any) -> None:
         """Give a connection back to the pool it is from; one that is from none is left alone."""
-        if isinstance(getattr(conn, "loan", None), Loan):
+        if isinstance(getattr(conn, "_loan", None), Loan):
             with contextlib.suppress(LoanSpent):
                 conn.give_back()
 

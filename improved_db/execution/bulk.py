@@ -15,7 +15,7 @@ from improved_db.errors import OutcomeUnknown, StatementError
 from improved_db.execution.chunks import Backlog, Encoder, Spooled, Unacked, rows_of
 from improved_db.execution.executor import Standing
 from improved_db.execution.progress import Progress, shown
-from improved_db.failures.matrix import Unit, giving_up
+from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.rows import Rows, TupleRow, rows_counted, rows_from
 from improved_db.wire.connection import Connection
@@ -42,7 +42,7 @@ REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 class Borrower(Protocol):
     """Whoever lends its connection for one exchange: a transaction."""
 
-    def exchange(self, query: str, exchange: Callable[[Connection], Rows[TupleRow]]) -> Rows[TupleRow]:
+    def _exchange(self, query: str, exchange: Callable[[Connection], Rows[TupleRow]]) -> Rows[TupleRow]:
         """Run *exchange*, which sends *query*, on the connection."""
 
 
@@ -84,7 +84,7 @@ class Loading:
         with backlog, shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
             if replayed is not None:
-                return replayed(lambda tx: tx.exchange(query, load.send))
+                return replayed(lambda tx: tx._exchange(query, load.send))
             deadline = self._executor.deadline()
             if atomic:
                 return self._executor.repeat(Unit.BULK_ATOMIC, load.strictly if strict else load.in_one, deadline)
@@ -128,12 +128,12 @@ class Loading:
         affected = warned = 0
         try:
             if strict:
-                connection.run(STRICT)
-                connection.run("SET sql_notes = 0")  # an INSERT goes on after a note, too
+                connection._run(STRICT)
+                connection._run("SET sql_notes = 0")  # an INSERT goes on after a note, too
             connection.begin()
             standing.in_transaction = True
             for statement, packets in load.parts(tell, connection.encoders):
-                done = connection.load_local(statement, packets)
+                done = connection._load_local(statement, packets)
                 affected += int(done.affected_rows)
                 warned += int(done.warning_count)
                 if strict and warned:
@@ -142,16 +142,16 @@ class Loading:
             connection.commit()
         except DriverError as error:
             judgement = self._executor.judge(connection, error, standing)
-            last = giving_up(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
-            raise error_for(last, error) from error
+            decision = decide(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
+            raise error_for(decision.finally_, error) from error
         return rows_counted(affected, 0, warned)
 
 
 def _unfit(connection: Connection, warned: int) -> StatementError:
     """Undo a load that the server has warnings about; return what to raise."""
-    told = connection.ask("SHOW WARNINGS LIMIT 1")
+    told = connection._ask("SHOW WARNINGS LIMIT 1")
     code, text = told[0][1:] if told else ("none", "max_error_count is 0")
-    kept = "nothing was loaded" if connection.undo() else "the table has no transactions and keeps the rows"
+    kept = "nothing was loaded" if connection._undo() else "the table has no transactions and keeps the rows"
     text = re.sub(r"(value:|entry) '.*' (for)", r"\1 ... \2", str(text))  # no value of the user's
     return StatementError(f"{warned} warnings about rows that do not fit, first {code}: {text}; {kept}")
 
@@ -180,10 +180,10 @@ def run_on(
     if not isinstance(query, str):
         raise StatementError(f"the statement must be a str, not a {type(query).__name__}")
     if exec_many:
-        rows = load_on(connection, query, args, lambda: int(min(connection.statement_limit, LARGEST_PACKET)))
+        rows = load_on(connection, query, args, lambda: int(min(connection._statement_limit, LARGEST_PACKET)))
     else:
         try:
-            rows = rows_from(connection.run(query, args, dict_rows=dictcursor))
+            rows = rows_from(connection._run(query, args, dict_rows=dictcursor))
         except CallersOwn as own:
             raise own.error from own.error.__cause__
     return (rows[0] if rows else None) if return_one else rows
@@ -203,7 +203,7 @@ def load_on(
     try:
         with shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
-            if connection.in_transaction() or not connection.get_autocommit():
+            if connection._in_transaction() or not connection.get_autocommit():
                 return load.send(connection)
             return _in_one(connection, load)
     except CallersOwn as own:
@@ -214,7 +214,7 @@ def _in_one(connection: Connection, load: _Load) -> Rows[TupleRow]:
     try:
         return load.in_one(connection, Standing())
     except Exception:
-        if connection.is_settled():
+        if connection._is_settled():
             connection.rollback()
         raise
 
@@ -254,7 +254,7 @@ class _Load:
 
     def strictly(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
         """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
-        connection.run(STRICT)
+        connection._run(STRICT)
         return self.in_one(connection, standing)
 
     def by_chunks(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
@@ -273,12 +273,12 @@ class _Load:
             for chunk in self._chunks(connection):
                 if waiting is not None:
                     rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
-                connection.send_all(chunk.commands)
+                connection._send_all(chunk.commands)
                 waiting = chunk
             if waiting is not None:
                 rowcount, last_id, done = self._finish(connection, waiting, rowcount, done)
         except Exception:
-            if waiting is not None and connection.open and not connection.is_settled():
+            if waiting is not None and connection.open and not connection._is_settled():
                 self._silent = True
                 with contextlib.suppress(Exception):  # the error that stopped us is the one to tell
                     self._finish(connection, waiting, rowcount, done)
@@ -287,7 +287,7 @@ class _Load:
         return rows_counted(rowcount, last_id)
 
     def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
-        affected, last_id = connection.read_all(len(chunk.commands))
+        affected, last_id = connection._read_all(len(chunk.commands))
         if self._commit_each:
             connection.commit()
         self._backlog.acknowledge(chunk, rowcount + affected)

@@ -126,7 +126,7 @@ class Encoder:
     def _encode(self, rows: Sequence[Any], connection: Connection) -> tuple[bytes, ...]:
         try:
             if self._insert is None:
-                return tuple(connection.bind(self.query, row) for row in rows)
+                return tuple(connection._bind(self.query, row) for row in rows)
             values = rows_to_sql(self._insert.values, rows, connection)
             text = f"{self._insert.prefix}{values}{self._insert.postfix}"
             refuse_strays(text, connection.encoding)
@@ -143,7 +143,7 @@ class Encoder:
         """Find the row that does not fit."""
         for number, row in enumerate(rows, self._made + 1):
             try:
-                connection.bind(self.query, row)
+                connection._bind(self.query, row)
             except StatementError as reason:
                 complaint = StatementError(f"row {number}: {reason}")
                 complaint.__cause__ = reason

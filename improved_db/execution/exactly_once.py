@@ -14,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError
-from improved_db.failures.matrix import Unit
+from improved_db.failures.decide import Unit
 from improved_db.failures.raising import Failed
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ class Outcomes:
         def work(connection: Connection, _: Standing) -> bool:
             if ghost is not None:
                 self._executor.driver.end(ghost, through=connection)
-            connection.run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}")
+            connection._run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}")
             try:
                 write(connection, token, NEVER)
             except Exception as error:
                 if not error.args or error.args[0] != DUPLICATE_KEY:
                     raise
-            rows = connection.ask(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,))
-            connection.commit_if_open()  # else the original transaction could still commit later
+            rows = connection._ask(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,))
+            connection._commit_if_open()  # else the original transaction could still commit later
             return rows[0][0] == str(COMMITTED)
 
         return self._executor.attempt(Unit.WRITE, work, end)
@@ -122,4 +122,4 @@ class Outcomes:
 
 def write(connection: Connection, token: bytes, outcome: int = COMMITTED) -> None:
     """Write what became of the transaction with *token*."""
-    connection.run(f"INSERT INTO {TABLE} (token, outcome) VALUES (%s, {outcome:d})", (token,))
+    connection._run(f"INSERT INTO {TABLE} (token, outcome) VALUES (%s, {outcome:d})", (token,))

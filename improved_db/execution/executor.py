@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from improved_db.errors import ImprovedDbError, StatementError
-from improved_db.failures.matrix import Action, Unit, action, giving_up
-from improved_db.failures.raising import CallersOwn, Failed, error_for
+from improved_db.failures.decide import Action, Unit, decide
+from improved_db.failures.raising import CallersOwn, Failed, causes, error_for
 from improved_db.failures.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
 from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
@@ -31,10 +31,6 @@ logger: logging.Logger = logging.getLogger("improved_db.retry")
 #: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
 GRACE: Final = 0.2
 
-#: How far the causes of an error are followed.
-LONGEST_CHAIN: Final = 20
-
-AGAIN: Final = frozenset({Action.RETRY, Action.RESUME})
 UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
 
 
@@ -136,20 +132,20 @@ class Executor:
     ) -> Any:
         loan = self.borrow(deadline)
         connection = loan.connection
-        standing = Standing
+        committing = False
         try:
             if timeout is None and deadline is None:
-                result = connection.run(query, args, dict_rows)
+                result = connection._run(query, args, dict_rows)
             else:
                 result = self.perform(connection, query, args, dict_rows, timeout, deadline)
             if not self._autocommit:
-                standing = Committing
-                self.bounded(connection, deadline, connection.commit_if_open)
+                committing = True
+                self.bounded(connection, deadline, connection._commit_if_open)
         except BaseException as error:
             unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
-            stood = standing()
-            stood.statement = query
-            raise self.failed(loan, error, unit, stood, idempotent) from error
+            standing = Standing()
+            standing.at_commit, standing.statement = committing, query
+            raise self.failed(loan, error, unit, standing, idempotent) from error
         self.pool.release(loan)
         return result
 
@@ -173,18 +169,18 @@ class Executor:
         left = None if deadline is None else deadline - self.pool.clock.now()
         limits = [seconds for seconds in (timeout, left) if seconds is not None]
         if not limits:
-            return connection.run(query, args, dict_rows)
+            return connection._run(query, args, dict_rows)
         seconds = max(min(limits), 0.001)
-        limited = with_time_limit(query, seconds, self._flavour(connection), connection.version())
+        limited = with_time_limit(query, seconds, self._flavour(connection), connection._version())
         patience = seconds if limited is None else seconds + GRACE
         end = partial(self.driver.end, connection, query_only=True)
-        return connection.run_limited(limited or query, args, dict_rows, patience, end)
+        return connection._run_limited(limited or query, args, dict_rows, patience, end)
 
     def bounded(self, connection: Connection, deadline: float | None, exchange: Callable[[], T]) -> T:
         """Run *exchange*, whose every write to and read from *connection* ends by *deadline*."""
         if deadline is None:
             return exchange()
-        done: T = connection.within(max(deadline - self.pool.clock.now(), 0.001), exchange)
+        done: T = connection._within(max(deadline - self.pool.clock.now(), 0.001), exchange)
         return done
 
     # --- any unit of work ------------------------------------------------------------------------------------------
@@ -270,28 +266,29 @@ class Executor:
         self.give_back(loan, judgement)
         if not isinstance(error, Exception):
             raise error
-        facts: dict[str, Any] = {
-            "idempotent": idempotent,
-            "transactional_engine": not standing.kept_part,
-            "at_commit": standing.at_commit,
-            "implicit_commit": standing.committed_part,
-        }
-        now = action(judgement.verdict, unit, **facts)
-        last = giving_up(judgement.verdict, unit, **facts) if now in AGAIN else now
+        decision = decide(
+            judgement.verdict,
+            unit,
+            idempotent=idempotent,
+            kept_part=standing.kept_part,
+            committed_part=standing.committed_part,
+            at_commit=standing.at_commit,
+        )
+        last = decision.finally_
         # The caller gets what the caller made of it, unless that could be taken for a no.
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
-        message = Failed.judged(final, judgement, again=now in AGAIN, statement=standing.statement)
+        message = Failed.judged(final, judgement, again=decision.again, statement=standing.statement)
         message.started_at = loan.started_at
         return message
 
     def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
         """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
-        if connection.phase is Phase.AWAIT and _given_up(error) and not connection.overdue:
+        if connection._phase is Phase.AWAIT and _given_up(error) and not connection._overdue:
             self.driver.end(connection)
 
     def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
         """Say what is true after *error* on *connection*."""
-        phase = connection.phase or Phase.AWAIT
+        phase = connection._phase or Phase.AWAIT
         if standing.at_commit and phase is Phase.AWAIT:
             phase = Phase.COMMIT
         return judge_exception(
@@ -318,26 +315,15 @@ class Executor:
         return self._flavours[version]
 
 
-class Committing(Standing):
-    """The standing of a single statement whose COMMIT is on the wire."""
-
-    at_commit = True
-
-
 def _given_up(error: BaseException) -> bool:
     """Say whether it was us who stopped waiting, by a time limit or an interrupt, and not the connection that ended."""
-    link: BaseException | None = error
-    for _ in range(LONGEST_CHAIN):
-        if link is None or isinstance(link, TimeoutError):
-            break
-        link = link.__cause__ or link.__context__
-    return link is not None or not isinstance(error, Exception)
+    return not isinstance(error, Exception) or any(isinstance(link, TimeoutError) for link in causes(error))
 
 
 def _keeps_part(connection: Connection) -> bool:
     """Roll back, and say whether something may be left all the same; of a session that is gone nothing is asked."""
     try:
-        return connection.is_settled() and not connection.undo()
+        return connection._is_settled() and not connection._undo()
     except Exception as error:  # the server did not say, and so nothing may be taken for undone
         if not isinstance(error, DriverError):
             logger.warning("it is not known whether the rollback left anything: %s", type(error).__name__)

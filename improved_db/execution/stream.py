@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from improved_db.execution.executor import Standing
-from improved_db.failures.matrix import Unit
+from improved_db.failures.decide import Unit
 from improved_db.sql.statement import is_read_only
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Stream:
 
     def __init__(self, connection: Connection, batch_size: int) -> None:
         """Begin in front of the first row."""
-        self.columns: tuple[str, ...] = connection.streamed_columns()
+        self.columns: tuple[str, ...] = connection._streamed_columns()
         self.error: BaseException | None = None
         self._connection = connection
         self._batch_size = batch_size
@@ -46,7 +46,7 @@ class Stream:
             pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is tried again.
         """
         try:
-            return self._connection.next_rows(self._batch_size)
+            return self._connection._next_rows(self._batch_size)
         except BaseException as error:
             self.error = error
             raise
@@ -64,14 +64,14 @@ def streamed(executor: Executor, query: str, args: object, *, dict_rows: bool, b
         if stream.error is not None:
             executor.give_back(loan, executor.judge(loan.connection, stream.error, Standing()))
         else:
-            executor.pool.release(loan, "unread" if loan.connection.is_streaming() else None)
+            executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
 
 
 def _begin(executor: Executor, query: str, args: object, dict_rows: bool, deadline: float | None) -> Loan[Connection]:
     loan = executor.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
-        loan.connection.start_stream(query, args, dict_rows)
+        loan.connection._start_stream(query, args, dict_rows)
     except BaseException as error:
         unit = Unit.READ if is_read_only(query) else Unit.WRITE
         raise executor.failed(loan, error, unit, Standing()) from error

@@ -23,7 +23,7 @@ from improved_db.errors import (
     VerdictError,
 )
 from improved_db.execution.bulk import load_on
-from improved_db.failures.matrix import Action, Unit, action
+from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
@@ -78,15 +78,14 @@ class Transaction:
 
     Attributes:
         state: What has become of it.
-        failure: What the driver said of the statement that failed last.
-        judgement: Of that.
     """
 
     def __init__(self, executor: Executor, connection: Connection, standing: Standing, deadline: float | None) -> None:
         """Stand for the transaction that is open on *connection*, and has to be over by *deadline*."""
         self.state: State = State.OPEN
-        self.failure: BaseException | None = None
-        self.judgement: Judgement | None = None
+        # What the driver said of the statement that failed last, and what follows from it: for the transaction's owner.
+        self._failure: BaseException | None = None
+        self._judgement: Judgement | None = None
         self._standing = standing
         self._deadline = deadline
         self._executor = executor
@@ -164,7 +163,7 @@ class Transaction:
             VerdictError: As for `execute_query`.
         """
         max_packet = self._executor.driver.max_packet
-        return self.exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
+        return self._exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[Transaction]:
@@ -181,7 +180,7 @@ class Transaction:
             yield self
         except BaseException:
             del self._callbacks[callbacks:]
-            if self.state is State.OPEN and self._connection.is_settled():
+            if self.state is State.OPEN and self._connection._is_settled():
                 self.execute_query(f"rollback to savepoint {name}")
             raise
         self.execute_query(f"release savepoint {name}")
@@ -195,7 +194,7 @@ class Transaction:
         self._refuse_if_over()
         self._callbacks.append(callback)
 
-    def exchange(self, query: str, exchange: Callable[[Connection], T]) -> T:
+    def _exchange(self, query: str, exchange: Callable[[Connection], T]) -> T:
         """Run *exchange*, which sends *query*, on the connection; it must leave no answer unread.
 
         Raises:
@@ -227,7 +226,7 @@ class Transaction:
         if ending and ending[1].lower() == "rollback":
             self.state = State.ROLLED_BACK
             self._standing.in_transaction = False
-        elif ending or not self._connection.in_transaction():
+        elif ending or not self._connection._in_transaction():
             self._end()
         return result
 
@@ -240,23 +239,23 @@ class Transaction:
     def _after(self, error: Exception) -> BaseException:
         """Judge *error*, note what is left of the transaction, and return what the caller gets."""
         judgement = self._executor.judge(self._connection, error, self._standing)
-        what = action(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._standing.at_commit)
+        what = decide(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._standing.at_commit).now
         if what is Action.RAISE_ROLLED_BACK:
             self.state = State.ROLLED_BACK_BY_SERVER
         else:
             broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
             # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
-            if broken or not self._connection.answers(PING_TIMEOUT):
+            if broken or not self._connection._answers(PING_TIMEOUT):
                 self.state = State.LOST
-            elif not self._connection.in_transaction():
+            elif not self._connection._in_transaction():
                 self._end()
-        self.failure, self.judgement = error, judgement
+        self._failure, self._judgement = error, judgement
         return error_for(what, error)
 
     def _refuse_if_over(self) -> None:
         if self.state is not State.OPEN:
             kind, text = REFUSALS[self.state]
-            raise kind(0, text) from self.failure
+            raise kind(0, text) from self._failure
 
     # --- its end, for whoever owns it ------------------------------------------------------------------------------
 
@@ -281,12 +280,12 @@ class Transaction:
             raise self._after(error) from error
         self.state = State.COMMITTED
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Note that it is over without a commit; the connection is rolled back when it is given back."""
         if self.state is State.OPEN:
             self.state = State.ROLLED_BACK
 
-    def call_back(self) -> None:
+    def _call_back(self) -> None:
         """Run what `on_commit` was given, unless its owner has rolled back."""
         if self.state is State.ROLLED_BACK:
             return

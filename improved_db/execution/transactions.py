@@ -15,8 +15,8 @@ from improved_db.execution.exactly_once import TABLE, Outcomes, write
 from improved_db.execution.executor import Standing
 from improved_db.execution.retry import inside_retry
 from improved_db.execution.transaction import ISOLATION_LEVELS, State, Transaction
-from improved_db.failures.matrix import Unit
-from improved_db.failures.raising import CallersOwn, Failed
+from improved_db.failures.decide import Unit
+from improved_db.failures.raising import CallersOwn, Failed, causes
 from improved_db.failures.verdict import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -51,27 +51,27 @@ class UnitsOfWork:
             yield tx
             tx.commit()
         except BaseException as error:
-            tx.abandon()
+            tx._abandon()
             self._leave(loan, tx, error)
             raise
         executor.pool.release(loan)
-        tx.call_back()
+        tx._call_back()
 
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
         loan = self._executor.borrow(deadline, note_place=True)
         loan.outlive_thread()
         try:
-            self._executor.bounded(loan.connection, deadline, partial(loan.connection.run_each, start))
+            self._executor.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
         except BaseException as error:
             raise self._executor.failed(loan, error, Unit.READ, Standing()) from error
         return loan
 
     def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException) -> None:
-        told = tx.failure if isinstance(error, Exception) else error
+        told = tx._failure if isinstance(error, Exception) else error
         if told is not None:
             self._executor.end_if_given_up(loan.connection, told)
-        if tx.judgement is not None:
-            self._executor.give_back(loan, tx.judgement)
+        if tx._judgement is not None:
+            self._executor.give_back(loan, tx._judgement)
         else:
             self._executor.pool.release(loan)
 
@@ -87,21 +87,20 @@ class UnitsOfWork:
         exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
         if exactly_once:
             self.outcomes.ensure()
-        deadline = self._executor.deadline()
-        attempts = _Attempts(self._executor, fn, isolation, read_only, deadline, exactly_once)
-        result = self._executor.persist(lambda: self._attempt(attempts, deadline), deadline)
-        attempts.tx.call_back()
+        attempts = _Attempts(self._executor, fn, isolation, read_only, exactly_once)
+        result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
+        attempts.tx._call_back()
         return result
 
-    def _attempt(self, attempts: _Attempts[T], deadline: float | None) -> T:
+    def _attempt(self, attempts: _Attempts[T]) -> T:
         try:
-            return self._executor.attempt(Unit.TRANSACTION, attempts.work, deadline)
+            return self._executor.attempt(Unit.TRANSACTION, attempts.work, attempts.deadline)
         except Failed as failed:
             token, ghost = attempts.token, attempts.ghost
             if token is None or not isinstance(failed.error, OutcomeUnknown):
                 raise
             unknown = failed
-        if self.outcomes.committed(token, ghost, deadline):
+        if self.outcomes.committed(token, ghost, attempts.deadline):
             attempts.tx.state = State.COMMITTED
             return attempts.result
         lost = TransactionLost(0, "the answer to COMMIT was lost, and it was not applied; nothing of it is left")
@@ -121,14 +120,13 @@ class _Attempts(Generic[T]):
         fn: Callable[[Transaction], T],
         isolation: str | None,
         read_only: bool,
-        deadline: float | None,
         exactly_once: bool,
     ) -> None:
+        self.deadline = executor.deadline()
         self._executor = executor
         self._fn = fn
         self._start = statements_to_start(isolation, read_only)
         self._read_only = read_only
-        self._deadline = deadline
         self._exactly_once = exactly_once
         self.token: bytes | None = None
 
@@ -137,10 +135,10 @@ class _Attempts(Generic[T]):
         if self.ghost is not None:
             self._executor.driver.end(self.ghost, through=connection)  # it may still hold locks that we need
         self.ghost = self.token = None
-        connection.run_each(self._start)
+        connection._run_each(self._start)
         standing.in_transaction = True
         standing.read_only = self._read_only
-        self.tx = tx = Transaction(self._executor, connection, standing, self._deadline)
+        self.tx = tx = Transaction(self._executor, connection, standing, self.deadline)
         try:
             with inside_retry():
                 self.result = result = self._fn(tx)
@@ -151,16 +149,16 @@ class _Attempts(Generic[T]):
             tx.commit()
         except Exception as error:
             # A settled connection goes back to the pool, and is somebody else's the next moment.
-            self.ghost = None if connection.is_settled() else connection
-            if tx.failure is not None and _stems_from(error, tx.failure):
-                if error is tx.failure or isinstance(error, VerdictError):
-                    raise tx.failure from tx.failure.__cause__  # the driver's own error is the one to judge
-                raise CallersOwn(error, tx.failure) from error
+            self.ghost = None if connection._is_settled() else connection
+            if tx._failure is not None and any(cause is tx._failure for cause in causes(error)):
+                if error is tx._failure or isinstance(error, VerdictError):
+                    raise tx._failure from tx._failure.__cause__  # the driver's own error is the one to judge
+                raise CallersOwn(error, tx._failure) from error
             if self.token is None:
                 raise CallersOwn(error) from error
             raise
         finally:
-            tx.abandon()
+            tx._abandon()
         return result
 
 
@@ -177,15 +175,3 @@ def statements_to_start(isolation: str | None, read_only: bool) -> list[str]:
     if level not in ISOLATION_LEVELS:
         raise StatementError(f"isolation must be one of {', '.join(ISOLATION_LEVELS)}, not {isolation!r}")
     return [f"SET TRANSACTION ISOLATION LEVEL {level.upper()}", *start]
-
-
-def _stems_from(error: BaseException, failure: BaseException) -> bool:
-    """Say whether *error* was raised because of *failure*, or is what its handle says since."""
-    seen: BaseException | None = error
-    for _ in range(20):
-        if seen is None:
-            return False
-        if seen is failure:
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False

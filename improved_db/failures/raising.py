@@ -1,6 +1,6 @@
 """From what may be done to what the caller gets, and from a failed attempt to whether there is another one.
 
-Knows errors, verdicts and the matrix. Does not know pools, connections or how often something is tried.
+Knows errors, verdicts and what may be done. Does not know pools, connections or how often something is tried.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
-from improved_db.failures.matrix import Action
+from improved_db.failures.decide import Action
 from improved_db.failures.verdict import Kind, Verdict
 from improved_db.sql.statement import digest
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from improved_db.failures.verdict import Judgement
 
 T = TypeVar("T")
+
+#: How far the causes of an error are followed.
+LONGEST_CHAIN: Final = 20
 
 #: What each action that raises gives the caller; RAISE gives the driver's own error.
 ERRORS: Final[dict[Action, tuple[type[VerdictError], str]]] = {
@@ -85,6 +88,16 @@ class CallersOwn(Exception):  # never seen outside: a message from where the cal
         super().__init__(str(error))
         self.error = error
         self.made_of = made_of
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what led to it, the nearest first; not more than `LONGEST_CHAIN`, as a chain may be a ring."""
+    link: BaseException | None = error
+    for _ in range(LONGEST_CHAIN):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def callers_rows(rows: Iterable[T]) -> Iterator[T]:

@@ -2,7 +2,7 @@
 
 An error number does not say whether a statement happened: one lost INSERT looks the same before, during and after its
 execution. What had been done to the socket does say. So a `Failure` carries its `Phase`; `judge` looks the number up in
-`error_table` and lets the phase have the last word. What may be done then is in `matrix`.
+`error_table` and lets the phase have the last word. What may be done then is in `decide`.
 
 Everything here is pure: no clock, no socket, no state, and `judge` never raises.
 

@@ -1,7 +1,7 @@
 """`Connection`: PyMySQL's connection with a memory of what it did to the socket and to the session.
 
 It is used like PyMySQL's, with or without a pool. Beyond that it knows, without asking the server, whether the session
-is still there (`is_alive`) and as good as new (`is_clean`), and makes it new in at most one round trip (`restore`).
+is still there (`_is_alive`) and as good as new (`_is_clean`), and makes it new in at most one round trip (`_restore`).
 
 Knows statements, the session's state and the handles that share it. Does not know pools or retries.
 """
@@ -52,21 +52,23 @@ _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
 
 class Connection(Handshake):
-    """One session with a server.
+    """One session with a server, used as `pymysql.connections.Connection` is; the names it adds are the package's own.
 
     Attributes:
-        loan: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
-        overdue: The time of the statement on the wire is over, and its server has been told as well as it could be.
-        cursors: What stands for which of PyMySQL's classes of cursors.
-        resettable: Whether a reset makes the session new: it does not run the server's ``init_connect`` again.
+        enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
     """
 
-    __slots__ = ("loan",)
+    __slots__ = ("_loan",)
 
-    loan: Any
-    overdue: bool = False
-    resettable: bool = True
-    cursors: ClassVar[Mapping[Any, Any]] = QUICKER
+    enable_cleartext_plugin: bool
+    #: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
+    _loan: Any
+    #: The time of the statement on the wire is over, and its server has been told as well as it could be.
+    _overdue: bool = False
+    #: Whether a reset makes the session new: it does not run the server's ``init_connect`` again.
+    _resettable: bool = True
+    #: What stands for which of PyMySQL's classes of cursors.
+    _cursors: ClassVar[Mapping[Any, Any]] = QUICKER
     _escape_string = escape_text
 
     def __init__(self, *, tls_contexts: MutableMapping[object, ssl.SSLContext] | None = None, **options: Any) -> None:
@@ -77,7 +79,7 @@ class Connection(Handshake):
             **options: As `pymysql.connections.Connection` takes them, and ``enable_cleartext_plugin=True`` for a server
                 that may have the password in clear text over a connection that is not encrypted.
         """
-        self.loan = None
+        self._loan = None
         self._tls_contexts = {} if tls_contexts is None else tls_contexts
         defer = options.pop("defer_connect", False)
         self.enable_cleartext_plugin = bool(options.pop("enable_cleartext_plugin", False))
@@ -97,11 +99,11 @@ class Connection(Handshake):
         if self._spent:
             self._need_session()
         kind = cursor or self.cursorclass
-        return self.cursors.get(kind, kind)(self)
+        return self._cursors.get(kind, kind)(self)
 
     # --- statements ------------------------------------------------------------------------------------------------
 
-    def run(self, query: str, args: object = None, dict_rows: bool = False) -> Any:
+    def _run(self, query: str, args: object = None, dict_rows: bool = False) -> Any:
         """Run one statement and read its whole answer; of several results the first one is kept.
 
         Args:
@@ -116,7 +118,7 @@ class Connection(Handshake):
             StatementError: The placeholders and *args* do not fit together; nothing was sent.
             pymysql.err.MySQLError: What the server or the driver said.
         """
-        sql = self.bind(query, args)
+        sql = self._bind(query, args)
         if dict_rows:
             self._row_kind = dict
         try:
@@ -126,49 +128,49 @@ class Connection(Handshake):
             if dict_rows:
                 self._row_kind = tuple
 
-    def ask(self, query: str, args: object = None) -> list[tuple[str | None, ...]]:
+    def _ask(self, query: str, args: object = None) -> list[tuple[str | None, ...]]:
         """Run a statement of ours and return its rows as texts: the caller's decoders are for the caller's statements.
 
         Args:
-            query: As for `run`.
-            args: As for `run`.
+            query: As for `_run`.
+            args: As for `_run`.
 
         Raises:
             pymysql.err.MySQLError: What the server or the driver said.
         """
         decoders, self.decoders = self.decoders, {}
         try:
-            rows = self.run(query, args).rows
+            rows = self._run(query, args).rows
         finally:
             self.decoders = decoders
         return [tuple(map(_text, row)) for row in rows]
 
-    def run_limited(self, query: str, args: object, dict_rows: bool, seconds: float, end: Callable[[], object]) -> Any:
-        """Run one statement, as `run` does; if no answer has come after *seconds*, have it ended.
+    def _run_limited(self, query: str, args: object, dict_rows: bool, seconds: float, end: Callable[[], object]) -> Any:
+        """Run one statement, as `_run` does; if no answer has come after *seconds*, have it ended.
 
         Args:
-            query: As for `run`.
-            args: As for `run`.
-            dict_rows: As for `run`.
+            query: As for `_run`.
+            args: As for `_run`.
+            dict_rows: As for `_run`.
             seconds: How long to wait for the answer with all its rows.
             end: Ends the statement on the server, whose answer then says so; false if it could not.
 
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
         """
-        sql = self.bind(query, args)
+        sql = self._bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             ends_at = MonotonicClock.now() + seconds
-            self.within(seconds, lambda: self._execute_command(QUERY, sql))
+            self._within(seconds, lambda: self._execute_command(QUERY, sql))
             patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
             if not self._poller.poll(patience * 1000):
-                self.overdue = True
-                return self.within(LAST_WORD_TIMEOUT if end() else LAST_LOOK_TIMEOUT, self._finish)
-            return self.within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
+                self._overdue = True
+                return self._within(LAST_WORD_TIMEOUT if end() else LAST_LOOK_TIMEOUT, self._finish)
+            return self._within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
         finally:
             self._row_kind = tuple
-            self.overdue = self.overdue and self.phase is not None
+            self._overdue = self._overdue and self._phase is not None
 
     def _finish(self) -> Any:
         """Read the whole answer; of several results the first one is kept."""
@@ -180,9 +182,9 @@ class Connection(Handshake):
         self._result = None
         return first
 
-    def start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
-        """Run one statement and stop in front of the first row; `next_rows` reads on."""
-        sql = self.bind(query, args)
+    def _start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
+        """Run one statement and stop in front of the first row; `_next_rows` reads on."""
+        sql = self._bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
             self._execute_command(QUERY, sql)
@@ -190,7 +192,7 @@ class Connection(Handshake):
         finally:
             self._row_kind = tuple
 
-    def next_rows(self, most: int) -> list[Any]:
+    def _next_rows(self, most: int) -> list[Any]:
         """Return the next rows of the stream, at most so many; none at its end."""
         if self._result is None:
             return []
@@ -200,15 +202,15 @@ class Connection(Handshake):
             self._note_error()
             raise
 
-    def is_streaming(self) -> bool:
+    def _is_streaming(self) -> bool:
         """Say whether the server is still sending rows."""
         return self._result is not None and bool(self._result.unbuffered_active)
 
-    def streamed_columns(self) -> tuple[str, ...]:
+    def _streamed_columns(self) -> tuple[str, ...]:
         """Return the names of the columns of the stream."""
         return tuple(column[0] for column in self._result.description or ())
 
-    def bind(self, query: str, args: object) -> bytes:
+    def _bind(self, query: str, args: object) -> bytes:
         """Put escaped *args* into the placeholders of *query*, and encode it.
 
         Raises:
@@ -257,23 +259,23 @@ class Connection(Handshake):
         complaint.__cause__ = error
         return complaint
 
-    def is_settled(self) -> bool:
+    def _is_settled(self) -> bool:
         """Say whether the session is there and no statement is on the wire."""
-        return self._sock is not None and self.phase is None
+        return self._sock is not None and self._phase is None
 
-    def version(self) -> tuple[int, ...]:
+    def _version(self) -> tuple[int, ...]:
         """Return the server's version as numbers, as its greeting gave it."""
         numbers = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", self.server_version)
         return tuple(map(int, numbers.groups())) if numbers else ()
 
-    def in_transaction(self) -> bool:
+    def _in_transaction(self) -> bool:
         """Say whether a transaction is open, as the server last told."""
         return bool(self.server_status & _IN_TRANSACTION)
 
     def commit(self) -> None:
         """Commit, unless the server has hung up before: then nothing is sent, and nothing is in doubt."""
-        if self._poller is not None and self.phase is None and self._poller.poll(0) and self._has_ended():
-            self.phase = Phase.SEND
+        if self._poller is not None and self._phase is None and self._poller.poll(0) and self._has_ended():
+            self._phase = Phase.SEND
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, "the server ended the session before COMMIT was sent")
         super().commit()
@@ -287,53 +289,54 @@ class Connection(Handshake):
         except OSError:
             return True
 
-    def commit_if_open(self) -> None:
+    def _commit_if_open(self) -> None:
         """Commit, if a transaction is open: the end of a statement of ours on a session without autocommit."""
-        if self.in_transaction():
+        if self._in_transaction():
             self.commit()
 
-    def undo(self) -> bool:
+    def _undo(self) -> bool:
         """Roll back after an error of the server's, and say whether that leaves nothing of what was done.
 
         Tables without transactions keep what was written to them; the server says so in a warning.
         """
-        told = self.ask("SHOW WARNINGS")
+        told = self._ask("SHOW WARNINGS")
         self.rollback()
-        told += self.ask("SHOW WARNINGS")
+        told += self._ask("SHOW WARNINGS")
         return all(code != KEPT_PART for _, code, _ in told)
 
     # --- the session -----------------------------------------------------------------------------------------------
 
-    def is_clean(self) -> bool:
+    def _is_clean(self) -> bool:
         """Say, without a round trip, whether the session is as good as new: idle, no transaction, nothing changed."""
         result = self._result
         try:
-            return (
-                self._sock is not None
-                and self.phase is None
-                and not self._touched
-                and not self._failed
-                and not self.server_status & _IN_TRANSACTION
-                and (result is None or not (result.unbuffered_active or result.has_next))
-                and not self._rfile.data  # bytes beyond the last answer would be taken for the next one
-            )
-        except AttributeError:  # all else is clean, and PyMySQL's own reader does not show what it holds
-            return True
+            unread = self._rfile.data  # bytes beyond the last answer would be taken for the next one
+        except AttributeError:  # PyMySQL's own reader does not show what it holds
+            unread = b""
+        return (
+            self._sock is not None
+            and self._phase is None
+            and not self._touched
+            and not self._failed
+            and not self.server_status & _IN_TRANSACTION
+            and (result is None or not (result.unbuffered_active or result.has_next))
+            and not unread
+        )
 
-    def is_alive(self) -> bool:
+    def _is_alive(self) -> bool:
         """Say, without a round trip, whether an idle session is still there: a healthy one has nothing to read."""
-        if self._sock is None or self.phase is not None or bool(getattr(self._rfile, "data", b"")):
+        if self._sock is None or self._phase is not None or bool(getattr(self._rfile, "data", b"")):
             return False
         if not self._poller.poll(0):
             return True
         # A TLS session ticket may have come; only the server can tell it from a goodbye.
-        return isinstance(self._sock, ssl.SSLSocket) and self.answers(1.0)
+        return isinstance(self._sock, ssl.SSLSocket) and self._answers(1.0)
 
-    def answers(self, timeout: float) -> bool:
+    def _answers(self, timeout: float) -> bool:
         """Ping the server, for at most *timeout* seconds; a connection that did not answer is closed."""
         return self._succeeds(timeout, self.ping)
 
-    def restore(self, *, reset: bool = False) -> bool:
+    def _restore(self, *, reset: bool = False) -> bool:
         """Make the session as good as new: no round trip if it is, one if it is not.
 
         A transaction left open is rolled back. Where the borrower changed more (SET, USE, LOCK TABLES ...), or with
@@ -342,15 +345,15 @@ class Connection(Handshake):
         Returns:
             False if the connection is good for nothing.
         """
-        if not reset and self.is_clean():
+        if not reset and self._is_clean():
             return True
         result = self._result
-        if self._sock is None or self.phase is not None or (result is not None and result.unbuffered_active):
+        if self._sock is None or self._phase is not None or (result is not None and result.unbuffered_active):
             return False
         if result is not None and result.has_next:
             return False
         if reset or self._touched:
-            return self.resettable and self._succeeds(RESTORE_TIMEOUT, self._make_new)
+            return self._resettable and self._succeeds(RESTORE_TIMEOUT, self._make_new)
         return self._succeeds(RESTORE_TIMEOUT, self.rollback) and self._forget_failure()
 
     def _forget_failure(self) -> bool:
@@ -365,7 +368,7 @@ class Connection(Handshake):
         type alone, as its text may hold a value.
         """
         try:
-            self.within(timeout, exchange)
+            self._within(timeout, exchange)
         except (DriverError, OSError):
             self._force_close()
             return False
@@ -377,30 +380,30 @@ class Connection(Handshake):
 
     # --- handles ---------------------------------------------------------------------------------------------------
 
-    def handle(self, loan: object) -> Connection:
+    def _handle(self, loan: object) -> Connection:
         """Return a new object for the same session, to be lent under *loan*: a stale one can then be told from it."""
         fresh = type(self).__new__(type(self))
         fresh.__dict__ = self.__dict__
-        fresh.loan = loan
+        fresh._loan = loan
         fresh._affected_rows, fresh._result = 0, None  # of the borrower before
         return fresh
 
-    def spend(self) -> None:
+    def _spend(self) -> None:
         """Cut this handle off from its session: it behaves as a closed connection from now on."""
         self.__dict__ = {**self.__dict__, "_sock": None, "_rfile": None, "_result": None, "_spent": True}
 
-    def quit_within(self, timeout: float) -> None:
+    def _quit_within(self, timeout: float) -> None:
         """Say goodbye and close; a goodbye that would take longer than *timeout* seconds is not said."""
         self._write_timeout = timeout
         self.close()
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Close our end of the socket without a word."""
         forget_stream(self)
         self._closed = True
         self._force_close()
 
-    def shut_down(self) -> None:
+    def _shut_down(self) -> None:
         """End both directions of the socket under whoever is blocked on it."""
         sock = self._sock
         if sock is not None:

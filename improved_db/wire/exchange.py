@@ -1,4 +1,4 @@
-"""What is being done to the socket: one write, then the answers, and after each step where we stand (`phase`).
+"""What is being done to the socket: one write, then the answers, and after each step where we stand (`_phase`).
 
 PyMySQL writes and reads whole commands but does not remember how far it came; this does, for a verdict afterwards.
 
@@ -86,21 +86,21 @@ SEND, AWAIT = Phase.SEND, Phase.AWAIT
 class Exchange(Base):
     """A connection that knows how far it came.
 
-    Attributes:
-        phase: What was being done to the socket; None while no statement is on the wire. An exchange that was
-            interrupted leaves it set, and the connection is then good for nothing.
-        statement_limit: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
-        pipelines: Whether the server takes a command before it has answered the last: ProxySQL ends the session then,
-            and Aurora may hang. One at a time until the pool knows its server.
+    Names with one underscore are the package's: its other modules use them, and nobody else.
     """
 
-    statement_limit: float = float("inf")
-    pipelines = False
-    phase: Phase | None = None
+    #: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
+    _statement_limit: float = float("inf")
+    #: Whether the server takes a command before it has answered the last: ProxySQL ends the session then, and Aurora
+    #: may hang. One at a time until the pool knows its server.
+    _pipelines = False
+    #: What was being done to the socket; None while no statement is on the wire. An exchange that was interrupted
+    #: leaves it set, and the connection is then good for nothing.
+    _phase: Phase | None = None
     _touched = False  # the session may differ from a new one in more than a transaction
     _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
     _spent = False
-    _queued: list[tuple[int, bytes]] = []  # noqa: RUF012  # never changed in place: `send_all` makes a new one
+    _queued: list[tuple[int, bytes]] = []  # noqa: RUF012  # never changed in place: `_send_all` makes a new one
     _loading: bytes | None = None  # the caller's own LOAD DATA statement on the wire: its answer may ask for a file
     _may_load = False  # the caller's `local_infile`; PyMySQL's own switch is on only while such a file is sent
     _deadline: float | None = None
@@ -112,21 +112,21 @@ class Exchange(Base):
             self._need_session()
         if type(sql) is not bytes:
             sql = sql.encode(self.encoding) if isinstance(sql, str) else bytes(sql)  # executemany has a bytearray
-        if len(sql) >= self.statement_limit:
+        if len(sql) >= self._statement_limit:
             raise StatementError(
                 f"the statement has {len(sql):,} bytes, more than the server's max_allowed_packet of "
-                f"{self.statement_limit:,}; raise that on the server, or split the statement"
+                f"{self._statement_limit:,}; raise that on the server, or split the statement"
             )
         result = self._result
         if len(sql) >= ONE_PACKET or (result is not None and (result.unbuffered_active or result.has_next)):
-            self.phase = SEND
+            self._phase = SEND
             super()._execute_command(command, sql)
         else:
             self._result = None
-            self.phase = SEND
+            self._phase = SEND
             self._write_bytes(_header(len(sql) + 1, command) + sql)
             self._next_seq_id = 1
-        self.phase = AWAIT
+        self._phase = AWAIT
         if command != QUERY:
             self._touched = self._touched or command == COMMAND.COM_INIT_DB
         elif sql[:3].lower() not in KEEPING or AT in sql or (LOW_LINE in sql and is_suspect(sql)):
@@ -165,8 +165,8 @@ class Exchange(Base):
         finally:
             if self._loading is not None:
                 self._loading, self._local_infile = None, False
-        if self.phase is not Phase.CONNECT:
-            self.phase = None
+        if self._phase is not Phase.CONNECT:
+            self._phase = None
         if type(self._rfile) is not Buffer and not self.get_autocommit():
             self._failed = True  # PyMySQL's own reading drops the status that a SELECT ends with
         return affected
@@ -175,7 +175,7 @@ class Exchange(Base):
         if self._deadline is not None:
             self._read_timeout = self._time_left(self._read_timeout)
         try:
-            if self.phase is Phase.CONNECT:
+            if self._phase is Phase.CONNECT:
                 self._read_within()
             elif type(self._rfile) is Buffer:
                 self._await_answer()
@@ -231,8 +231,8 @@ class Exchange(Base):
 
     def _settle(self) -> None:
         """Note that the answer was read to its end."""
-        if self.phase is not Phase.CONNECT:
-            self.phase = None
+        if self._phase is not Phase.CONNECT:
+            self._phase = None
 
     def _need_session(self) -> None:
         """Refuse to go on without a session."""
@@ -245,35 +245,35 @@ class Exchange(Base):
 
     # --- several at once -------------------------------------------------------------------------------------------
 
-    def send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
-        """Write several commands at once, or the first of them; `read_all` has to follow, and sends the others."""
+    def _send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
+        """Write several commands at once, or the first of them; `_read_all` has to follow, and sends the others."""
         if self._sock is None:
             self._need_session()
         if len(commands) == 1:
             self._execute_command(*commands[0])
             return
         self._queued = []
-        if not self.pipelines:
+        if not self._pipelines:
             self._execute_command(*commands[0])
             self._queued = list(commands[1:])
             self._touched = True
             return
         self._result = None
-        if self.phase is not Phase.CONNECT:
-            self.phase = SEND
+        if self._phase is not Phase.CONNECT:
+            self._phase = SEND
         self._touched = True  # nobody looks at each of them
         self._write_bytes(b"".join([_header(len(text) + 1, command) + text for command, text in commands]))
-        if self.phase is SEND:
-            self.phase = AWAIT
+        if self._phase is SEND:
+            self._phase = AWAIT
 
-    def run_each(self, statements: Sequence[str]) -> None:
+    def _run_each(self, statements: Sequence[str]) -> None:
         """Run a few statements of our own, which leave the session as it is, in one round trip."""
         touched = self._touched
-        self.send_all([(QUERY, statement.encode(self.encoding)) for statement in statements])
-        self.read_all(len(statements))
+        self._send_all([(QUERY, statement.encode(self.encoding)) for statement in statements])
+        self._read_all(len(statements))
         self._touched = touched
 
-    def load_local(self, statement: str, packets: Iterable[bytes]) -> Any:
+    def _load_local(self, statement: str, packets: Iterable[bytes]) -> Any:
         """Run a LOAD DATA LOCAL statement and send *packets*, whatever file the server asks for.
 
         An error while making them closes the connection, and the server undoes what it has.
@@ -299,7 +299,7 @@ class Exchange(Base):
             raise
         return self._read_ok_packet()
 
-    def read_all(self, number: int) -> tuple[int, int]:
+    def _read_all(self, number: int) -> tuple[int, int]:
         """Read the answers to *number* commands; of several errors the first is raised, after the last answer.
 
         Returns:
@@ -319,8 +319,8 @@ class Exchange(Base):
                     raise
                 first_error = first_error or error
             self._result = None
-            if left and self.phase is None and not self._queued:
-                self.phase = AWAIT
+            if left and self._phase is None and not self._queued:
+                self._phase = AWAIT
         if first_error is not None:
             raise first_error
         return affected, last_id
@@ -333,7 +333,7 @@ class Exchange(Base):
 
     # --- time limits -----------------------------------------------------------------------------------------------
 
-    def within(self, seconds: float, exchange: Callable[[], Any]) -> Any:
+    def _within(self, seconds: float, exchange: Callable[[], Any]) -> Any:
         """Run *exchange*, each of whose writes and reads gets what is left of *seconds*."""
         timeouts = self._read_timeout, self._write_timeout
         outer = self._deadline

@@ -51,15 +51,15 @@ class Handshake(Exchange):
     """A connection that opens quickly, in limited time, and can make its session new again.
 
     Attributes:
-        local_port: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
-        opened_at: When the session began.
-        on_new: Called with the connection by `prepare`, each time the session has been made new.
         enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
     """
 
-    local_port: int = 0
-    opened_at: float = 0.0
-    on_new: Callable[[Any], object] | None = None
+    #: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
+    _local_port: int = 0
+    #: When the session began.
+    _opened_at: float = 0.0
+    #: Called with the connection by `_prepare`, each time the session has been made new.
+    _on_new: Callable[[Any], object] | None = None
     enable_cleartext_plugin: bool = False
 
     _poller: Any = None
@@ -102,12 +102,12 @@ class Handshake(Exchange):
         """
         if self._spent:
             raise self._closed_error()
-        self.phase, self._touched, self._failed = Phase.CONNECT, False, False
+        self._phase, self._touched, self._failed = Phase.CONNECT, False, False
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
         clearer: Exception | None = None
         try:
-            self.within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
+            self._within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
         except BaseException as error:
             self._force_close()
             clearer = _clearer(error)
@@ -117,7 +117,7 @@ class Handshake(Exchange):
             self.sql_mode, self.init_command, self.autocommit_mode = settings
         if clearer is not None:
             raise clearer  # here, so that it does not hold the other one: PyMySQL's frames have the password
-        self.phase, self._touched = None, False
+        self._phase, self._touched = None, False
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
         self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
@@ -131,8 +131,8 @@ class Handshake(Exchange):
             self._rfile = Buffer(self._sock)
             self._rfile.deadline = self._deadline
         _tune(self._sock)
-        self.local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
-        self.opened_at = MonotonicClock.now()
+        self._local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
+        self._opened_at = MonotonicClock.now()
         self._poller = _watch(self._sock)
         self._run_all(self._setup_commands())
 
@@ -155,7 +155,7 @@ class Handshake(Exchange):
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Set the session's charset (and collation); while connecting this is part of the one set-up statement."""
-        if self.phase is Phase.CONNECT:
+        if self._phase is Phase.CONNECT:
             return
         super().set_character_set(charset, collation)
         self._settle()
@@ -171,8 +171,8 @@ class Handshake(Exchange):
         return [(COMMAND.COM_QUERY, command.encode(self.encoding)) for command in commands]
 
     def _run_all(self, commands: list[tuple[int, bytes]]) -> None:
-        self.send_all(commands)
-        self.read_all(len(commands))
+        self._send_all(commands)
+        self._read_all(len(commands))
 
     def _make_new(self) -> None:
         """Let the server reset the session, and set it up again, in one round trip."""
@@ -182,13 +182,13 @@ class Handshake(Exchange):
             name = self.db if isinstance(self.db, bytes) else self.db.encode(self.encoding)
             commands.append((COMMAND.COM_INIT_DB, name))
         self._run_all(commands + self._setup_commands())
-        self.prepare()
+        self._prepare()
 
-    def prepare(self) -> None:
-        """Let `on_new` set the session up; what it changes belongs to a new session."""
-        if self.on_new is not None:
+    def _prepare(self) -> None:
+        """Let `_on_new` set the session up; what it changes belongs to a new session."""
+        if self._on_new is not None:
             try:
-                self.on_new(self)
+                self._on_new(self)
             except Exception as error:  # its text may hold a value
                 logger.warning("configure raised %s; the session is given up", type(error).__name__)
                 raise

@@ -96,29 +96,29 @@ class PyMySQLDriver:
     def connect(self) -> Connection:
         """Open a session, and ask the first one for the server's limits."""
         connection = self._prepare()
-        connection.pipelines = self._pipelines
+        connection._pipelines = self._pipelines
         connection.connect()
         if self._idle_limit is None:
             self._read_limits(connection)
-        connection.statement_limit = self._max_packet
-        connection.resettable, connection.pipelines = self._resettable, self._pipelines
+        connection._statement_limit = self._max_packet
+        connection._resettable, connection._pipelines = self._resettable, self._pipelines
         if self._configure is not None:
-            connection.on_new = self._configure
+            connection._on_new = self._configure
             self._prepare_session(connection)
         return connection
 
     def _prepare_session(self, connection: Connection) -> None:
         try:
-            connection.prepare()
+            connection._prepare()
         except BaseException:
             self.abandon(connection)
             raise
-        if not connection.is_clean():
+        if not connection._is_clean():
             self.abandon(connection)
             raise RuntimeError("configure() left the connection unusable")
 
     def _read_limits(self, connection: Connection) -> None:
-        told = {name: value or "" for name, value in connection.ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}
+        told = {name: value or "" for name, value in connection._ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}
         comment = _comment(connection)
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
@@ -145,15 +145,15 @@ class PyMySQLDriver:
         return connection
 
     #: Look at the socket: an idle one that is readable has hung up.
-    is_alive: staticmethod[[Connection], bool] = staticmethod(Connection.is_alive)
+    is_alive: staticmethod[[Connection], bool] = staticmethod(Connection._is_alive)
 
     def ping(self, connection: Connection, timeout: float) -> bool:
         """Ask the server for a sign of life within *timeout* seconds."""
-        return connection.answers(timeout)
+        return connection._answers(timeout)
 
     def is_clean(self, connection: Connection) -> bool:
         """Say at once whether nothing is left to be restored."""
-        return self._only_if_needed and connection.is_clean()
+        return self._only_if_needed and connection._is_clean()
 
     def restore(self, connection: Connection) -> bool:
         """Make the session as good as new, with no round trip where it is."""
@@ -162,7 +162,7 @@ class PyMySQLDriver:
         try:
             if callable(self._reset):
                 self._reset(connection)
-            return connection.restore(reset=self._reset == "session")
+            return connection._restore(reset=self._reset == "session")
         except Exception as error:
             logger.warning("a returned connection could not be reset: %s", error)
             return False
@@ -170,12 +170,12 @@ class PyMySQLDriver:
     def close(self, connection: Connection) -> None:
         """Say goodbye and close the socket; a goodbye that would block is not said."""
         with contextlib.suppress(Exception):
-            connection.quit_within(QUIT_TIMEOUT)
+            connection._quit_within(QUIT_TIMEOUT)
 
     def abandon(self, connection: Connection) -> None:
         """Close our end of the socket; in a forked child the parent's session does not notice."""
         with contextlib.suppress(Exception):
-            connection.drop()
+            connection._drop()
 
     def end(self, ghost: Connection, *, query_only: bool = False, through: Connection | None = None) -> bool:
         """Have the server end a session that nobody waits for any more, or only its statement.
@@ -197,7 +197,7 @@ class PyMySQLDriver:
                 mine = through = self._prepare()
                 mine.connect_timeout = min(mine.connect_timeout or END_TIMEOUT, END_TIMEOUT)
                 mine.connect()
-            done: bool = through.within(END_TIMEOUT, lambda: _end_through(through, ghost, query_only))
+            done: bool = through._within(END_TIMEOUT, lambda: _end_through(through, ghost, query_only))
         except Exception as error:
             logger.info("a session could not be ended on the server: %s", error)
             return False
@@ -208,25 +208,25 @@ class PyMySQLDriver:
 
     def cut(self, connection: Connection) -> None:
         """Shut the socket down, so that a thread blocked on it gets an error."""
-        connection.shut_down()
+        connection._shut_down()
 
 
 def _end_through(connection: Connection, ghost: Connection, query_only: bool) -> bool:
     number = ghost.thread_id()
-    listed = connection.ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number)
-    if not listed or (ghost.local_port and not str(listed[0][0]).endswith(f":{ghost.local_port}")):
+    listed = connection._ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number)
+    if not listed or (ghost._local_port and not str(listed[0][0]).endswith(f":{ghost._local_port}")):
         return False
-    uptime = connection.ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
-    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost.opened_at:
+    uptime = connection._ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
+    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost._opened_at:
         return False
-    connection.run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
+    connection._run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
     return True
 
 
 def _comment(connection: Connection) -> str:
     """Return how the server describes itself; nothing if it will not say."""
     try:
-        rows = connection.ask("SELECT @@version_comment")
+        rows = connection._ask("SELECT @@version_comment")
     except DriverError:
         if not connection.open:
             raise

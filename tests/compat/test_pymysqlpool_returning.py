@@ -155,7 +155,7 @@ def test_a_stale_reference_cannot_touch_a_session_that_somebody_else_has_borrowe
             before = session_of(connection)
             lent.set()
             assert over.wait(PATIENCE)
-            return before, session_of(connection), [connection.get_autocommit(), connection.in_transaction()]
+            return before, session_of(connection), [connection.get_autocommit(), connection._in_transaction()]
 
     other = Caller(borrow)
     assert lent.wait(PATIENCE)

@@ -291,7 +291,7 @@ def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> No
         lambda connection: connection.query("select 1"),
         lambda connection: connection.commit(),
         lambda connection: connection.cursor().execute("select 1"),
-        lambda connection: connection.run("select 1"),
+        lambda connection: connection._run("select 1"),
     ],
 )
 def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable[[Any], object]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepare(connection: Connection) -> None:
-    connection.run("SET @mine = 5, SESSION lock_wait_timeout = 77")
+    connection._run("SET @mine = 5, SESSION lock_wait_timeout = 77")
 
 
 def seen(db: ImprovedDb) -> tuple[Any, ...] | None:
@@ -34,7 +34,7 @@ def test_what_configure_set_is_there_again_after_a_borrower_changed_it(
     with ImprovedDb(database, max_size=1, configure=prepare, reset=reset) as db:
         with db.connection() as connection:
             number = connection.thread_id()
-            connection.run("SET @mine = 6, SESSION lock_wait_timeout = 8, @other = 1")
+            connection._run("SET @mine = 6, SESSION lock_wait_timeout = 8, @other = 1")
         assert seen(db) == (5, 77)
         assert db.execute_query("SELECT @other, CONNECTION_ID()") == ((None, number),)
 
@@ -58,7 +58,7 @@ def test_a_transaction_that_configure_leaves_open_is_rolled_back(database: dict[
 
 def begin_and_insert(connection: Connection) -> None:
     connection.begin()
-    connection.run("INSERT INTO t VALUES (1)")
+    connection._run("INSERT INTO t VALUES (1)")
 
 
 def fail(_: Connection) -> None:
@@ -66,7 +66,7 @@ def fail(_: Connection) -> None:
 
 
 def leave_unread(connection: Connection) -> None:
-    connection.start_stream("SELECT 1 UNION ALL SELECT 2")
+    connection._start_stream("SELECT 1 UNION ALL SELECT 2")
 
 
 @pytest.mark.parametrize(("configure", "error"), [(fail, ValueError), (leave_unread, RuntimeError)])

@@ -213,7 +213,7 @@ def test_on_a_connection_outside_a_transaction_it_is_one_of_its_own(db: Improved
     with db.connection() as connection:
         with pytest.raises(pymysql.err.IntegrityError):
             db.execute_query(connection, INSERT, [*ROWS, ROWS[0]], exec_many=True)
-        assert not connection.in_transaction()
+        assert not connection._in_transaction()
         assert pets(db) == []
         assert db.execute_query(connection, INSERT, ROWS, exec_many=True).rowcount == len(ROWS)
     assert pets(db) == ROWS

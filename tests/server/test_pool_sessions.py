@@ -59,7 +59,7 @@ def session_of(loan: Loan[Connection]) -> int:
 
 def one(loan: Loan[Connection], query: str) -> Any:
     """Return the first value of the first row."""
-    return loan.connection.run(query).rows[0][0]
+    return loan.connection._run(query).rows[0][0]
 
 
 @pytest.fixture(name="pooled")
@@ -87,10 +87,10 @@ def test_session_killed_on_loan_costs_that_loan_alone(pooled: Pooled, begin: str
     """Its borrower gets an error; nobody gets the connection after it."""
     loan = pooled.pool.acquire()
     if begin:
-        loan.connection.run(begin)
+        loan.connection._run(begin)
     pooled.kill(session_of(loan))
     with pytest.raises(pymysql.err.OperationalError):
-        loan.connection.run("SELECT 1")
+        loan.connection._run("SELECT 1")
     pooled.pool.release(loan)
     assert pooled.pool.stats().discarded == {"unrestorable": 1}
     loan = pooled.pool.acquire()
@@ -103,11 +103,11 @@ def test_open_transaction_is_rolled_back_and_the_session_kept(pooled: Pooled, st
     """Also after an error within it: its rows and its locks are not the next borrower's."""
     loan = pooled.pool.acquire()
     number = session_of(loan)
-    loan.connection.run("CREATE TABLE t (a INT PRIMARY KEY) ENGINE=InnoDB")
-    loan.connection.run("BEGIN")
-    loan.connection.run("INSERT INTO t VALUES (1)")
+    loan.connection._run("CREATE TABLE t (a INT PRIMARY KEY) ENGINE=InnoDB")
+    loan.connection._run("BEGIN")
+    loan.connection._run("INSERT INTO t VALUES (1)")
     try:
-        loan.connection.run(statement)
+        loan.connection._run(statement)
     except pymysql.err.MySQLError:
         pass
     pooled.pool.release(loan)
@@ -128,7 +128,7 @@ def test_what_a_borrower_has_set_is_not_the_next_ones(pooled: Pooled) -> None:
         "SET autocommit = 0",
         "USE mysql",
     ):
-        loan.connection.run(statement)
+        loan.connection._run(statement)
     pooled.pool.release(loan)
     loan = pooled.pool.acquire()
     assert session_of(loan) == number
@@ -137,7 +137,7 @@ def test_what_a_borrower_has_set_is_not_the_next_ones(pooled: Pooled) -> None:
     assert one(loan, "SELECT @@sql_mode") == one(loan, "SELECT @@global.sql_mode")
     assert one(loan, "SELECT DATABASE()") == database
     with pytest.raises(pymysql.err.ProgrammingError):
-        loan.connection.run("SELECT * FROM mine")
+        loan.connection._run("SELECT * FROM mine")
     pooled.pool.release(loan)
 
 
@@ -147,9 +147,9 @@ def test_half_read_stream_is_cut_and_not_drained(pooled: Pooled, begin: str | No
     loan = pooled.pool.acquire()
     number = session_of(loan)
     if begin:
-        loan.connection.run(begin)
-    loan.connection.start_stream("SELECT seq FROM seq_1_to_10000000")
-    assert len(loan.connection.next_rows(3)) == 3
+        loan.connection._run(begin)
+    loan.connection._start_stream("SELECT seq FROM seq_1_to_10000000")
+    assert len(loan.connection._next_rows(3)) == 3
     pooled.pool.release(loan)
     assert pooled.pool.stats().discarded == {"unrestorable": 1}
     eventually(lambda: number not in pooled.sessions())
@@ -277,7 +277,7 @@ def test_forced_close_ends_a_call_that_is_blocked_on_its_session() -> None:
         def sleep_long() -> None:
             loan = pooled.pool.acquire()
             try:
-                loan.connection.run("SELECT SLEEP(300)")
+                loan.connection._run("SELECT SLEEP(300)")
             finally:
                 pooled.pool.release(loan)
 

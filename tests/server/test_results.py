@@ -73,11 +73,11 @@ COLUMNS = {
 def every_type(server: TemporaryServer, database: dict[str, Any]) -> dict[str, Any]:
     """Connect options of a database with a table ``t0``, ``t1`` ... for each type."""
     with Connection(**database, charset="utf8mb4", autocommit=True) as connection:
-        connection.run("set sql_mode = ''")
+        connection._run("set sql_mode = ''")
         for number, (kind, values) in enumerate(COLUMNS.items()):
-            connection.run(f"create table t{number} (v {kind} null) charset utf8mb4")
+            connection._run(f"create table t{number} (v {kind} null) charset utf8mb4")
             rows = ", ".join(f"({value})" for value in [*split(values), "null"])
-            connection.run(f"insert into t{number} values {rows}")
+            connection._run(f"insert into t{number} values {rows}")
     return database
 
 
@@ -215,8 +215,8 @@ def test_any_row_reads_as_pymysql_reads_it(pair: tuple[Any, Wired], rows: list[A
 def test_rows_of_more_than_16_mib_are_read_whole(server: TemporaryServer, database: dict[str, Any]) -> None:
     """Such a row comes in several packets, the last of which may be empty."""
     with Connection(**database) as connection:
-        before = connection.run("select @@global.max_allowed_packet").rows[0][0]
-        connection.run(f"set global max_allowed_packet = {64 << 20}")
+        before = connection._run("select @@global.max_allowed_packet").rows[0][0]
+        connection._run(f"set global max_allowed_packet = {64 << 20}")
     try:
         with closing(Wired(**database)) as wired:
             for size in (0xFFFFFF - 5, 0xFFFFFF - 4, 0xFFFFFF - 3, 0xFFFFFF, 17_000_000):
@@ -233,7 +233,7 @@ def test_rows_of_more_than_16_mib_are_read_whole(server: TemporaryServer, databa
             assert wired.buffer_size() < 1000
     finally:
         with Connection(**database) as connection:
-            connection.run(f"set global max_allowed_packet = {before}")
+            connection._run(f"set global max_allowed_packet = {before}")
 
 
 def test_ok_answers_say_what_pymysql_says(database: dict[str, Any]) -> None:

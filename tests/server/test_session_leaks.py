@@ -23,7 +23,7 @@ def test_a_temporary_table_does_not_take_the_next_borrowers_rows(database: dict[
     with ImprovedDb(database, max_size=1) as db:
         db.execute_query("create table pets (a int)")
         with db.connection() as connection:
-            connection.run(change)
+            connection._run(change)
         db.execute_query("insert into pets values (1)")
         with pymysql.connect(**database, ssl_disabled=True) as other, other.cursor() as cursor:
             cursor.execute("select count(*) from pets")
@@ -46,7 +46,7 @@ def test_a_user_variable_does_not_reach_the_next_borrower(database: dict[str, An
     with ImprovedDb(database, max_size=1) as db:
         db.execute_query("create procedure changer() set @a = 1")
         with db.connection() as connection:
-            connection.run(change)
+            connection._run(change)
         assert db.execute_query("select @a") == ((None,),)
 
 
@@ -54,7 +54,7 @@ def test_a_named_lock_is_free_once_its_borrower_gave_the_connection_back(databas
     """Another session asks for it."""
     with ImprovedDb(database, max_size=1) as db:
         with db.connection() as connection:
-            connection.run("select Get_Lock('session_leaks', 0)")
+            connection._run("select Get_Lock('session_leaks', 0)")
         with pymysql.connect(**database, ssl_disabled=True) as other, other.cursor() as cursor:
             cursor.execute("select is_free_lock('session_leaks')")
             assert cursor.fetchone() == (1,)
@@ -65,7 +65,7 @@ def test_the_global_read_lock_ends_with_its_borrower(database: dict[str, Any]) -
     with ImprovedDb(database, max_size=1) as db:
         db.execute_query("create table pets (a int)")
         with db.connection() as connection:
-            connection.run("flush tables with read lock")
+            connection._run("flush tables with read lock")
         with pymysql.connect(**database, ssl_disabled=True, read_timeout=10) as other, other.cursor() as cursor:
             cursor.execute("set lock_wait_timeout = 2")
             assert cursor.execute("insert into pets values (1)") == 1

@@ -136,7 +136,7 @@ def test_another_pymysql_is_left_to_read_by_itself(database: dict[str, Any], mon
     assert support.supported()
     for _ in range(2):
         with Connection(**database) as connection:
-            seen.append([connection.run(query).rows, connection.run(query, dict_rows=True).rows])
+            seen.append([connection._run(query).rows, connection._run(query, dict_rows=True).rows])
             for kind in (tuple, dict):
                 connection._execute_command(3, query)
                 read_query_result(connection, unbuffered=True, row_kind=kind)

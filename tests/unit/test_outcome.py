@@ -6,7 +6,7 @@ import pytest
 from pymysql.err import IntegrityError, OperationalError
 
 from improved_db import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
-from improved_db.failures.matrix import Action
+from improved_db.failures.decide import Action
 from improved_db.failures.raising import CallersOwn, Failed, callers_rows, error_for
 from improved_db.failures.verdict import Phase, judge_exception
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.error_table import ROWS
-from improved_db.failures.matrix import Action, Unit, action
 from improved_db.failures.verdict import (
     Failure,
     Fate,
@@ -293,7 +293,7 @@ def test_a_write_without_an_answer_is_always_unknown(
     verdict = judge(failure).verdict
     unit = Unit.TRANSACTION if phase is Phase.COMMIT else Unit.WRITE
     assert verdict is Verdict.UNKNOWN
-    assert action(verdict, unit, at_commit=phase is Phase.COMMIT) is Action.RAISE_UNKNOWN
+    assert decide(verdict, unit, at_commit=phase is Phase.COMMIT).now is Action.RAISE_UNKNOWN
 
 
 @given(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.error_table import Verdict
-from improved_db.failures.matrix import Action, Unit, action, giving_up
 
 AGAIN, RESUME, RAISE = Action.RETRY, Action.RESUME, Action.RAISE
 REFUSED, LOST, UNDONE, UNKNOWN = (
@@ -34,24 +32,24 @@ CELLS = {
 )
 def test_the_matrix(unit: Unit, verdict: Verdict, expected: Action) -> None:
     """The contract: seven verdicts, six units of work."""
-    assert action(verdict, unit) is expected
+    assert decide(verdict, unit).now is expected
 
 
 @pytest.mark.parametrize("unit", [Unit.CALLER_STATEMENT, Unit.TRANSACTION, Unit.BULK_ATOMIC])
 def test_a_lost_commit_is_never_replayed(unit: Unit) -> None:
     """The one place where a transaction is ambiguous: it may be in, or come in later."""
-    assert action(Verdict.UNKNOWN, unit, at_commit=True) is UNKNOWN
+    assert decide(Verdict.UNKNOWN, unit, at_commit=True).now is UNKNOWN
 
 
 @pytest.mark.parametrize("verdict", [Verdict.NOT_SENT, Verdict.REFUSED, Verdict.TRANSACTION_ROLLED_BACK])
 def test_a_commit_that_was_not_done_may_be_replayed(verdict: Verdict) -> None:
     """Galera's certification failure comes at COMMIT, and is an ordinary deadlock."""
-    assert action(verdict, Unit.TRANSACTION, at_commit=True) is AGAIN
+    assert decide(verdict, Unit.TRANSACTION, at_commit=True).now is AGAIN
 
 
 def test_a_callers_transaction_is_over_after_any_failed_commit() -> None:
     """No handle may go on after its COMMIT, not even one that only lost a lock wait."""
-    assert action(Verdict.STATEMENT_ROLLED_BACK, Unit.CALLER_STATEMENT, at_commit=True) is UNDONE
+    assert decide(Verdict.STATEMENT_ROLLED_BACK, Unit.CALLER_STATEMENT, at_commit=True).now is UNDONE
 
 
 @pytest.mark.parametrize(
@@ -67,30 +65,30 @@ def test_a_callers_transaction_is_over_after_any_failed_commit() -> None:
 )
 def test_what_the_caller_calls_idempotent_is_resent(unit: Unit, expected: Action) -> None:
     """Twice is the same as once, says the caller; but nothing of a caller's transaction is ever resent."""
-    assert action(Verdict.UNKNOWN, unit, idempotent=True, at_commit=True) is expected
+    assert decide(Verdict.UNKNOWN, unit, idempotent=True, at_commit=True).now is expected
 
 
 @pytest.mark.parametrize("unit", [Unit.READ, Unit.WRITE, Unit.BULK_CHUNKS])
 @pytest.mark.parametrize("verdict", Verdict)
 def test_what_must_not_be_resent_is_not_once_it_may_have_arrived(verdict: Verdict, unit: Unit) -> None:
     """idempotent=False is the caller's word, and stronger than any proof of ours."""
-    may = action(verdict, unit, idempotent=False) in {AGAIN, RESUME}
+    may = decide(verdict, unit, idempotent=False).now in {AGAIN, RESUME}
     assert may is (verdict in {Verdict.NOT_CONNECTED, Verdict.NOT_SENT})
 
 
 def test_a_read_that_must_not_be_resent_has_an_unknown_outcome() -> None:
     """A SELECT of a function that writes is a write."""
-    assert action(Verdict.UNKNOWN, Unit.READ, idempotent=False) is UNKNOWN
-    assert giving_up(Verdict.UNKNOWN, Unit.READ, idempotent=False) is UNKNOWN
-    assert giving_up(Verdict.UNKNOWN, Unit.READ) is RAISE
+    assert decide(Verdict.UNKNOWN, Unit.READ, idempotent=False).now is UNKNOWN
+    assert decide(Verdict.UNKNOWN, Unit.READ, idempotent=False).finally_ is UNKNOWN
+    assert decide(Verdict.UNKNOWN, Unit.READ).finally_ is RAISE
 
 
 @pytest.mark.parametrize("verdict", [Verdict.STATEMENT_ROLLED_BACK, Verdict.TRANSACTION_ROLLED_BACK])
 @pytest.mark.parametrize("unit", [Unit.WRITE, Unit.BULK_CHUNKS, Unit.TRANSACTION, Unit.BULK_ATOMIC])
 def test_an_engine_without_transactions_undoes_nothing(verdict: Verdict, unit: Unit) -> None:
     """MyISAM keeps the rows written before the error: a retry would write them twice."""
-    assert action(verdict, unit, transactional_engine=False) is UNKNOWN
-    assert action(verdict, Unit.READ, transactional_engine=False) is AGAIN
+    assert decide(verdict, unit, kept_part=True).now is UNKNOWN
+    assert decide(verdict, Unit.READ, kept_part=True).now is AGAIN
 
 
 @pytest.mark.parametrize("unit", [Unit.TRANSACTION, Unit.BULK_ATOMIC, Unit.CALLER_STATEMENT])
@@ -99,18 +97,12 @@ def test_an_engine_without_transactions_undoes_nothing(verdict: Verdict, unit: U
 )
 def test_after_an_implicit_commit_nothing_is_replayed_or_called_undone(verdict: Verdict, unit: Unit) -> None:
     """CREATE TABLE has committed the first half; "nothing is left" would be a lie, a replay its repetition."""
-    assert action(verdict, unit, implicit_commit=True) is UNKNOWN
+    assert decide(verdict, unit, committed_part=True).now is UNKNOWN
 
 
 def test_a_callers_transaction_stays_open_after_a_lock_wait_whatever_it_has_committed() -> None:
     """Only the statement was undone; what follows is its owner's decision."""
-    assert action(Verdict.STATEMENT_ROLLED_BACK, Unit.CALLER_STATEMENT, implicit_commit=True) is RAISE
-
-
-@pytest.mark.parametrize(("verdict", "unit"), list(itertools.product(Verdict, Unit)))
-def test_rows_that_were_handed_on_are_not_fetched_again(verdict: Verdict, unit: Unit) -> None:
-    """The caller has already acted on the first half of the stream."""
-    assert action(verdict, unit, rows_given=True) not in {AGAIN, RESUME}
+    assert decide(Verdict.STATEMENT_ROLLED_BACK, Unit.CALLER_STATEMENT, committed_part=True).now is RAISE
 
 
 @pytest.mark.parametrize(
@@ -130,7 +122,7 @@ def test_rows_that_were_handed_on_are_not_fetched_again(verdict: Verdict, unit: 
 )
 def test_the_last_word_says_what_is_true(verdict: Verdict, unit: Unit, expected: Action) -> None:
     """When the attempts are used up, the error must not promise more than is known."""
-    assert giving_up(verdict, unit) is expected
+    assert decide(verdict, unit).finally_ is expected
 
 
 @given(
@@ -141,17 +133,17 @@ def test_the_last_word_says_what_is_true(verdict: Verdict, unit: Unit, expected:
     st.booleans(),
 )
 def test_a_callers_transaction_is_never_retried(
-    verdict: Verdict, idempotent: bool | None, engine: bool, implicit: bool, commit: bool
+    verdict: Verdict, idempotent: bool | None, kept: bool, implicit: bool, commit: bool
 ) -> None:
     """Nobody but its owner knows what else belongs to it."""
-    chosen = action(
+    chosen = decide(
         verdict,
         Unit.CALLER_STATEMENT,
         idempotent=idempotent,
-        transactional_engine=engine,
-        implicit_commit=implicit,
+        kept_part=kept,
+        committed_part=implicit,
         at_commit=commit,
-    )
+    ).now
     assert chosen not in {AGAIN, RESUME}
     if verdict is Verdict.UNKNOWN and commit:
         assert chosen is UNKNOWN

@@ -1,7 +1,7 @@
 """From a verdict to what may be done: the matrix of verdicts and units of work.
 
-Two rules stand above it. Inside a transaction that belongs to the caller nothing is ever run again, because only its
-owner knows what belongs to it. And once rows have been handed on, they cannot be taken back.
+One rule stands above it: inside a transaction that belongs to the caller nothing is ever run again, because only its
+owner knows what belongs to it.
 
 Knows verdicts and units of work. Does not know error numbers, phases, or how often and when to retry.
 """
@@ -9,6 +9,7 @@ Knows verdicts and units of work. Does not know error numbers, phases, or how of
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import Final
 
 from improved_db.failures.error_table import Verdict
@@ -41,6 +42,25 @@ class Action(enum.Enum):
     RAISE_UNKNOWN = "raise_unknown"  #: `OutcomeUnknown`
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from a failure.
+
+    Attributes:
+        now: What may be done: RETRY or RESUME where that is safe, else which error is true.
+        finally_: Which error is true when no attempt is left, or none was allowed.
+    """
+
+    now: Action
+    finally_: Action
+
+    @property
+    def again(self) -> bool:
+        """Whether another attempt is safe."""
+        return self.now in _AGAIN
+
+
+_AGAIN: Final = frozenset({Action.RETRY, Action.RESUME})
 _WHOLE: Final = frozenset({Unit.CALLER_STATEMENT, Unit.TRANSACTION, Unit.BULK_ATOMIC})
 _NOTHING_RAN: Final = frozenset({Verdict.NOT_CONNECTED, Verdict.NOT_SENT})
 _UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
@@ -75,16 +95,15 @@ LAST_WORD: Final = {
 _COLUMN: Final = {unit: column for column, unit in enumerate(Unit)}
 
 
-def action(
+def decide(
     verdict: Verdict,
     unit: Unit,
     *,
     idempotent: bool | None = None,
-    transactional_engine: bool = True,
-    implicit_commit: bool = False,
+    kept_part: bool = False,
+    committed_part: bool = False,
     at_commit: bool = False,
-    rows_given: bool = False,
-) -> Action:
+) -> Decision:
     """Say what may be done about a failed statement.
 
     Args:
@@ -92,62 +111,32 @@ def action(
         unit: What it was part of. READ only if it is provably read-only; COMMIT belongs to its transaction.
         idempotent: True: running the unit twice is the same as once, says the caller. False: never again once it may
             have reached the server. None: as the unit says.
-        transactional_engine: False if a table's engine cannot undo what a failed statement has already done.
-        implicit_commit: Something in the transaction (DDL, LOCK TABLES, a procedure) may have committed part of it.
+        kept_part: A table without transactions has kept what a failed statement had already done.
+        committed_part: Something in the transaction (DDL, LOCK TABLES, a procedure) may have committed part of it.
         at_commit: The statement that failed was the COMMIT.
-        rows_given: Rows of the answer have been handed on.
-
-    Returns:
-        RETRY or RESUME where that is safe, else which error is true.
     """
     if idempotent is False and unit is Unit.READ:
         unit = Unit.WRITE
-    verdict = _on_unit(verdict, unit, transactional_engine, lasting=implicit_commit, at_commit=at_commit)
-    if rows_given or (idempotent is False and verdict not in _NOTHING_RAN):
-        return LAST_WORD[verdict][_COLUMN[unit]]
+    column = _COLUMN[unit]
+    verdict = _on_unit(verdict, unit, kept_part=kept_part, committed_part=committed_part, at_commit=at_commit)
+    last = LAST_WORD[verdict][column]
+    if idempotent is False and verdict not in _NOTHING_RAN:
+        return Decision(last, last)
     if idempotent and verdict is Verdict.UNKNOWN and unit is not Unit.CALLER_STATEMENT:
-        verdict = Verdict.NOT_SENT
-    return MATRIX[verdict][_COLUMN[unit]]
+        return Decision(MATRIX[Verdict.NOT_SENT][column], last)
+    return Decision(MATRIX[verdict][column], last)
 
 
-def giving_up(
-    verdict: Verdict,
-    unit: Unit,
-    *,
-    idempotent: bool | None = None,
-    transactional_engine: bool = True,
-    implicit_commit: bool = False,
-    at_commit: bool = False,
-) -> Action:
-    """Say which error is true when no attempt is left, or none was allowed.
-
-    Args:
-        verdict: As for `action`, of the last attempt.
-        unit: As for `action`.
-        idempotent: As for `action`.
-        transactional_engine: As for `action`.
-        implicit_commit: As for `action`.
-        at_commit: As for `action`.
-
-    Returns:
-        One of the RAISE actions.
-    """
-    if idempotent is False and unit is Unit.READ:
-        unit = Unit.WRITE
-    verdict = _on_unit(verdict, unit, transactional_engine, lasting=implicit_commit, at_commit=at_commit)
-    return LAST_WORD[verdict][_COLUMN[unit]]
-
-
-def _on_unit(verdict: Verdict, unit: Unit, transactional_engine: bool, *, lasting: bool, at_commit: bool) -> Verdict:
+def _on_unit(verdict: Verdict, unit: Unit, *, kept_part: bool, committed_part: bool, at_commit: bool) -> Verdict:
     """Make of the verdict on the statement the verdict on its unit."""
     if verdict in {Verdict.NOT_CONNECTED, Verdict.PERMANENT}:
         return verdict
     if unit not in _WHOLE:
-        kept = not transactional_engine and unit is not Unit.READ and verdict in _UNDONE
+        kept = kept_part and unit is not Unit.READ and verdict in _UNDONE
         return Verdict.UNKNOWN if kept else verdict
     if verdict is Verdict.STATEMENT_ROLLED_BACK and unit is Unit.CALLER_STATEMENT and not at_commit:
         return verdict  # still open, whatever of it lasts
-    if lasting or not transactional_engine:
+    if committed_part or kept_part:
         return Verdict.UNKNOWN  # a ROLLBACK would not undo all of it, a repetition would do part of it twice
     if at_commit:
         # A COMMIT that was undone by itself leaves nothing once the ROLLBACK has gone out.
