@@ -35,7 +35,7 @@ setup(
         "doors": DOORS,
         "docs": DOCS,
         "test": TEST,
-        "dev": [*TEST, "ruff", "mypy", "types-PyMySQL", "build"],
+        "dev": [*TEST, "ruff", "mypy", "basedpyright", "types-PyMySQL", "build"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -61,6 +61,7 @@ class Connection(Handshake):
     __slots__ = ("_loan",)
 
     enable_cleartext_plugin: bool
+    decoders: dict[int, Callable[[str], Any]]
     #: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
     _loan: Any
     #: The time of the statement on the wire is over, and its server has been told as well as it could be.

@@ -120,6 +120,7 @@ class StreamedResult(Result):
         self.connection: Any = session
         self.description: Any = shape.description
         self.affected_rows: int = UNKNOWN_ROWS
+        self.rows: Any = None
         self.unbuffered_active: bool = True
         self._shape: Shape = shape
         self._buffer: Buffer = session._rfile

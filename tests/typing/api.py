@@ -1,4 +1,4 @@
-"""What users write, as a type checker sees it. Checked by `mypy --strict`, never run."""
+"""What users write, as type checkers see it. Checked by `mypy --strict` and pyright, never run."""
 
 from __future__ import annotations
 
