@@ -17,7 +17,7 @@ from improved_db.execution.bulk import run_on
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.pool import Pool
 from improved_db.settings.load import load
-from improved_db.settings.options import in_words_of_caller
+from improved_db.settings.options import checked
 from improved_db.settings.secret import Secret, seal
 from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
@@ -211,7 +211,7 @@ class ConnectionPool:
             ConfigError: An option cannot be meant; the text says what to write instead.
             Exception: What the driver said, where connections are opened at once.
         """
-        options, lifetime = seal(kwargs), cast("Any", con_lifetime)
+        options = seal(kwargs)
         del kwargs  # a traceback shows locals
         if isinstance(maxsize, str):
             name, maxsize = maxsize, size
@@ -224,14 +224,13 @@ class ConnectionPool:
         pool = {
             "name": self.name,
             "max_size": self._size,
-            "max_lifetime": None if isinstance(lifetime, (int, float)) and lifetime <= 0 else lifetime,
+            "max_lifetime": _lifetime(con_lifetime),
             "lifetime_jitter": 0,
             "idle_timeout": None,
             "autocommit": autocommit,
             "configure": lambda _: logger.debug("Create new connection in pool(%s)", named),
         }
-        with in_words_of_caller(max_size="size", max_lifetime="con_lifetime"):
-            settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
+        settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
         driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
         self._pool: Pool[Any] = Pool(driver, settings.pool, max_idle=self.maxsize)
         self._take_back = self._pool.release
@@ -331,6 +330,11 @@ class ConnectionPoolSingleton(ConnectionPool):
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Leave it to `__new__`, once."""
+
+
+def _lifetime(given: Any) -> Any:
+    never = isinstance(given, (int, float)) and given <= 0
+    return checked("max_lifetime", Secret(None if never else given), called="con_lifetime").value
 
 
 def _count(name: str, value: Any, least: int) -> int:

@@ -15,7 +15,7 @@ from improved_db.compat._handles import GuardedConnection, PooledConnection
 from improved_db.errors import LoanSpent
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
-from improved_db.settings.options import ALIASES, in_words_of_caller
+from improved_db.settings.options import ALIASES, checked
 from improved_db.settings.secret import Options, Sealed, Secret, frozen, seal
 from improved_db.settings.settings import PoolSettings
 from improved_db.wire.pymysql_driver import PyMySQLDriver
@@ -47,9 +47,9 @@ class QueuePool:
         Raises:
             ConfigError: *pool_size* is no int of at least 1, or *recycle* no number of seconds above 0.
         """
-        with in_words_of_caller(max_size="pool_size", idle_timeout="recycle"):
-            keep: dict[str, Any] = {"max_size": pool_size, "idle_timeout": recycle}
-            settings = PoolSettings(name=name, max_lifetime=None, ping_idle_after=None, **keep)
+        size = checked("max_size", Secret(pool_size), called="pool_size").value
+        idle = checked("idle_timeout", Secret(recycle), called="recycle").value
+        settings = PoolSettings(name=name, max_size=size, idle_timeout=idle, max_lifetime=None, ping_idle_after=None)
         driver = DBAPIDriver(creator) if callable(creator) else creator
         self._pool: Pool[Any] = Pool(driver, settings, max_idle=pool_size)
 

@@ -9,27 +9,14 @@ Knows the names and types of the options, the driver's and ours. Does not know w
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
 from improved_db.errors import ConfigError
 from improved_db.settings.secret import Options, Sealed, Secret, seal
-
-
-@contextlib.contextmanager
-def in_words_of_caller(**words: str) -> Iterator[None]:
-    """Let an error of the block name options as the caller wrote them: ``max_size="pool_size"``."""
-    try:
-        yield
-    except ConfigError as error:
-        text = str(error)
-        for ours, theirs in words.items():
-            text = text.replace(ours, theirs)
-        raise ConfigError(text) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +216,7 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 
 
-def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False) -> Sealed:
+def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False, called: str = "") -> Sealed:
     """Return the value of the option *name* as the program wants it, sealed.
 
     Args:
@@ -237,6 +224,7 @@ def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False) -
         sealed: Its value.
         where: Source that the error names, empty for an argument.
         text: Whether the value is text from a URL or option file and has to be read first.
+        called: What the caller calls the option, if by another name: errors say it so.
 
     Raises:
         ConfigError: The value does not fit; the text says what would.
@@ -244,14 +232,14 @@ def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False) -
     right = ALIASES.get(name, name)
     kind = _KINDS.get(right, _ANY)
     if text and kind.read is None:
-        raise ConfigError(f"{at(where)}{name} cannot be written as text; give it as a keyword argument")
+        raise ConfigError(f"{at(where)}{called or name} cannot be written as text; give it as a keyword argument")
     try:
         value = Secret(kind.read(sealed.value) if text and kind.read else sealed.value)
         return value if value.value is None and kind.nullable else Secret(kind.take(value.value))
     except (TypeError, ValueError, OverflowError):
         pass  # raised below: the error of a conversion carries the value, here and as __context__
     shown = "" if text else f", not {describe(sealed, hidden=right in HIDDEN)}"
-    raise ConfigError(f"{at(where)}{name} must be {kind.must}{shown}")
+    raise ConfigError(f"{at(where)}{called or name} must be {kind.must}{shown}")
 
 
 def answered(sealed: Sealed) -> Sealed:

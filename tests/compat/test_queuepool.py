@@ -173,20 +173,20 @@ def test_disposed_pool_lends_nothing_and_closes_what_comes_back(
 
 
 @pytest.mark.parametrize("pool_size", [0, -1, 1.5, "5", None, True])
-def test_pool_size_that_cannot_be_meant_is_refused(pool_size: Any) -> None:
-    """When it is written, not when the tenth connection is needed."""
-    with pytest.raises(ConfigError):
+def test_invalid_pool_size_is_refused_by_its_own_name(pool_size: Any) -> None:
+    """When it is written, not when the tenth connection is needed; and not under the name that the pool has for it."""
+    with pytest.raises(ConfigError, match="^pool_size must be"):
         QueuePool(lambda: sqlite3.connect(":memory:"), pool_size)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="^pool_size must be"):
         PoolManager(pool_size)
 
 
 @pytest.mark.parametrize("recycle", [0, -1, "30", True, float("nan")])
-def test_recycle_that_cannot_be_meant_is_refused(recycle: Any) -> None:
+def test_invalid_recycle_is_refused_by_its_own_name(recycle: Any) -> None:
     """None is how to say never; -1, as in other libraries, is not."""
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="^recycle must be"):
         QueuePool(lambda: sqlite3.connect(":memory:"), 5, recycle)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="^recycle must be"):
         PoolManager(5, recycle)
 
 
