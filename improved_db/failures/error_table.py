@@ -91,6 +91,17 @@ class Row(NamedTuple):
     needs: str | None = None
 
 
+def refused_if_early(code: int, name: str, fate: Fate, kind: Kind, reason: str) -> tuple[Row, Row]:
+    """Return the two rows of an error that says "not now", but may follow an attempt that was executed.
+
+    What could have committed is in doubt; before that, nothing is left of the command.
+    """
+    return (
+        Row(code, name, Verdict.UNKNOWN, fate, kind, reason, Where.DECIDING),
+        Row(code, name, Verdict.REFUSED, fate, kind, reason),
+    )
+
+
 # Short names, so that a line of the table fits on a line.
 REFUSED, UNKNOWN, PERMANENT = Verdict.REFUSED, Verdict.UNKNOWN, Verdict.PERMANENT
 UNSENT, TX_UNDONE, UNDONE = Verdict.NOT_SENT, Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK
@@ -180,12 +191,9 @@ REFUSALS: Final = (
     Row(1135, "ER_CANT_CREATE_THREAD", UNKNOWN, DISCARD, LOAD, "no thread left", DECIDING),
     # A statement that is under way when the server goes down is normally undone, which is not the same as proven.
     Row(1053, "ER_SERVER_SHUTDOWN", UNSENT, SUSPECT, NETWORK, "server shutting down", UNASKED),
-    Row(1053, "ER_SERVER_SHUTDOWN", UNKNOWN, SUSPECT, NETWORK, "server shutting down", DECIDING),
-    Row(1053, "ER_SERVER_SHUTDOWN", REFUSED, SUSPECT, NETWORK, "server shutting down"),
-    Row(3032, "ER_SERVER_OFFLINE_MODE", UNKNOWN, SUSPECT, NETWORK, "server offline", DECIDING),
-    Row(3032, "ER_SERVER_OFFLINE_MODE", REFUSED, SUSPECT, NETWORK, "server offline"),
-    Row(3168, "ER_SERVER_ISNT_AVAILABLE", UNKNOWN, SUSPECT, NETWORK, "server not available", DECIDING),
-    Row(3168, "ER_SERVER_ISNT_AVAILABLE", REFUSED, SUSPECT, NETWORK, "server not available"),
+    *refused_if_early(1053, "ER_SERVER_SHUTDOWN", SUSPECT, NETWORK, "server shutting down"),
+    *refused_if_early(3032, "ER_SERVER_OFFLINE_MODE", SUSPECT, NETWORK, "server offline"),
+    *refused_if_early(3168, "ER_SERVER_ISNT_AVAILABLE", SUSPECT, NETWORK, "server not available"),
     # Galera asks "am I part of the cluster?" before it looks at the command, COMMIT included.
     Row(1047, "ER_UNKNOWN_COM_ERROR", REFUSED, RETIRE, NETWORK, "node not in the cluster", texts=("wsrep",)),
     Row(1047, "ER_UNKNOWN_COM_ERROR", PERMANENT, KEEP, OTHER, "unknown command"),
@@ -202,24 +210,15 @@ REFUSALS: Final = (
     Row(3798, "ER_GRP_TRX_CONSISTENCY_AFTER_ON_TRX_BEGIN", REFUSED, DISCARD, NETWORK, "member behind", EARLY),
     Row(3799, "ER_GRP_TRX_CONSISTENCY_BEGIN_NOT_ALLOWED", REFUSED, DISCARD, NETWORK, "member behind", EARLY),
     # ProxySQL's timeouts and TiDB's share numbers; both may follow an attempt that was executed.
-    Row(9001, "connect timeout, or ErrPDServerTimeout", UNKNOWN, ROLLBACK, NETWORK, "backend timeout", DECIDING),
-    Row(9001, "connect timeout, or ErrPDServerTimeout", REFUSED, ROLLBACK, NETWORK, "backend timeout"),
-    Row(9002, "connect failures, or ErrTiKVServerTimeout", UNKNOWN, ROLLBACK, NETWORK, "backend timeout", DECIDING),
-    Row(9002, "connect failures, or ErrTiKVServerTimeout", REFUSED, ROLLBACK, NETWORK, "backend timeout"),
-    Row(9003, "ErrTiKVServerBusy", UNKNOWN, ROLLBACK, LOAD, "storage busy", DECIDING),
-    Row(9003, "ErrTiKVServerBusy", REFUSED, ROLLBACK, LOAD, "storage busy"),
-    Row(9005, "replication lag, or ErrRegionUnavailable", UNKNOWN, ROLLBACK, NETWORK, "no backend", DECIDING),
-    Row(9005, "replication lag, or ErrRegionUnavailable", REFUSED, ROLLBACK, NETWORK, "no backend"),
-    Row(9012, "ErrTiFlashServerTimeout", UNKNOWN, ROLLBACK, NETWORK, "storage timeout", DECIDING),
-    Row(9012, "ErrTiFlashServerTimeout", REFUSED, ROLLBACK, NETWORK, "storage timeout"),
-    Row(9013, "ErrTiFlashServerBusy", UNKNOWN, ROLLBACK, LOAD, "storage busy", DECIDING),
-    Row(9013, "ErrTiFlashServerBusy", REFUSED, ROLLBACK, LOAD, "storage busy"),
-    Row(8027, "ErrInfoSchemaExpired", UNKNOWN, ROLLBACK, NETWORK, "schema lease expired", DECIDING),
-    Row(8027, "ErrInfoSchemaExpired", REFUSED, ROLLBACK, NETWORK, "schema lease expired"),
-    Row(8120, "ErrGetStartTS", UNKNOWN, ROLLBACK, NETWORK, "no timestamp", DECIDING),
-    Row(8120, "ErrGetStartTS", REFUSED, ROLLBACK, NETWORK, "no timestamp"),
-    Row(8252, "ErrResourceGroupThrottled", UNKNOWN, ROLLBACK, LOAD, "quota used up", DECIDING),
-    Row(8252, "ErrResourceGroupThrottled", REFUSED, ROLLBACK, LOAD, "quota used up"),
+    *refused_if_early(9001, "connect timeout, or ErrPDServerTimeout", ROLLBACK, NETWORK, "backend timeout"),
+    *refused_if_early(9002, "connect failures, or ErrTiKVServerTimeout", ROLLBACK, NETWORK, "backend timeout"),
+    *refused_if_early(9003, "ErrTiKVServerBusy", ROLLBACK, LOAD, "storage busy"),
+    *refused_if_early(9005, "replication lag, or ErrRegionUnavailable", ROLLBACK, NETWORK, "no backend"),
+    *refused_if_early(9012, "ErrTiFlashServerTimeout", ROLLBACK, NETWORK, "storage timeout"),
+    *refused_if_early(9013, "ErrTiFlashServerBusy", ROLLBACK, LOAD, "storage busy"),
+    *refused_if_early(8027, "ErrInfoSchemaExpired", ROLLBACK, NETWORK, "schema lease expired"),
+    *refused_if_early(8120, "ErrGetStartTS", ROLLBACK, NETWORK, "no timestamp"),
+    *refused_if_early(8252, "ErrResourceGroupThrottled", ROLLBACK, LOAD, "quota used up"),
     # ER_UNKNOWN_ERROR is whatever the text says. A retrying proxy may say "no tablet" after a first, executed attempt.
     Row(1105, "ER_UNKNOWN_ERROR", TX_UNDONE, DISCARD, NETWORK, "scaling", texts=("aborted due to seamless scaling",)),
     Row(1105, "ER_UNKNOWN_ERROR", TX_UNDONE, DISCARD, LOCKS, "aborted by the tablet", BODY, texts=_ABORTED),
