@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -27,6 +26,7 @@ from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
+from improved_db.sql.statement import ends_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -56,9 +56,6 @@ class State(enum.Enum):
     LOST = "lost with its session"
     ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
 
-
-#: Statements that end a transaction and may begin another, so that the server's flag does not tell.
-ENDS = r"(?is)(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)*(begin(?!\s+not\b)|start|commit|rollback(?!\s+(?:work\s+)?to\b))\b"
 
 #: Seconds that asking whether a transaction is still open may take.
 PING_TIMEOUT = 2.0
@@ -222,8 +219,8 @@ class Transaction:
         except BaseException:
             self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
             raise
-        ending = re.match(ENDS, self._standing.statement)
-        if ending and ending[1].lower() == "rollback":
+        ending = ends_transaction(self._standing.statement)
+        if ending == "ROLLBACK":
             self.state = State.ROLLED_BACK
             self._standing.in_transaction = False
         elif ending or not self._connection._in_transaction():

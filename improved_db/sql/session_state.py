@@ -13,7 +13,7 @@ import functools
 import re
 from typing import Final
 
-from improved_db.sql.statement import clear_tokens
+from improved_db.sql.tokens import clear_tokens
 
 #: The first three letters of the statements that leave a session as it was, in lower case: SELECT, WITH, TABLE, VALUES,
 #: INSERT, REPLACE, REPAIR, UPDATE, DELETE, TRUNCATE, COMMIT, ROLLBACK, START, SAVEPOINT, RELEASE, SHOW, DESCRIBE,

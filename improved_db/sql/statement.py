@@ -1,13 +1,9 @@
-r"""What one SQL text gives away: does it only read, may it commit, how it is named in a log, how the server limits it.
+"""What one SQL text gives away: does it only read, does it end a transaction, its name in a log, its time limit.
 
-The answers are asked for after a failure, so they are conservative rather than clever: a text is cut into tokens, and
-whatever the server could read in another way than we do (depending on its version, ``sql_mode`` or character set) is
-not clear. No answer that would allow something is given for a text that is not clear: not for ``/*! ... */``, not for
-``'\''``, which ends elsewhere under NO_BACKSLASH_ESCAPES.
+Most answers are asked for after a failure, so they are conservative rather than clever. No answer that would allow
+something is given for a text that is not clear (`tokens`).
 
-Texts are templates as PyMySQL takes them: ``%s`` and ``%(name)s`` stand for one value each.
-
-Knows the tokens of MySQL's and MariaDB's SQL. Does not know connections, arguments, or what an answer is used for.
+Knows what statements mean. Does not know connections, arguments, or what an answer is used for.
 """
 
 from __future__ import annotations
@@ -16,12 +12,13 @@ import functools
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.sql.server import Flavour
+from improved_db.sql.tokens import Token, clear_tokens, first_words, tokens_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -30,41 +27,12 @@ _LONG: Final = 10_000  # characters; a longer text holds its values and will not
 _DIGEST_LENGTH: Final = 120
 _LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
 
-# Patterns stay texts until they are used, which most programs never do; `re` keeps them compiled from then on.
-_LEXEME: Final = r"""(?xs)
-    (?P<space>   [ \t\n\r\f\v]+ )
-  | (?P<comment> --(?=[\x00-\x20\x7f])[^\n\0]* | \#[^\n\0]*
-               | /\*\+[^'"`]*?\*/ | /\*(?![!+]|M!).*?\*/ )
-  | (?P<text>    [xXbBnN]?'[^'\\]*(?:(?:''|\\[^'])[^'\\]*)*' | "[^"\\]*(?:(?:""|\\[^"])[^"\\]*)*" )
-  | (?P<name>    `[^`]*(?:``[^`]*)*` )
-  | (?P<setting> @@(?i:global\.[a-z0-9_]+|(?:(?:session|local)\.)?(?:version|version_comment|version_compile_os
-               |version_compile_machine|hostname|port|socket|datadir|basedir|tmpdir|server_id|server_uuid|read_only
-               |super_read_only|innodb_read_only|innodb_version|max_allowed_packet|max_connections|wait_timeout
-               |interactive_timeout|lower_case_table_names|system_time_zone))(?![\w$.]) )
-  | (?P<value>   %(?:\([A-Za-z0-9_]+\))?s(?![\w$])
-               | [0-9]+\.[0-9]*[eE][-+]?[0-9]+(?![\w$]) | [0-9]+[eE][-+][0-9]+(?![\w$]) | [0-9]+\.[0-9]+(?![\w$])
-               | [0-9][0-9A-Za-z_$\x80-\U0010ffff]* )
-  | (?P<word>    [A-Za-z_\x80-\U0010ffff][0-9A-Za-z_$\x80-\U0010ffff]* )
-  | (?P<mark>    %% | %(?!\() | := | /(?!\*) | [-!&()*+,.:;<=>?@^{|}~] )
-  | (?P<unclear> . )
-    """
-#: Texts that PyMySQL can put arguments in, as far as one sees: every % begins a conversion.
-_FORMATTABLE: Final = r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*"
-
-
-class _Token(NamedTuple):
-    kind: str  # a group of _LEXEME
-    text: str
-    key: str  # a word in upper case, a mark as it is, else ""
-    gap: bool  # white space or a comment stands before it
-    end: int
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NOTHING: Final = _Token("", "", "", gap=False, end=0)
+_NOTHING: Final = Token("", "", "", gap=False, start=0, end=0)
 
 _QUERIES: Final = frozenset({"SELECT", "WITH", "TABLE", "VALUES"})
 _EXPLAINS: Final = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
@@ -131,15 +99,6 @@ _WINDOWED: Final = _words(
     """
 )
 
-#: The statements that surely do not commit, by how they begin. ROLLBACK and SET are looked at more closely.
-_NEVER_COMMITS: Final = _words(
-    """
-    SELECT WITH TABLE VALUES INSERT REPLACE UPDATE DELETE SHOW EXPLAIN DESCRIBE DESC DO USE SAVEPOINT RELEASE
-    """
-)
-_SET_MORE: Final = frozenset({"GLOBAL", "PASSWORD", "PERSIST", "PERSIST_ONLY"})
-_TEMPORARY: Final = (["CREATE", "TEMPORARY", "TABLE"], ["DROP", "TEMPORARY", "TABLE"])
-
 _MARIADB: Final = frozenset({Flavour.MARIADB, Flavour.GALERA})
 _MYSQL: Final = frozenset({Flavour.MYSQL, Flavour.AURORA})
 _LIMITED_BY_MARIADB: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE"})
@@ -185,25 +144,23 @@ def is_read_only(query: str) -> bool:
 
 
 @_remembered
-def may_commit(query: str) -> bool:
-    """Say whether a statement may end the transaction it runs in, by an implicit or explicit COMMIT or ROLLBACK.
+def ends_transaction(query: str) -> str:
+    """Say whether a statement ends the transaction it runs in by its own words, and how.
+
+    One that also begins another transaction cannot be told by what the server says of itself afterwards.
 
     Args:
-        query: The statement, before its arguments are put in.
+        query: The statement.
 
     Returns:
-        True whenever there is a doubt: a procedure may commit, and so may whatever is not listed here.
+        ``"COMMIT"`` (BEGIN and START commit first), ``"ROLLBACK"``, or nothing.
     """
-    tokens = clear_tokens(query)
-    keys = [token.key for token in tokens]
-    if ";" in keys:
-        return True
-    verb = _verb(tokens)
-    if verb == "ROLLBACK":  # TO SAVEPOINT
-        return "TO" not in keys[1:3]
-    if verb == "SET":
-        return _may_set_autocommit(tokens)
-    return verb not in _NEVER_COMMITS and keys[:3] not in _TEMPORARY
+    first, second, third = first_words(query, 3)
+    if first == "BEGIN":
+        return "" if second == "NOT" else "COMMIT"  # BEGIN NOT ATOMIC is a block of statements
+    if first == "ROLLBACK":
+        return "" if "TO" in {second, third if second == "WORK" else ""} else "ROLLBACK"
+    return "COMMIT" if first in {"COMMIT", "START"} else ""
 
 
 @_remembered
@@ -221,7 +178,7 @@ def digest(query: str) -> str:
     """
     parts: list[str] = []
     cut = len(query) > _LONG
-    for token in _tokens(query[:_LONG]):
+    for token in tokens_of(query[:_LONG]):
         literal = token.kind in {"text", "value"} or not token.text.isprintable()
         if token.kind == "unclear":
             cut = True
@@ -271,45 +228,11 @@ def _outermost(query: str) -> tuple[str, int]:
     return _verb(tokens), tokens[0].end if tokens and tokens[0].key != "(" else 0
 
 
-def _tokens(query: str) -> Iterator[_Token]:
-    """Cut a text into tokens, comments included; the first one that is not clear is the last."""
-    gap = False
-    for match in re.finditer(_LEXEME, query):
-        kind, text = str(match.lastgroup), match.group()
-        if kind in {"word", "value"} and not text.isprintable():
-            kind = "unclear"  # some character sets have spaces that others take for letters
-        if kind != "space":
-            yield _Token(kind, text, _key(kind, text), gap, match.end())
-        if kind == "unclear":
-            return
-        gap = kind in {"space", "comment"}
-
-
-def _key(kind: str, text: str) -> str:
-    if kind == "word" and text.isascii():
-        return text.upper()
-    return text if kind == "mark" else ""
-
-
-def clear_tokens(query: str) -> list[_Token]:
-    """Return the tokens of a text without its comments and its last semicolon; none if anything is not clear."""
-    tokens = list(_tokens(query))
-    if not tokens or tokens[-1].kind == "unclear":
-        return []
-    # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' holds none: the last % shows that
-    # nothing will be put into this text.
-    quoted = (token.text for token in tokens if token.kind in {"comment", "text", "name"})
-    if re.fullmatch(_FORMATTABLE, query) and any("%" in text.replace("%%", "") for text in quoted):
-        return []
-    tokens = [token for token in tokens if token.kind != "comment"]
-    return tokens[:-1] if tokens and tokens[-1].key == ";" else tokens
-
-
-def _verb(tokens: Sequence[_Token]) -> str:
+def _verb(tokens: Sequence[Token]) -> str:
     return next((token.key for token in tokens if token.key != "("), "")
 
 
-def _begins_as_a_read(tokens: Sequence[_Token]) -> bool:
+def _begins_as_a_read(tokens: Sequence[Token]) -> bool:
     first, second, third = [token.key for token in (*tokens, _NOTHING, _NOTHING, _NOTHING)[:3]]
     if first == "SHOW":
         return second in _SHOWN or (second == "GLOBAL" and third in {"STATUS", "VARIABLES"})
@@ -318,7 +241,7 @@ def _begins_as_a_read(tokens: Sequence[_Token]) -> bool:
     return _verb(tokens) in _QUERIES
 
 
-def _explains_a_query(tokens: Sequence[_Token]) -> bool:
+def _explains_a_query(tokens: Sequence[Token]) -> bool:
     """Whether what follows EXPLAIN is a query, or a table and perhaps its column."""
     keys = [token.key for token in tokens]
     if keys[:2] == ["FORMAT", "="]:
@@ -332,7 +255,7 @@ def _explains_a_query(tokens: Sequence[_Token]) -> bool:
     )
 
 
-def _parentheses(tokens: Sequence[_Token]) -> dict[int, int] | None:
+def _parentheses(tokens: Sequence[Token]) -> dict[int, int] | None:
     """Return where each opening parenthesis is closed; None if they do not match."""
     closes: dict[int, int] = {}
     opened: list[int] = []
@@ -346,7 +269,7 @@ def _parentheses(tokens: Sequence[_Token]) -> dict[int, int] | None:
     return None if opened else closes
 
 
-def _calls_nothing_unknown(tokens: Sequence[_Token], at: int, close: int) -> bool:
+def _calls_nothing_unknown(tokens: Sequence[Token], at: int, close: int) -> bool:
     """Whether the parenthesis at *at* does not open the arguments of a function that we do not know."""
     before = tokens[at - 1] if at > 0 else _NOTHING
     earlier = tokens[at - 2] if at > 1 else _NOTHING
@@ -362,13 +285,3 @@ def _calls_nothing_unknown(tokens: Sequence[_Token], at: int, close: int) -> boo
     if before.key in READ_ONLY_FUNCTIONS:
         return not tokens[at].gap  # "now (" is a stored function, unless under IGNORE_SPACE
     return after == ["AS", "("] or (before.key in _WINDOWED and after == ["OVER", "("])
-
-
-def _may_set_autocommit(tokens: Sequence[_Token]) -> bool:
-    """Whether a SET may be more than assignments to variables of the user and the session."""
-    keys = [token.key for token in tokens]
-    texts = " ".join(token.text for token in tokens).upper()
-    if "AUTOCOMMIT" in texts or not _SET_MORE.isdisjoint(keys):
-        return True
-    name = 2 if keys[1:2] in (["SESSION"], ["LOCAL"]) else 1
-    return keys[1:2] not in (["@"], ["NAMES"]) and keys[name + 1 : name + 2] not in (["="], [":="])

@@ -91,7 +91,7 @@ def test_several_pools_live_side_by_side_under_their_names(
         ({"size": 0}, "size"), ({"size": "2"}, "size"), ({"size": True}, "size"), ({"size": 2.0}, "size"),
         ({"maxsize": 0}, "maxsize"), ({"maxsize": -1}, "maxsize"),
         ({"pre_create_num": -1}, "pre_create_num"), ({"pre_create_num": "1"}, "pre_create_num"),
-        ({"con_lifetime": "an hour"}, "^con_lifetime must be"),
+        ({"con_lifetime": "an hour"}, r"^con_lifetime must be"),
         ({"autocommit": "yes please"}, "autocommit"),
         ({"pasword": CANARY}, "did you mean"), ({"port": "none"}, "port"),
     ],

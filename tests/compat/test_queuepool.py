@@ -175,18 +175,18 @@ def test_disposed_pool_lends_nothing_and_closes_what_comes_back(
 @pytest.mark.parametrize("pool_size", [0, -1, 1.5, "5", None, True])
 def test_invalid_pool_size_is_refused_by_its_own_name(pool_size: Any) -> None:
     """When it is written, not when the tenth connection is needed; and not under the name that the pool has for it."""
-    with pytest.raises(ConfigError, match="^pool_size must be"):
+    with pytest.raises(ConfigError, match=r"^pool_size must be"):
         QueuePool(lambda: sqlite3.connect(":memory:"), pool_size)
-    with pytest.raises(ConfigError, match="^pool_size must be"):
+    with pytest.raises(ConfigError, match=r"^pool_size must be"):
         PoolManager(pool_size)
 
 
 @pytest.mark.parametrize("recycle", [0, -1, "30", True, float("nan")])
 def test_invalid_recycle_is_refused_by_its_own_name(recycle: Any) -> None:
     """None is how to say never; -1, as in other libraries, is not."""
-    with pytest.raises(ConfigError, match="^recycle must be"):
+    with pytest.raises(ConfigError, match=r"^recycle must be"):
         QueuePool(lambda: sqlite3.connect(":memory:"), 5, recycle)
-    with pytest.raises(ConfigError, match="^recycle must be"):
+    with pytest.raises(ConfigError, match=r"^recycle must be"):
         PoolManager(5, recycle)
 
 

@@ -8,7 +8,7 @@ import pymysql
 import pytest
 
 from improved_db.failures.verdict import flavour_of
-from improved_db.sql.statement import READ_ONLY_FUNCTIONS, is_read_only, may_commit, with_time_limit
+from improved_db.sql.statement import READ_ONLY_FUNCTIONS, is_read_only, with_time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,59 +133,3 @@ def test_a_limit_changes_nothing_about_the_answer(connection: Connection[Cursor]
         assert cursor.lastrowid == 1
     assert run(connection, "select b from t") == ((7,), (8,))
     assert run(connection, "select @@max_statement_time") == ((0.0,),)
-
-
-@pytest.mark.parametrize(
-    ("statement", "commits"),
-    [
-        ("select 1", False),
-        ("(select 1)", False),
-        ("with c as (select 1) select * from c", False),
-        ("values (1)", False),
-        ("insert into t (b) values (6)", False),
-        ("replace into t (a, b) values (9, 6)", False),
-        ("update t set b = 6", False),
-        ("delete from t where b = 6", False),
-        ("show tables", False),
-        ("explain select * from t", False),
-        ("desc t", False),
-        ("do 1", False),
-        ("use test", False),
-        ("savepoint s", False),
-        ("release savepoint earlier", False),
-        ("rollback to earlier", False),
-        ("rollback work to savepoint earlier", False),
-        ("create temporary table u (a int)", False),
-        ("drop temporary table temporary_one", False),
-        ("set @a = 1", False),
-        ("set sql_mode = ''", False),
-        ("set session sql_mode = ''", False),
-        ("set @@session.sql_mode = ''", False),
-        ("set names utf8mb4", False),
-        ("begin", True),
-        ("commit", True),
-        ("create table u (a int)", True),
-        ("alter table t add c int", True),
-        ("lock tables t read", True),
-        ("set @a = 1, autocommit = 1", True),
-        ("set @@autocommit = 1", True),
-        ("set `autocommit` = 1", True),
-        ("call committing()", True),
-        ("analyze table t", True),
-    ],
-)
-def test_what_is_said_not_to_commit_does_not(
-    connection: Connection[Cursor], database: dict[str, Any], statement: str, commits: bool
-) -> None:
-    """A transaction that was committed half-way would be run twice."""
-    run(connection, "create procedure committing() commit")
-    run(connection, "create temporary table temporary_one (a int)")
-    run(connection, "set autocommit = 0")
-    run(connection, "insert into t (a, b) values (1, 5)")
-    run(connection, "savepoint earlier")
-    run(connection, statement)
-    run(connection, "rollback")
-    run(connection, "unlock tables")
-    kept = run(connection, f"select a from {database['database']}.t where a = 1") == ((1,),)
-    assert kept is commits
-    assert may_commit(statement) is commits
