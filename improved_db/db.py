@@ -24,12 +24,13 @@ from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options, typed_as
-from improved_db.sql.durability import SETTINGS, Finding, findings
+from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
 from improved_db.wire.connection import Connection
 from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS, PyMySQLDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -61,7 +62,7 @@ class ImprovedDb:
             config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
                 a callable that returns either (asked again at each connect), or None: ``$IMPROVED_DB_URL``, then the
                 option file (``~/.my.cnf``).
-            **options: Every option of `improved_db.settings.settings.PoolSettings` (``max_size=10``, ``min_size=0``,
+            **options: The options of the pool (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
                 ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or write
                 the time in the "session"'s time zone, or in "utc"), and every option of PyMySQL (``host``, ``user``,
@@ -304,10 +305,21 @@ class ImprovedDb:
         """
         return self._loading.load_rows(table, rows, columns, progress, strict)
 
-    @contextlib.contextmanager
+    @overload
+    def stream(
+        self, query: str, args: Any = None, *, dictcursor: Literal[False] = False, batch_size: int = 1000
+    ) -> AbstractContextManager[Stream[TupleRow]]: ...
+    @overload
+    def stream(
+        self, query: str, args: Any = None, *, dictcursor: Literal[True], batch_size: int = 1000
+    ) -> AbstractContextManager[Stream[DictRow]]: ...
+    @overload
     def stream(
         self, query: str, args: Any = None, *, dictcursor: bool = False, batch_size: int = 1000
-    ) -> Iterator[Stream]:
+    ) -> AbstractContextManager[Stream[Any]]: ...
+    def stream(
+        self, query: str, args: Any = None, *, dictcursor: bool = False, batch_size: int = 1000
+    ) -> AbstractContextManager[Stream[Any]]:
         """Run one statement and iterate over its rows as the server sends them, with constant memory.
 
         Starting it is tried again where that is safe; once rows have come, nothing is. Leaving the block early closes
@@ -319,13 +331,13 @@ class ImprovedDb:
             dictcursor: Rows as dicts.
             batch_size: The most rows that are decoded at a time.
         """
-        with streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size) as stream:
-            yield stream
+        return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def transaction(self, *, isolation: str | None = None, read_only: bool = False) -> Iterator[Transaction]:
+    def transaction(
+        self, *, isolation: str | None = None, read_only: bool = False
+    ) -> AbstractContextManager[Transaction]:
         """Begin a transaction of the caller's own: commit at the end of the block, rollback on an exception.
 
         Nothing in it is ever tried again. Once the server has rolled it back, or its session is lost, every further
@@ -341,8 +353,7 @@ class ImprovedDb:
             TransactionLost: The session ended before COMMIT.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        with self._units.owned(isolation, read_only) as tx:
-            yield tx
+        return self._units.owned(isolation, read_only)
 
     @overload
     def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -400,8 +411,7 @@ class ImprovedDb:
         Returns:
             A list to be read by a person, each with the setting, its value and what it means; empty if all is well.
         """
-        names = ", ".join(f"'{name}'" for name in SETTINGS)
-        rows = self._execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+        rows = self._execute(SHOW_SETTINGS)
         pool = self._pool.settings
         return findings(dict(rows), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
 

@@ -68,7 +68,7 @@ class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
     """Base of the errors that say what is known about a statement whose answer is not the usual one.
 
     Attributes:
-        verdict: The name of the `improved_db.failures.verdict.Verdict` reached, in lower case.
+        verdict: The value of the `improved_db.Verdict` reached.
         attempts: One line for each attempt made, oldest first.
         acked_rows: For `exec_many(atomic=False)`: how many rows, from the first, are known to be in; None elsewhere.
         unknown_rows: For the same: the numbers, from 0, of the rows in doubt.

@@ -6,10 +6,11 @@ Knows the executor and a result that is still being sent. Does not know bytes, o
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from improved_db.execution.executor import Standing
 from improved_db.failures.decide import Unit
+from improved_db.rows import R_co
 from improved_db.sql.statement import is_read_only
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 
-class Stream:
-    """The rows of one statement, once, in the order the server sends them.
+class Stream(Generic[R_co]):
+    """The rows of one statement, once, in the order the server sends them: tuples, or dicts with ``dictcursor=True``.
 
     Attributes:
         columns: The names of the columns; empty if the statement has no result.
@@ -35,11 +36,11 @@ class Stream:
         self._connection = connection
         self._batch_size = batch_size
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[R_co]:
         while batch := self.batch():
             yield from batch
 
-    def batch(self) -> list[Any]:
+    def batch(self) -> list[R_co]:
         """Return the next rows, up to ``batch_size`` of them, as soon as some are there; none at the end.
 
         Raises:
@@ -53,11 +54,13 @@ class Stream:
 
 
 @contextlib.contextmanager
-def streamed(executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int) -> Iterator[Stream]:
+def streamed(
+    executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int
+) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
     deadline = executor.deadline()
     loan = executor.persist(lambda: _begin(executor, query, args, dict_rows, deadline), deadline)
-    stream = Stream(loan.connection, batch_size)
+    stream: Stream[Any] = Stream(loan.connection, batch_size)
     try:
         yield stream
     finally:

@@ -105,6 +105,8 @@ CHECKS: Final = (
 
 #: What to ask the server for.
 SETTINGS: Final = tuple(sorted({check.setting for check in CHECKS} | {"log_bin", "wait_timeout"}))
+#: The statement that asks for them.
+SHOW_SETTINGS: Final = f"SHOW GLOBAL VARIABLES WHERE Variable_name IN {SETTINGS}"
 
 
 def findings(settings: Mapping[str, str], *, idle_timeout: float | None, min_size: int) -> list[Finding]:

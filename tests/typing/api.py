@@ -91,7 +91,10 @@ def streams(db: ImprovedDb) -> None:
         assert_type(rows, Stream)
         assert_type(rows.columns, tuple[str, ...])
         for row in rows:
-            assert_type(row, Any)
+            assert_type(row, tuple[Any, ...])
+    with db.stream("select * from t", dictcursor=True) as named:
+        assert_type(named, Stream[dict[str, Any]])
+        assert_type(named.batch(), list[dict[str, Any]])
 
 
 def transfer(tx: Transaction, amount: int, *, reason: str = "") -> str:
