@@ -49,8 +49,8 @@ P = ParamSpec("P")
 class ImprovedDb:
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
-    ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, gives the connection
-    back, and tries again what is safe to try again. Nothing connects before the first use, unless ``min_size``,
+    ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, returns the
+    connection, and retries what is safe to retry. Nothing connects before the first use, unless ``min_size``,
     `create_pool` or `wait` ask for it. Use it as a context manager, or call `close`.
     """
 
@@ -196,9 +196,9 @@ class ImprovedDb:
     def execute_query(self, *positional: Any, **keywords: Any) -> Any:  # noqa: D417  # those of `_execute` are shown
         """Run one statement and return its rows.
 
-        ``execute_query(query, args=None, ...)`` borrows a connection, gives it back, and tries again what is safe to
-        try again. ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)``
-        runs on a connection of the caller's, leaves it with the caller, and tries nothing again.
+        ``execute_query(query, args=None, ...)`` borrows a connection, returns it, and retries what is safe to retry.
+        ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)`` runs on a
+        connection of the caller's, leaves it with the caller, and retries nothing.
 
         Args:
             query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*.
@@ -206,7 +206,7 @@ class ImprovedDb:
             dictcursor: Rows as dicts instead of tuples.
             return_one: The first row or None, instead of all rows.
             exec_many: Run the statement for each of *args*, as the method of that name does.
-            idempotent: None: tried again after an unknown outcome only if provably read-only. True: running it twice
+            idempotent: None: retried after an unknown outcome only if provably read-only. True: running it twice
                 is the same as once. False: never sent again once bytes have left.
             timeout: Seconds the statement may run.
             exactly_once: As for `run_transaction`.
@@ -230,7 +230,7 @@ class ImprovedDb:
 
     @typed_as(execute_query)
     def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
-        """Run one statement, as `execute_query` does; a connection given goes back to the pool, whatever happens."""
+        """Run one statement, as `execute_query` does; a connection given is returned to the pool, whatever happens."""
         connection = positional[0] if positional else keywords.get("connection")
         if not isinstance(connection, Connection):
             return self.execute_query(*positional, **keywords)
@@ -253,7 +253,7 @@ class ImprovedDb:
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
             rows: Any iterable of sequences or mappings, a generator included; an empty one is no statement.
-            atomic: All rows in one transaction, made again as a whole where that is safe. False commits chunk by
+            atomic: All rows in one transaction, which is retried as a whole where that is safe. False commits chunk by
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are in.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
                 and the total, None if unknown.
@@ -322,7 +322,7 @@ class ImprovedDb:
     ) -> AbstractContextManager[Stream[Any]]:
         """Run one statement and iterate over its rows as the server sends them, with constant memory.
 
-        Starting it is tried again where that is safe; once rows have come, nothing is. Leaving the block early closes
+        Starting it is retried where that is safe; once rows have come, nothing is. Leaving the block early closes
         the connection instead of reading the rest.
 
         Args:
@@ -340,7 +340,7 @@ class ImprovedDb:
     ) -> AbstractContextManager[Transaction]:
         """Begin a transaction of the caller's own: commit at the end of the block, rollback on an exception.
 
-        Nothing in it is ever tried again. Once the server has rolled it back, or its session is lost, every further
+        Nothing in it is ever retried. Once the server has rolled it back, or its session is lost, every further
         statement is refused instead of committing by itself.
 
         Args:
@@ -372,7 +372,7 @@ class ImprovedDb:
         read_only: bool = False,
         **kwargs: Any,
     ) -> T:
-        """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; do all of it again where that is safe.
+        """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; retry all of it where that is safe.
 
         Args:
             fn: The work; its statements go through *tx*. It may run more than once, each time with a fresh *tx*: what
@@ -419,7 +419,7 @@ class ImprovedDb:
 
     @contextlib.contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[Connection]:
-        """Lend a connection for a ``with`` block; leaving the block gives it back, rolled back where it was left open.
+        """Lend a connection for a ``with`` block; leaving the block returns it, and rolls back what was left open.
 
         Args:
             timeout: Seconds to wait for one; ``acquire_timeout`` if None.
@@ -449,7 +449,7 @@ class ImprovedDb:
         self._pool.wait(self._pool.settings.acquire_timeout, at_least=wanted, patient=False)
 
     def pool_get_connection(self, timeout: float | None = None, retry_num: int = 1) -> Connection:
-        """Borrow a connection; give it back with `pool_put_connection`.
+        """Borrow a connection; return it with `pool_put_connection`.
 
         Args:
             timeout: Seconds to wait at a time; ``acquire_timeout`` if None.
@@ -464,10 +464,10 @@ class ImprovedDb:
         return loan.connection._handle(loan)
 
     def pool_put_connection(self, connection: Connection) -> None:
-        """Give a borrowed connection back; it must not be used afterwards.
+        """Return a borrowed connection; it must not be used afterwards.
 
         Raises:
-            LoanSpent: It was given back before, or is not from this pool.
+            LoanSpent: It was returned before, or is not from this pool.
         """
         loan = getattr(connection, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
@@ -523,15 +523,15 @@ class ImprovedDb:
         self._pool.resize(max_size, min_size)
 
     def suspend(self) -> None:
-        """Serve nobody until `resume`: borrowers wait in line, each until its own deadline."""
+        """Lend no connection until `resume`: callers wait, each until its own deadline."""
         self._pool.suspend()
 
     def resume(self) -> None:
-        """Serve those who waited, in their order."""
+        """Serve the callers that waited, in their order."""
         self._pool.resume()
 
     def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
-        """Close for good. Everybody in line is woken; idle connections close now, lent ones when they come back.
+        """Close for good. Waiting callers get `PoolClosed`; idle connections close now, lent ones when they return.
 
         Args:
             timeout: Seconds to wait for borrowers in other threads.

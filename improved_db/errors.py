@@ -21,7 +21,7 @@ class ImprovedDbError(Exception):
 
 
 class ConfigError(ImprovedDbError, ValueError):
-    """An option, URL or option file says something that cannot be meant; the text says what to write instead."""
+    """An option has an invalid value, or a URL or option file cannot be read; the text says what to write instead."""
 
 
 class AlreadyEnabled(ImprovedDbError, RuntimeError):
@@ -41,7 +41,7 @@ class PoolError(ImprovedDbError, pymysql.err.OperationalError):
 
 
 class PoolClosed(PoolError):
-    """The pool is closed, or was closed while the caller stood in line."""
+    """The pool is closed, or was closed while the caller waited."""
 
 
 class PoolTimeout(PoolError, TimeoutError):
@@ -61,7 +61,7 @@ GIVEN_BACK: Final = "connection already closed: it was given back to its pool; b
 
 
 class LoanSpent(PoolError):
-    """A connection was used or given back after its return, or given to a pool it does not come from."""
+    """A connection was used or returned after its return, or returned to a pool it does not come from."""
 
 
 class VerdictError(ImprovedDbError, pymysql.err.OperationalError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    R_co = TypeVar("R_co", covariant=True, default=TupleRow)  # a plain `Rows` in somebody's annotation has tuples
+    R_co = TypeVar("R_co", covariant=True, default=TupleRow)  # a plain `Rows` in an annotation has tuples
 else:
     from typing import TypeVar
 

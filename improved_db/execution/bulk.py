@@ -40,7 +40,7 @@ REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 
 
 class Borrower(Protocol):
-    """Whoever lends its connection for one exchange: a transaction."""
+    """What lends its connection for one exchange: a transaction."""
 
     def _exchange(self, query: str, exchange: Callable[[Connection], Rows[TupleRow]]) -> Rows[TupleRow]:
         """Run *exchange*, which sends *query*, on the connection."""

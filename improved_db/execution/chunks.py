@@ -203,7 +203,7 @@ class Spooled:
 
     def __init__(self) -> None:
         self.acked = self.before = 0
-        import pickle  # noqa: PLC0415  # both are slow to import, and nobody else needs them
+        import pickle  # noqa: PLC0415  # both are slow to import, and only this class needs them
         import tempfile  # noqa: PLC0415  # as above
 
         self._dump, self._load = pickle.dump, pickle.load
@@ -221,7 +221,7 @@ class Spooled:
         self._count += 1
 
     def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
-        """Forget nothing: the transaction may be made again."""
+        """Forget nothing: the transaction may be retried."""
 
     def __iter__(self) -> Iterator[Chunk]:
         position = 0

@@ -1,4 +1,4 @@
-"""Work on a borrowed connection: borrow, run, give back; on a failure judge, then give back what is left.
+"""Work on a borrowed connection: borrow, run, return; on a failure judge, then return what is left.
 
 Knows the pool, the verdicts and the retrier. Does not know sockets, locks or what users type.
 """
@@ -35,7 +35,7 @@ UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_RO
 
 
 class Standing:
-    """How far a unit of work is, noted by whoever does it, read if it fails.
+    """How far a unit of work is: the code that does it notes it, and a failure is judged by it.
 
     Attributes:
         in_transaction: A transaction of ours is open.
@@ -70,7 +70,7 @@ class Executor:
 
         Args:
             pool: Where connections come from.
-            driver: Ends statements and sessions that nobody waits for any more.
+            driver: Ends statements and sessions for which no caller waits any more.
             retrier: Tries again.
             autocommit: Whether a single statement commits by itself; else it is committed here.
             limit: Seconds a whole call may take, line and sleeps included.
@@ -96,7 +96,7 @@ class Executor:
         idempotent: bool | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Run one statement; try again what is safe to try again.
+        """Run one statement; retry what is safe to retry.
 
         Args:
             query: The statement.
@@ -186,7 +186,7 @@ class Executor:
     # --- any unit of work ------------------------------------------------------------------------------------------
 
     def repeat(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
-        """Do *work* on a borrowed connection; do all of it again where that is safe.
+        """Do *work* on a borrowed connection; retry all of it where that is safe.
 
         Args:
             unit: What it is.
@@ -250,10 +250,10 @@ class Executor:
         standing: Standing,
         idempotent: bool | None = None,
     ) -> Failed:
-        """Judge a failure on a loan of ours, give the loan back, and return what follows.
+        """Judge a failure on a loan of ours, return the loan, and say what follows.
 
         Raises:
-            BaseException: *error* itself, where it is nobody's to retry: an interrupt, or arguments that do not fit.
+            BaseException: *error* itself, where no retry can help: an interrupt, or arguments that do not fit.
         """
         told, own = (error.made_of, error.error) if isinstance(error, CallersOwn) else (error, error)
         if told is None or isinstance(told, StatementError):
@@ -302,7 +302,7 @@ class Executor:
         )
 
     def give_back(self, loan: Loan[Connection], judgement: Judgement) -> None:
-        """Give a loan back, and let the pool know what the failure says about its other connections."""
+        """Return a loan, and let the pool know what the failure says about its other connections."""
         if judgement.fate in {Fate.SUSPECT_ALL, Fate.RETIRE_ALL}:
             self.pool.invalidate(loan, retire=judgement.fate is Fate.RETIRE_ALL)
         keep = judgement.fate in {Fate.KEEP, Fate.ROLLBACK}

@@ -1,4 +1,4 @@
-"""How far a bulk load has come, for whoever wants to see it.
+"""How far a bulk load has come, for the caller who wants to see it.
 
 Knows tqdm, if it is installed, and stderr. Does not know what is loaded.
 """

@@ -1,7 +1,7 @@
 """What is tried again, until when, and how long between: the only room that knows tenacity.
 
 The first attempt runs before any of this, so a success costs nothing. An attempt that failed arrives here as `Failed`,
-which already says whether it may be made again: a policy, ours or the user's, can only make us try less.
+which already says whether it may be retried: a policy, ours or the user's, can only make us try less.
 
 Knows policies, waits, the budget and the deadline. Does not know pools, SQL or drivers.
 """
@@ -67,7 +67,7 @@ class RetryPolicy:
         connection: The wait after a lost or refused connection.
         overload: The wait after the server said that it is too full.
         budget: How many retries may be ahead of the other work: each costs 5, overload 10, contention 1, out of this
-            many; each connection lent gives 1 back. When it is spent, errors are raised at once.
+            many; each connection lent refunds 1. When it is spent, errors are raised at once.
     """
 
     attempts: int | None = None

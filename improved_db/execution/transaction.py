@@ -3,7 +3,7 @@
 PyMySQL's flags do not say: an error carries none. So the handle keeps its own state, and refuses every statement after
 the server has ended the transaction, which would otherwise commit by itself.
 
-Knows statements, verdicts and the state of one transaction. Does not know who owns it, or whether it is made again.
+Knows statements, verdicts and the state of one transaction. Does not know who owns it, or whether it is retried.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Transaction:
         except Exception as error:
             raise self._after(error) from error
         except BaseException:
-            self.state = State.LOST  # somewhere between two bytes: whoever owns the connection gives it up
+            self.state = State.LOST  # interrupted inside the protocol: the owner has to discard the connection
             raise
         ending = ends_transaction(self._standing.statement)
         if ending == "ROLLBACK":
@@ -254,7 +254,7 @@ class Transaction:
             kind, text = REFUSALS[self.state]
             raise kind(0, text) from self._failure
 
-    # --- its end, for whoever owns it ------------------------------------------------------------------------------
+    # --- its end, for its owner ------------------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Commit; of a transaction that is over without its owner's doing, say so instead.
@@ -278,7 +278,7 @@ class Transaction:
         self.state = State.COMMITTED
 
     def _abandon(self) -> None:
-        """Note that it is over without a commit; the connection is rolled back when it is given back."""
+        """Note that it is over without a commit; the connection is rolled back when it is returned."""
         if self.state is State.OPEN:
             self.state = State.ROLLED_BACK
 

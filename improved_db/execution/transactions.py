@@ -83,7 +83,7 @@ class UnitsOfWork:
         isolation: str | None = None,
         read_only: bool = False,
     ) -> T:
-        """Do *fn* in a transaction of ours, again where that is safe; see `ImprovedDb.run_transaction`."""
+        """Do *fn* in a transaction of ours, and retry it where that is safe; see `ImprovedDb.run_transaction`."""
         exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
         if exactly_once:
             self.outcomes.ensure()
@@ -148,7 +148,7 @@ class _Attempts(Generic[T]):
                 write(connection, self.token)
             tx.commit()
         except Exception as error:
-            # A settled connection goes back to the pool, and is somebody else's the next moment.
+            # A settled connection goes back to the pool, and the next borrower may have it at once.
             self.ghost = None if connection._is_settled() else connection
             if tx._failure is not None and any(cause is tx._failure for cause in causes(error)):
                 if error is tx._failure or isinstance(error, VerdictError):

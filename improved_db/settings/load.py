@@ -53,7 +53,8 @@ def load(
         option_files: Read as the last resort, and for a ``read_default_group`` without ``read_default_file``.
 
     Raises:
-        ConfigError: Something given cannot be meant. What a callable raises passes through.
+        ConfigError: An option has an invalid value, or there is none of that name. What a callable raises passes
+            through.
     """
     source, label = Secret.of(config), "the URL"
     if source.value is None:

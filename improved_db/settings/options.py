@@ -2,7 +2,7 @@
 
 A value is sealed in a `Secret` the moment it arrives, and a secret one stays so until the driver gets it: error
 reporters print the locals of a traceback's frames, and even a misspelt option may hold a password. For the same reason
-an error repeats names and numbers, never a text that somebody gave as a value.
+an error repeats names and numbers, never a text that was given as a value.
 
 Knows the names and types of the options, the driver's and ours. Does not know where a value came from or who uses it.
 """
@@ -204,7 +204,7 @@ _KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}
 
 #: The options that are ours and not the driver's.
 OWN: Final = frozenset(_OWN_KINDS)
-#: Options whose value nobody may see: ``ssl`` may be a dict with a key's password, a plugin may hold anything.
+#: Options whose value must not be shown: ``ssl`` may be a dict with a key's password, a plugin may hold anything.
 HIDDEN: Final = frozenset({"password", "ssl", "ssl_key_password", "auth_plugin_map"})
 #: Spellings the driver deprecates, and what it wants instead.
 ALIASES: Final[Mapping[str, str]] = {"passwd": "password", "db": "database"}

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Secret(Generic[T]):
-    """A value that shows itself to nobody who prints it: ``repr`` and ``str`` are ``Secret('***')``.
+    """A value that printing does not show: ``repr`` and ``str`` are ``Secret('***')``.
 
     Attributes:
         value: What is kept. Read it in an expression, not into a local variable.
@@ -43,7 +43,7 @@ Options = dict[str, Sealed]
 
 
 def seal(values: Mapping[Any, object]) -> Options:
-    """Return *values* with each value sealed; the first line of whoever takes options from a caller."""
+    """Return *values* with each value sealed; the first line of a function that takes options from a caller."""
     return {name: Secret.of(value) for name, value in values.items()}
 
 

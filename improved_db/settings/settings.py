@@ -25,7 +25,7 @@ class _Default(enum.Enum):
         return f"<{self.value}>"
 
 
-#: `Settings.retry_source` when nobody said ``retry=``, which may be None.
+#: `Settings.retry_source` when there was no ``retry=``, which may be None.
 DEFAULT_RETRY: Final = _Default.RETRY
 
 
@@ -35,10 +35,10 @@ class PoolSettings:
 
     Attributes:
         name: Shown in logs, errors and metrics.
-        min_size: Connections kept open even when nobody needs them.
+        min_size: Connections kept open even when they are not needed.
         max_size: The most that are ever open, at least 1.
-        acquire_timeout: Seconds to stand in line for one; 0 never waits, not even for a connect.
-        max_waiting: Borrowers that may stand in line; None sets no limit.
+        acquire_timeout: Seconds to wait for one; 0 never waits, not even for a connect.
+        max_waiting: Borrowers that may wait; None sets no limit.
         max_lifetime: Seconds after which a connection is replaced; None means never.
         lifetime_jitter: Fraction from 0 to 1; each connection's lifetime is shorter by a random part of up to this, so
             that those opened together do not end together.

@@ -139,7 +139,7 @@ def from_option_files(paths: Sequence[str | Path], group: str | None, *, named: 
     Args:
         paths: Files, ``~`` allowed.
         group: A further group that must be there, or None.
-        named: Whether somebody asked for these files; if not, one that cannot be read counts as empty.
+        named: Whether the caller named these files; if not, one that cannot be read counts as empty.
 
     Raises:
         ConfigError: A named file cannot be read, no file has the group, or a value is unfit.

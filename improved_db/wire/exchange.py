@@ -86,7 +86,7 @@ SEND, AWAIT = Phase.SEND, Phase.AWAIT
 class Exchange(Base):
     """A connection that knows how far it came.
 
-    Names with one underscore are the package's: its other modules use them, and nobody else.
+    Names with one underscore are the package's own: only its other modules use them.
     """
 
     #: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
@@ -200,7 +200,7 @@ class Exchange(Base):
             raise
 
     def ping(self, reconnect: bool | None = False) -> None:
-        """Ask the server for a sign of life; a connection that was given back says so."""
+        """Ask the server for a sign of life; a connection that was returned says so."""
         if not self._spent:
             super().ping(reconnect)
             return
@@ -261,7 +261,7 @@ class Exchange(Base):
         self._result = None
         if self._phase is not Phase.CONNECT:
             self._phase = SEND
-        self._touched = True  # nobody looks at each of them
+        self._touched = True  # they are not looked at one by one
         self._write_bytes(b"".join([_header(len(text) + 1, command) + text for command, text in commands]))
         if self._phase is SEND:
             self._phase = AWAIT
