@@ -18,8 +18,8 @@ from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
 from improved_db.pool.housekeeper import Housekeeper
-from improved_db.pool.pool import Pool
 from improved_db.pool.loan import Loan
+from improved_db.pool.pool import Pool
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal

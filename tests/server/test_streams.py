@@ -160,10 +160,10 @@ def test_query_sets_no_timeout_that_is_set_already(database: dict[str, Any]) -> 
             calls.append(called.__name__)
 
     with Connection(**database) as connection:
-        connection.run("select 1")
+        connection._run("select 1")
         sys.setprofile(hear)
         try:
-            connection.run("select 1")
+            connection._run("select 1")
         finally:
             sys.setprofile(None)
     assert "sendall" in calls
