@@ -26,7 +26,7 @@ from improved_db.failures.verdict import Phase
 from improved_db.settings.secret import seal
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
-from improved_db.wire.handshake import Handshake
+from improved_db.wire.handshake import ENDED, Handshake
 from improved_db.wire.results import read_rows
 from improved_db.wire.values import STRAYS, escape_text, refuse_strays
 
@@ -275,15 +275,19 @@ class Connection(Handshake):
 
     def commit(self) -> None:
         """Commit, unless the server has hung up before: then nothing is sent, and nothing is in doubt."""
-        if self._poller is not None and self._phase is None and self._poller.poll(0) and self._has_ended():
+        if self._poller is not None and self._phase is None and self._has_ended(self._poller.poll(0)):
             self._phase = Phase.SEND
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, "the server ended the session before COMMIT was sent")
         super().commit()
 
-    def _has_ended(self) -> bool:
-        """Say whether the other end has closed a socket that is readable; of an encrypted one only reading tells."""
-        if self._sock is None or isinstance(self._sock, ssl.SSLSocket):
+    def _has_ended(self, events: list[Any]) -> bool:
+        """Say whether the other end has closed an idle socket; of an encrypted one nothing else can be read."""
+        if self._sock is None or not events:
+            return False
+        if any(isinstance(event, tuple) and event[1] & ENDED for event in events):
+            return True
+        if isinstance(self._sock, ssl.SSLSocket):
             return False
         try:
             return not self._sock.recv(1, socket.MSG_PEEK)

@@ -40,6 +40,9 @@ GARBLED: Final = (ValueError, LookupError, TypeError, AttributeError, struct.err
 #: Plugins of authentication that send the password as it is.
 CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
 
+#: What `select.poll` tells of a socket whose other end has closed.
+ENDED: Final = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLLERR"))
+
 #: Seconds an attempt may take where ``connect_timeout`` sets no limit.
 CONNECT_TIMEOUT: Final = 10.0
 
@@ -105,18 +108,16 @@ class Handshake(Exchange):
         self._phase, self._touched, self._failed = Phase.CONNECT, False, False
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
-        clearer: Exception | None = None
+        clearer: BaseException | None = None
         try:
             self._within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
         except BaseException as error:
             self._force_close()
-            clearer = _clearer(error)
-            if clearer is None:
-                raise
+            clearer = _clearer(error) or error.with_traceback(None)  # PyMySQL's frames have the password
         finally:
             self.sql_mode, self.init_command, self.autocommit_mode = settings
         if clearer is not None:
-            raise clearer  # here, so that it does not hold the other one: PyMySQL's frames have the password
+            raise clearer  # here, so that it does not hold the other one
         self._phase, self._touched = None, False
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from improved_db import ImprovedDb
+from improved_db import ImprovedDb, TransactionLost
 from improved_db.testing import TemporaryServer
 
 if TYPE_CHECKING:
@@ -55,6 +55,24 @@ def test_an_account_that_requires_tls_logs_in_over_a_unix_socket(encrypted: tupl
     assert cipher({**options, "ssl_mode": "PREFERRED"})
     with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
         cipher({**options, "ssl_disabled": True})
+
+
+def test_an_encrypted_server_that_died_before_commit_is_a_lost_transaction(
+    encrypted: tuple[TemporaryServer, Path],
+) -> None:
+    """What is read of an encrypted socket says nothing without its key; that it has ended can be seen all the same."""
+    server, _ = encrypted
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root", "ssl_mode": "REQUIRED"}
+    with ImprovedDb(options, database="test", max_size=1, retry=None) as db:
+        db.execute_query("create table t (a int)")
+
+        def lose() -> None:
+            with db.transaction() as tx:
+                tx.execute_query("insert into t values (1)")
+                server.kill()
+
+        with pytest.raises(TransactionLost):
+            lose()
 
 
 def test_a_replaced_certificate_is_read_anew(encrypted: tuple[TemporaryServer, Path], tmp_path: Path) -> None:
