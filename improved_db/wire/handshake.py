@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import socket
 import ssl
 import struct
@@ -21,6 +20,7 @@ from improved_db.failures.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import Exchange
 from improved_db.wire.support import supported
+from improved_db.wire.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -134,7 +134,7 @@ class Handshake(Exchange):
         _tune(self._sock)
         self._local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
         self._opened_at = MonotonicClock.now()
-        self._poller = _watch(self._sock)
+        self._poller = watch(self._sock)
         self._run_all(self._setup_commands())
 
     def _connect_to_path(self, path: str) -> socket.socket:
@@ -247,23 +247,3 @@ def _tune(sock: socket.socket) -> None:
     for name, value in options.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-class SelectPoller:
-    """Watches one socket where `select.poll` is missing: on Windows, and under eventlet, which takes it away."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def poll(self, milliseconds: float | None = None) -> list[Any]:
-        """Return something once the socket is readable, nothing after the time given."""
-        readable, _, failed = select.select([self._sock], [], [self._sock], milliseconds and milliseconds / 1000)
-        return readable + failed
-
-
-def _watch(sock: socket.socket) -> select.poll | SelectPoller:
-    if not hasattr(select, "poll"):
-        return SelectPoller(sock)
-    poller = select.poll()
-    poller.register(sock.fileno(), select.POLLIN | select.POLLPRI | getattr(select, "POLLRDHUP", 0))
-    return poller
