@@ -100,7 +100,25 @@ def _gathered(
     group = found.pop("read_default_group", Secret(None)).value
     if file or group or source.value is None:
         found = _over(found, from_option_files([file] if file else files, group, named=bool(file)))
-    return {"autocommit": Secret(True), **found}
+    return {"autocommit": Secret(True), **_with_trust(found)}
+
+
+def _with_trust(found: Options) -> Options:
+    """Have a certificate authority that is given verify the server, as MySQL's own client does (VERIFY_CA).
+
+    PyMySQL would take its certificate and ask nothing of the server, unless another option says so.
+
+    Raises:
+        ConfigError: A certificate or key that would be used is not there.
+    """
+    if "ssl_disabled" in found and found["ssl_disabled"].value:
+        return found
+    for name in _CERTIFICATES & found.keys():
+        if not os.path.exists(found[name].value):
+            raise ConfigError(f"{name} must be the path of a file that exists")
+    if "ssl_ca" in found and "ssl_verify_cert" not in found:
+        return {**found, "ssl_verify_cert": Secret(True)}
+    return found
 
 
 def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
@@ -116,6 +134,7 @@ def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
     raise ConfigError(f"{verb} a dict of options or a URL, not {describe(answer)}")
 
 
+_CERTIFICATES: Final = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
 _TLS: Final = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity")
 #: An option that is given, and what it leaves out of the sources it wins over: the driver would prefer these.
 _SETTLES: Final[Mapping[str, frozenset[str]]] = {

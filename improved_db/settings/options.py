@@ -112,8 +112,8 @@ def _is_host(value: object) -> bool:
 #: MySQL's --ssl-mode, which the URLs of hosting companies carry, in the driver's words.
 _SSL_MODES: Final[Mapping[str, Mapping[str, object]]] = {
     "disabled": {"ssl_disabled": True},
-    "preferred": {"ssl_disabled": False},
-    "required": {"ssl": {"verify_mode": "none"}},
+    "preferred": {"ssl_disabled": False, "ssl_verify_cert": False},  # whoever says so wants nothing verified
+    "required": {"ssl": {"verify_mode": "none"}, "ssl_verify_cert": False},
     "verify_ca": {"ssl_verify_cert": True, "ssl_verify_identity": False},
     "verify_identity": {"ssl_verify_cert": True, "ssl_verify_identity": True},
 }

@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.connections
+from pymysql import err
+from pymysql.constants import CR
 
 from improved_db.clock import MonotonicClock
 from improved_db.settings.secret import seal
@@ -99,7 +101,7 @@ class PyMySQLDriver:
         connection._pipelines = self._pipelines
         connection.connect()
         if self._idle_limit is None:
-            self._read_limits(connection)
+            self._learn(connection)
         connection._statement_limit = self._max_packet
         connection._resettable, connection._pipelines = self._resettable, self._pipelines
         if self._configure is not None:
@@ -116,6 +118,22 @@ class PyMySQLDriver:
         if not connection._is_clean():
             self.abandon(connection)
             raise RuntimeError("configure() left the connection unusable")
+
+    def _learn(self, connection: Connection) -> None:
+        """Ask the first session for the server's limits; a session that does not tell them is given up.
+
+        Raises:
+            pymysql.err.OperationalError: 2027, the answer makes no sense; or what the server said.
+        """
+        try:
+            self._read_limits(connection)
+        except (TypeError, ValueError) as error:  # OK where rows are expected, a column too many, no number
+            self.abandon(connection)
+            text = f"the server's answer to SHOW VARIABLES makes no sense ({type(error).__name__})"
+            raise err.OperationalError(CR.CR_MALFORMED_PACKET, text) from error
+        except BaseException:
+            self.abandon(connection)
+            raise
 
     def _read_limits(self, connection: Connection) -> None:
         told = {name: value or "" for name, value in connection._ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}

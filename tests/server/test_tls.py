@@ -88,3 +88,14 @@ def test_a_replaced_certificate_is_read_anew(encrypted: tuple[TemporaryServer, P
         shutil.copy(right, trusted)
         os.utime(trusted, (1, 1))
         assert db.execute_query("select 1") == ((1,),)
+
+
+def test_an_authority_given_alone_is_asked_about_the_server(encrypted: tuple[TemporaryServer, Path]) -> None:
+    """PyMySQL reads the file and verifies nothing: any server in the way would have got the password."""
+    server, right = encrypted
+    _, wrong = make_certificate(right.parent, "other")
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root"}
+    assert cipher({**options, "ssl_ca": str(right)})
+    with pytest.raises(pymysql.err.OperationalError, match="certificate"):
+        cipher({**options, "ssl_ca": str(wrong)})
+    assert cipher({**options, "ssl_ca": str(wrong), "ssl_mode": "REQUIRED"})
