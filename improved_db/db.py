@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import Loading, run_on
 from improved_db.execution.executor import Executor
+from improved_db.execution.pipeline import Pipeline, execute_each, pipelined
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
@@ -81,6 +82,7 @@ class ImprovedDb:
             reset=pool.reset,
             configure=pool.configure,
             aware_datetimes=self._settings.aware_datetimes,
+            pipelining=self._settings.pipelining,
         )
         self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
         Housekeeper.look_after(self._pool)
@@ -332,6 +334,40 @@ class ImprovedDb:
             batch_size: The most rows that are decoded at a time.
         """
         return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
+
+    def pipeline(self) -> AbstractContextManager[Pipeline]:
+        """Collect statements in a ``with`` block and send them in one round trip.
+
+        Each statement is as if `execute_query` had run it by itself, in the order of the block: it has its own outcome,
+        and an error does not stop the next one. Leaving the block sends what was not sent before; asking a handle for
+        its ``result()`` does so earlier. An error that is not asked for is raised at the end of the block.
+
+        Statements other than plain SELECT, INSERT, UPDATE, DELETE, REPLACE, SHOW, EXPLAIN go alone, and so do all of
+        them if the server takes one command at a time (``pipelining``). If the connection is lost, reads without an
+        answer are retried, and writes are `OutcomeUnknown`; a write that the server refuses is not retried.
+
+        Returns:
+            A context manager that gives a `Pipeline`.
+        """
+        return pipelined(self._executor)
+
+    def execute_each(
+        self, query: str, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 100
+    ) -> Iterator[Rows[Any]]:
+        """Run one statement for each of many arguments, many in a round trip, and yield the rows of each in order.
+
+        Args:
+            query: The statement.
+            args_iterable: For each execution the arguments, as for `execute_query`; any iterable.
+            row_type: tuple or dict.
+            batch_size: How many executions are taken from the iterable, and held, at a time.
+
+        Raises:
+            pymysql.err.MySQLError: What the server or the driver said of an execution, when its turn comes; later ones
+                of its batch may have run.
+            BaseException: What the iterable raised, after the rows of the executions before.
+        """
+        return execute_each(self._executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
 
     # --- transactions ----------------------------------------------------------------------------------------------
 

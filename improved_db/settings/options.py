@@ -142,6 +142,11 @@ _RESET: Final = Kind(
 _AWARE: Final = Kind(
     must="'refuse', 'session' or 'utc'", take=_fits(lambda value: value in ("refuse", "session", "utc"))
 )
+_PIPELINING: Final = Kind(
+    must="'auto', True or False",
+    take=_fits(lambda value: value == "auto" or isinstance(value, bool)),
+    read=lambda text: text if text == "auto" else _read_bool(text),
+)
 _SSL_MODE: Final = Kind(
     must="DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),
@@ -198,6 +203,7 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "connection_pool": _BOOL,
     "pool_init_size": _whole(0),
     "aware_datetimes": _AWARE,
+    "pipelining": _PIPELINING,
     "ssl_mode": _SSL_MODE,
 }
 _KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}

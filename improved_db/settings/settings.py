@@ -188,6 +188,8 @@ class Settings:
         deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
         connection_pool: Whether the pool is to be made at once and not with the first use.
         pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        pipelining: Whether several statements are written at once: True, False, or "auto": unless the server is known
+            not to take them (ProxySQL, Aurora), or does not say what it is.
         aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or write it
             without its zone, as the time in the "session"'s time zone or in "utc". The server does the former,
             for times from 1970 to January 2038; of an hour that its zone has twice, when clocks are set back, it does
@@ -201,3 +203,4 @@ class Settings:
     connection_pool: bool = False
     pool_init_size: int | None = None
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"
+    pipelining: Literal["auto"] | bool = "auto"

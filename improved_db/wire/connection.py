@@ -183,6 +183,33 @@ class Connection(Handshake):
         self._result = None
         return first
 
+    def _read_answer(self, dict_rows: bool, *, more: bool) -> Any:
+        """Read the whole answer to the next of several statements.
+
+        Args:
+            dict_rows: As for `_run`.
+            more: Whether other answers are still to come.
+
+        Returns:
+            The finished result, or the error by which the server refused this statement.
+
+        Raises:
+            pymysql.err.MySQLError: The connection is lost, and the answers with it.
+        """
+        self._next_seq_id = 1
+        self._row_kind = dict if dict_rows else tuple
+        try:
+            return self._finish()
+        except err.MySQLError as error:
+            if self._sock is None or self._phase is not None:
+                raise
+            self._result = None
+            return error
+        finally:
+            self._row_kind = tuple
+            if more and self._phase is None:
+                self._phase = Phase.AWAIT
+
     def _start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
         """Run one statement and stop in front of the first row; `_next_rows` reads on."""
         sql = self._bind(query, args)

@@ -62,6 +62,7 @@ class PyMySQLDriver:
         kind: type[Connection] = Connection,
         configure: Callable[[Connection], object] | None = None,
         aware_datetimes: str | None = None,
+        pipelining: str | bool = "auto",
     ) -> None:
         """Be ready to connect.
 
@@ -73,6 +74,8 @@ class PyMySQLDriver:
             configure: Called with each new connection, and whenever its session was made new again.
             aware_datetimes: "refuse", "session" or "utc", and no value without a literal is sent; None leaves all
                 values to PyMySQL, which sends their ``str()``, and drops time zones.
+            pipelining: Whether a session takes a command before it has answered the last; "auto": if its server is not
+                known to be one that does not.
         """
         self._options = options
         self._kind = kind
@@ -82,7 +85,8 @@ class PyMySQLDriver:
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
-        self._resettable, self._pipelines = True, False
+        self._pipelining = pipelining
+        self._resettable, self._pipelines = True, pipelining is True
         self.rollback_on_timeout: bool = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
@@ -141,7 +145,8 @@ class PyMySQLDriver:
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
-        self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
+        if self._pipelining == "auto":
+            self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def connect_for_load(self) -> Connection:
