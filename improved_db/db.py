@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import Loading, run_on
 from improved_db.execution.executor import Executor
-from improved_db.execution.pipeline import Pipeline, execute_each, pipelined
+from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
@@ -349,7 +349,7 @@ class ImprovedDb:
         Returns:
             A context manager that gives a `Pipeline`.
         """
-        return pipelined(self._executor)
+        return pipelined(partial(run_each, self._executor))
 
     def execute_each(
         self, query: str, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 100

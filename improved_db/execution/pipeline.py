@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic
 
@@ -24,7 +25,7 @@ from improved_db.sql.statement import is_read_only
 from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from improved_db.execution.executor import Executor
     from improved_db.failures.verdict import Judgement
@@ -108,8 +109,8 @@ class Handle(Generic[R_co]):
 class Pipeline:
     """Statements that share round trips, each as if `execute_query` had run it by itself, in this order."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, run: Callable[[list[Handle[Any]]], None]) -> None:
+        self._run: Callable[[list[Handle[Any]]], None] = run
         self._collected: list[Handle[Any]] = []
         self._unasked: list[Handle[Any]] = []
         self._over = False
@@ -155,7 +156,7 @@ class Pipeline:
         if not collected:
             return
         self._unasked = [handle for handle in self._unasked if handle.unasked_error is not None] + collected
-        run_each(self._executor, collected)
+        self._run(collected)
 
     def finish(self) -> None:
         """Send what is left, and raise the first error that was not asked for; the block's to call.
@@ -178,9 +179,9 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def pipelined(executor: Executor) -> Iterator[Pipeline]:
-    """Lend a pipeline for a block; see `ImprovedDb.pipeline`."""
-    pipeline = Pipeline(executor)
+def pipelined(run: Callable[[list[Handle[Any]]], None]) -> Iterator[Pipeline]:
+    """Lend a pipeline for a block, whose statements *run* runs and settles; see `ImprovedDb.pipeline`."""
+    pipeline = Pipeline(run)
     try:
         yield pipeline
     except BaseException:
@@ -202,7 +203,7 @@ def execute_each(
 
 def _each(executor: Executor, query: str, source: Iterator[Any], dict_rows: bool, batch_size: int) -> Iterator[Any]:
     while True:
-        pipeline = Pipeline(executor)
+        pipeline = Pipeline(partial(run_each, executor))
         handles: list[Handle[Any]] = []
         failure: BaseException | None = None
         try:
@@ -236,7 +237,7 @@ def run_each(executor: Executor, handles: list[Handle[Any]]) -> None:
     except BaseException as error:
         for handle in handles:
             if not handle.done:
-                handle.settle(error=error if isinstance(error, Exception) else _interrupted(handle))
+                handle.settle(error=error if isinstance(error, Exception) else interrupted(handle))
         raise
 
 
@@ -247,7 +248,7 @@ def _run_some(executor: Executor, left: deque[Handle[Any]], deadline: float | No
     sharing: deque[Handle[Any]] = deque()
     try:
         if executor.may_share(connection):
-            while left and _bound(connection, left[0]):
+            while left and bind(connection, left[0]):
                 sharing.append(left.popleft())
     except BaseException:
         executor.pool.release(loan)
@@ -268,7 +269,7 @@ def _run_some(executor: Executor, left: deque[Handle[Any]], deadline: float | No
     left.extendleft(reversed(unsent))
 
 
-def _bound(connection: Connection, handle: Handle[Any]) -> bool:
+def bind(connection: Connection, handle: Handle[Any]) -> bool:
     """Put a statement's arguments in; False if it has to go alone. One that cannot be sent is settled here."""
     try:
         handle.sql = sql = connection._bind(handle.query, handle.args)
@@ -293,22 +294,52 @@ def _run_alone(executor: Executor, handle: Handle[Any], failed: Failed | None, d
         handle.settle(result)
 
 
-def _interrupted(handle: Handle[Any]) -> BaseException:
+def interrupted(handle: Handle[Any]) -> BaseException:
+    """Return what a statement gets whose answer an interrupt kept from coming."""
     text = "an interrupt came before its answer"
     if is_read_only(handle.query) or not handle.sql:
         return StatementError(f"not finished: {text}")
     return error_for(decide(Verdict.UNKNOWN, Unit.WRITE, idempotent=False).finally_, DriverError(0, text))
 
 
+class Window:
+    """Statements on one connection: some sent, their answers outstanding; the others wait until there is room."""
+
+    def __init__(self, connection: Connection, waiting: deque[Handle[Any]]) -> None:
+        self.waiting = waiting
+        self.sent: deque[Handle[Any]] = deque()
+        self._connection = connection
+        self._bytes = 0
+
+    def answers(self) -> Iterator[tuple[Handle[Any], Any]]:
+        """Send what there is room for, and yield each statement with its result, or with the server's error."""
+        while self.waiting or self.sent:
+            if self.waiting and self._bytes <= IN_FLIGHT // 2:
+                batch = self._next_batch()
+                self.sent.extend(batch)
+                self._connection._send_each([handle.sql for handle in batch])
+            handle = self.sent[0]
+            answer = self._connection._read_answer(handle.dict_rows, more=len(self.sent) > 1)
+            self.sent.popleft()
+            self._bytes -= len(handle.sql)
+            yield handle, answer
+
+    def _next_batch(self) -> list[Handle[Any]]:
+        batch: list[Handle[Any]] = []
+        while self.waiting and (self._bytes == 0 or self._bytes + len(self.waiting[0].sql) <= IN_FLIGHT):
+            handle = self.waiting.popleft()
+            self._bytes += len(handle.sql)
+            batch.append(handle)
+        return batch
+
+
 class _Exchange:
-    """Statements on one connection: some written, their answers outstanding, the others waiting for room."""
+    """Statements that share one connection of the pool."""
 
     def __init__(self, executor: Executor, loan: Loan[Connection], waiting: deque[Handle[Any]]) -> None:
         self._executor = executor
         self._loan = loan
-        self._waiting = waiting
-        self._sent: deque[Handle[Any]] = deque()
-        self._bytes = 0
+        self._window = Window(loan.connection, waiting)
         self._worst: Judgement | None = None
         self._retried: list[tuple[Handle[Any], Failed]] = []
 
@@ -326,31 +357,14 @@ class _Exchange:
                 executor.pool.release(loan)
             else:
                 executor.give_back(loan, self._worst)
-        return self._retried, self._waiting
+        return self._retried, self._window.waiting
 
     def _go_on(self) -> None:
-        connection = self._loan.connection
-        while self._waiting or self._sent:
-            if self._waiting and self._bytes <= IN_FLIGHT // 2:
-                batch = self._next_batch()
-                self._sent.extend(batch)
-                connection._send_each([handle.sql for handle in batch])
-            handle = self._sent[0]
-            answer = connection._read_answer(handle.dict_rows, more=len(self._sent) > 1)
-            self._sent.popleft()
-            self._bytes -= len(handle.sql)
+        for handle, answer in self._window.answers():
             if isinstance(answer, DriverError):
                 self._refused(handle, answer)
             else:
                 handle.settle(answer)
-
-    def _next_batch(self) -> list[Handle[Any]]:
-        batch: list[Handle[Any]] = []
-        while self._waiting and (self._bytes == 0 or self._bytes + len(self._waiting[0].sql) <= IN_FLIGHT):
-            handle = self._waiting.popleft()
-            self._bytes += len(handle.sql)
-            batch.append(handle)
-        return batch
 
     def _refused(self, handle: Handle[Any], error: BaseException) -> None:
         """Settle a statement to which the server answered with an error; those after it have run all the same."""
@@ -370,10 +384,10 @@ class _Exchange:
         verdict = Verdict.UNKNOWN if connection._phase is not None else judgement.verdict
         self._executor.end_if_given_up(connection, told)
         self._executor.give_back(self._loan, judgement._replace(fate=max(judgement.fate, Fate.DISCARD, key=_severity)))
-        for handle in self._sent:
+        for handle in self._window.sent:
             if not isinstance(error, Exception):
-                handle.settle(error=_interrupted(handle))
-            elif isinstance(error, CallersOwn) and handle is self._sent[0]:
+                handle.settle(error=interrupted(handle))
+            elif isinstance(error, CallersOwn) and handle is self._window.sent[0]:
                 handle.settle(error=error.error)
             else:
                 self._settle(handle, told, judgement, verdict)

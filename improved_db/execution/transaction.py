@@ -9,19 +9,17 @@ Knows statements, verdicts and the state of one transaction. Does not know who o
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from improved_db.errors import (
     StatementError,
-    TransactionEnded,
-    TransactionLost,
-    TransactionRolledBack,
-    VerdictError,
 )
 from improved_db.execution.bulk import load_on
+from improved_db.execution.pipeline import pipelined
+from improved_db.execution.pipeline_in_transaction import run_in
+from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
@@ -30,10 +28,12 @@ from improved_db.sql.statement import ends_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from typing_extensions import Unpack
 
     from improved_db.execution.executor import Executor, Standing
+    from improved_db.execution.pipeline import Pipeline
     from improved_db.execution.progress import Progress
     from improved_db.failures.verdict import Judgement
     from improved_db.settings import typed
@@ -46,28 +46,8 @@ logger: logging.Logger = logging.getLogger("improved_db.transaction")
 ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 
-class State(enum.Enum):
-    """What has become of a transaction."""
-
-    OPEN = "open"
-    COMMITTED = "committed"
-    ROLLED_BACK = "rolled back"  # by its owner, by hand or with an exception
-    ROLLED_BACK_BY_SERVER = "rolled back by the server"
-    LOST = "lost with its session"
-    ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
-
-
 #: Seconds that asking whether a transaction is still open may take.
 PING_TIMEOUT = 2.0
-
-#: What a statement gets that comes after the end.
-REFUSALS: dict[State, tuple[type[VerdictError], str]] = {
-    State.ROLLED_BACK_BY_SERVER: (TransactionRolledBack, "the server has rolled this transaction back; begin another"),
-    State.LOST: (TransactionLost, "this transaction was lost with its session; nothing of it is left"),
-    State.ENDED: (TransactionEnded, "a statement has committed this transaction implicitly; begin another"),
-    State.COMMITTED: (TransactionEnded, "this transaction is committed; begin another"),
-    State.ROLLED_BACK: (TransactionRolledBack, "this transaction is rolled back; begin another"),
-}
 
 
 class Transaction:
@@ -161,6 +141,17 @@ class Transaction:
         """
         max_packet = self._executor.driver.max_packet
         return self._exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
+
+    def pipeline(self) -> AbstractContextManager[Pipeline]:
+        """Collect statements of this transaction in a ``with`` block and send them in one round trip.
+
+        As `ImprovedDb.pipeline`; nothing is retried. If the server rolls the transaction back, the statements behind
+        that one have no effect, and their results are `TransactionRolledBack`.
+
+        Returns:
+            A context manager that gives a `Pipeline`.
+        """
+        return pipelined(partial(run_in, self))
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[Transaction]:

@@ -14,7 +14,8 @@ from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, 
 from improved_db.execution.exactly_once import TABLE, Outcomes, write
 from improved_db.execution.executor import Standing
 from improved_db.execution.retry import inside_retry
-from improved_db.execution.transaction import ISOLATION_LEVELS, State, Transaction
+from improved_db.execution.transaction import ISOLATION_LEVELS, Transaction
+from improved_db.execution.transaction_state import State
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import CallersOwn, Failed, causes
 from improved_db.failures.verdict import Kind, Verdict

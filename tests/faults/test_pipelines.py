@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymysql.err import IntegrityError, MySQLError, OperationalError
 
-from improved_db import ImprovedDb, OutcomeUnknown, StatementError
+from improved_db import ImprovedDb, OutcomeUnknown, StatementError, TransactionLost, TransactionRolledBack
 from tests.fakes import Caller, eventually
 from tests.faults import fake_server, packets
 from tests.faults.fake_server import FakeServer
-from tests.faults.faults import SWALLOW_ANSWER_RST, cut_answer
-from tests.faults.harness import Rig
+from tests.faults.faults import SWALLOW_ANSWER_RST, cut_answer, inject_err
+from tests.faults.harness import Rig, Rival, ends_in
 from tests.faults.test_one_at_a_time import aurora, proxysql
 
 if TYPE_CHECKING:
@@ -322,3 +322,94 @@ def test_pipelining_can_be_switched_off_and_on() -> None:
                 with contextlib.suppress(MySQLError):
                     list(db.execute_each("select %s", range(5)))
             assert (server.hurried > 0) is hurried
+
+
+# --- in a transaction ------------------------------------------------------------------------------------------------
+
+
+def test_pipeline_of_a_transaction_is_part_of_it(rig: Rig, db: ImprovedDb) -> None:
+    """It is committed, or undone, with the rest; the next borrower commits by itself again."""
+    with db.transaction() as tx:
+        with tx.pipeline() as pipe:
+            for number in range(3):
+                pipe.execute_query(INSERT, number)
+            found = pipe.execute_query("select count(*) from t", return_one=True)
+        assert found.result() == (3,)
+        assert rig.count() == 0
+    assert rig.count() == 3
+    undone = db.transaction()
+    tx = undone.__enter__()
+    with tx.pipeline() as pipe:
+        pipe.execute_query(INSERT, 4)
+        pipe.execute_query(INSERT, 5)
+    undone.__exit__(KeyError, KeyError(), None)
+    db.execute_query(INSERT, 6)
+    assert rig.ask("select id from t") == ((0,), (1,), (2,), (6,))
+
+
+def test_an_error_of_a_statement_leaves_the_transaction_open(rig: Rig, db: ImprovedDb) -> None:
+    """As by execute_query."""
+    with db.transaction() as tx, tx.pipeline() as pipe:
+        pipe.execute_query(INSERT, 1)
+        twice = pipe.execute_query(INSERT, 1)
+        pipe.execute_query(INSERT, 2)
+        with pytest.raises(IntegrityError):
+            twice.result()
+    assert rig.ask("select id from t") == ((1,), (2,))
+
+
+def test_what_stands_behind_a_rollback_by_the_server_is_undone(rig: Rig, db: ImprovedDb) -> None:
+    """Each statement behind a deadlock would commit by itself: half of a transfer, for ever."""
+    rig.ask("insert into t (id) values (1), (2)")
+    rig.proxy.on_query(b"set n = 8", inject_err(1213, "Deadlock found", "40001"))
+    owned = db.transaction()
+    tx = owned.__enter__()
+    with tx.pipeline() as pipe:
+        before = pipe.execute_query("update t set n = 7 where id = 1")
+        deadlocked = pipe.execute_query("update t set n = 8 where id = 2")
+        behind = pipe.execute_query("update t set n = 9 where id = 1")
+        assert before.result().rowcount == 1
+        for handle in (deadlocked, behind):
+            with pytest.raises(TransactionRolledBack):
+                handle.result()
+    with pytest.raises(TransactionRolledBack):
+        tx.execute_query("select 1")
+    with pytest.raises(TransactionRolledBack):
+        owned.__exit__(None, None, None)
+    assert rig.ask("select n from t") == ((0,), (0,))
+    assert db.execute_query("select @@autocommit") == ((1,),)
+
+
+def test_a_real_deadlock_in_the_middle_undoes_all_of_it(rig: Rig) -> None:
+    """The server runs what stands behind it in a transaction of its own, which must not be committed."""
+    rig.ask("insert into t (id) values (1), (2), (3)")
+    db = rig.db(direct=True)
+    with Rival(rig) as rival, ends_in(TransactionRolledBack), db.transaction() as tx:
+        tx.execute_query("update t set n = 7 where id = 1")
+        rival.run("update t set n = 5 where id = 2")
+        rival.cross("update t set n = 5 where id = 1")
+        with tx.pipeline() as pipe:
+            before = pipe.execute_query("update t set n = 7 where id = 3")
+            deadlocked = pipe.execute_query("update t set n = 7 where id = 2")
+            behind = pipe.execute_query("update t set n = 7 where id = 3")
+            assert before.result().rowcount == 1
+            for handle in (deadlocked, behind):
+                with pytest.raises(TransactionRolledBack):
+                    handle.result()
+    assert rig.ask("select n from t") == ((0,), (0,), (0,))
+
+
+@pytest.mark.parametrize("lost", range(3))
+def test_a_connection_lost_in_the_middle_loses_the_transaction(rig: Rig, db: ImprovedDb, lost: int) -> None:
+    """Nothing of it is left, and every statement says so."""
+    rig.proxy.on_query(f"values \\({lost}\\)".encode(), SWALLOW_ANSWER_RST)
+    owned = db.transaction()
+    tx = owned.__enter__()
+    with tx.pipeline() as pipe:
+        handles = [pipe.execute_query(INSERT, number) for number in range(3)]
+        for handle in handles:
+            with pytest.raises(TransactionLost):
+                handle.result()
+    with pytest.raises(TransactionLost):
+        owned.__exit__(None, None, None)
+    assert rig.count() == 0
