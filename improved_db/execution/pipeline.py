@@ -15,66 +15,32 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from improved_db.errors import StatementError
-from improved_db.execution.executor import Standing
-from improved_db.failures.decide import Unit, decide
-from improved_db.failures.raising import CallersOwn, Failed, callers_rows, error_for
-from improved_db.failures.verdict import Fate, Verdict
+from improved_db.execution.batch import Exchange, Statement, bind, interrupted, run_alone
+from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.rows import R_co, rows_from
-from improved_db.sql.session_state import touches
-from improved_db.sql.statement import is_read_only
-from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from improved_db.execution.executor import Executor
-    from improved_db.failures.verdict import Judgement
-    from improved_db.pool.loan import Loan
-    from improved_db.wire.connection import Connection
-
-#: Bytes of statements that may be on their way, written and not yet answered: what the sockets' buffers take in any
-#: case, so that neither side waits for the other to read.
-IN_FLIGHT: Final = 65_536
 
 #: How many statements a pipeline collects before it sends them.
 COLLECTED: Final = 1_000
-
-#: How a statement begins that may share a round trip: what it leaves behind depends on no other statement of the
-#: session. All others go alone, as by `execute_query`.
-SHARING: Final = frozenset(b"sel wit val tab ins rep upd del sho des exp".split())
-
-#: What is known of a write that came to nothing; in a pipeline it is not retried, because later statements have run.
-_SAFE_LATER: Final = frozenset({Verdict.NOT_CONNECTED, Verdict.NOT_SENT})
 
 
 class Handle(Generic[R_co]):
     """One statement of a pipeline, and its outcome."""
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        query: str,
-        args: object,
-        *,
-        dict_rows: bool,
-        return_one: bool,
-        idempotent: bool | None,
-    ) -> None:
-        self.query: str = query
-        self.args: object = args
-        self.dict_rows: bool = dict_rows
-        self.idempotent: bool | None = idempotent
-        self.sql: bytes = b""
+    def __init__(self, pipeline: Pipeline, statement: Statement, *, return_one: bool) -> None:
         self._pipeline: Pipeline = pipeline
+        self._statement: Statement = statement
         self._return_one: bool = return_one
-        self._result: Any = None
-        self._error: BaseException | None = None
         self._asked: bool = False
 
     @property
     def done(self) -> bool:
         """Whether its outcome is known."""
-        return self._result is not None or self._error is not None
+        return self._statement.done
 
     def result(self) -> Any:
         """Return what `execute_query` returns; send what the pipeline has collected, if that has not happened yet.
@@ -87,31 +53,26 @@ class Handle(Generic[R_co]):
         if not self.done:
             self._pipeline.flush()
         self._asked = True
-        if self._error is not None:
-            raise self._error
-        rows = rows_from(self._result)
+        if self._statement.error is not None:
+            raise self._statement.error
+        rows = rows_from(self._statement.outcome)
         return (rows[0] if rows else None) if self._return_one else rows
 
-    def settle(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Note the outcome; the pipeline's to call."""
-        self._result, self._error = result, error
-
-    @property
-    def unasked_error(self) -> BaseException | None:
-        """The error for which no caller has asked."""
-        return None if self._asked else self._error
+    def _unasked_error(self) -> BaseException | None:
+        return None if self._asked else self._statement.error
 
     def __repr__(self) -> str:
-        state = "not sent" if not self.done else "done" if self._error is None else type(self._error).__name__
+        error = self._statement.error
+        state = "not sent" if not self.done else "done" if error is None else type(error).__name__
         return f"<{type(self).__name__} {state}>"
 
 
 class Pipeline:
     """Statements that share round trips, each as if `execute_query` had run it by itself, in this order."""
 
-    def __init__(self, run: Callable[[list[Handle[Any]]], None]) -> None:
-        self._run: Callable[[list[Handle[Any]]], None] = run
-        self._collected: list[Handle[Any]] = []
+    def __init__(self, run: Callable[[Sequence[Statement]], None]) -> None:
+        self._run: Callable[[Sequence[Statement]], None] = run
+        self._collected: list[Statement] = []
         self._unasked: list[Handle[Any]] = []
         self._over = False
 
@@ -138,10 +99,10 @@ class Pipeline:
         """
         if self._over:
             raise StatementError("this pipeline is over; begin another with db.pipeline()")
-        handle: Handle[Any] = Handle(
-            self, query, args, dict_rows=dictcursor, return_one=return_one, idempotent=idempotent
-        )
-        self._collected.append(handle)
+        statement = Statement(query, args, dict_rows=dictcursor, idempotent=idempotent)
+        handle: Handle[Any] = Handle(self, statement, return_one=return_one)
+        self._collected.append(statement)
+        self._unasked.append(handle)
         if len(self._collected) >= COLLECTED:
             self.flush()
         return handle
@@ -155,8 +116,8 @@ class Pipeline:
         collected, self._collected = self._collected, []
         if not collected:
             return
-        self._unasked = [handle for handle in self._unasked if handle.unasked_error is not None] + collected
         self._run(collected)
+        self._unasked = [handle for handle in self._unasked if handle._unasked_error() is not None]
 
     def finish(self) -> None:
         """Send what is left, and raise the first error that was not asked for; the block's to call.
@@ -167,19 +128,20 @@ class Pipeline:
         self._over = True
         self.flush()
         for handle in self._unasked:
-            if handle.unasked_error is not None:
-                raise handle.unasked_error
+            error = handle._unasked_error()
+            if error is not None:
+                raise error
 
     def abandon(self) -> None:
         """Drop what was not sent, because an exception ended the block."""
         self._over = True
-        for handle in self._collected:
-            handle.settle(error=StatementError("not sent: an exception ended the block of its pipeline"))
+        for statement in self._collected:
+            statement.settle(error=StatementError("not sent: an exception ended the block of its pipeline"))
         self._collected = []
 
 
 @contextlib.contextmanager
-def pipelined(run: Callable[[list[Handle[Any]]], None]) -> Iterator[Pipeline]:
+def pipelined(run: Callable[[Sequence[Statement]], None]) -> Iterator[Pipeline]:
     """Lend a pipeline for a block, whose statements *run* runs and settles; see `ImprovedDb.pipeline`."""
     pipeline = Pipeline(run)
     try:
@@ -223,29 +185,29 @@ def _each(executor: Executor, query: str, source: Iterator[Any], dict_rows: bool
 # --- running them ----------------------------------------------------------------------------------------------------
 
 
-def run_each(executor: Executor, handles: list[Handle[Any]]) -> None:
-    """Run the statements of *handles* in their order, and settle each handle.
+def run_each(executor: Executor, statements: Sequence[Statement]) -> None:
+    """Run *statements* in their order, and settle each.
 
     Raises:
-        BaseException: An interrupt, or the pool's own error; every handle is settled then, too.
+        BaseException: An interrupt, or the pool's own error; every statement is settled then, too.
     """
-    left = deque(handles)
+    left = deque(statements)
     deadline = executor.deadline()
     try:
         while left:
             _run_some(executor, left, deadline)
     except BaseException as error:
-        for handle in handles:
-            if not handle.done:
-                handle.settle(error=error if isinstance(error, Exception) else interrupted(handle))
+        for statement in statements:
+            if not statement.done:
+                statement.settle(error=error if isinstance(error, Exception) else interrupted(statement))
         raise
 
 
-def _run_some(executor: Executor, left: deque[Handle[Any]], deadline: float | None) -> None:
+def _run_some(executor: Executor, left: deque[Statement], deadline: float | None) -> None:
     """Run the next statements that may share a connection, or the next one alone."""
     loan = executor.persist(lambda: executor.borrow(deadline), deadline)
     connection = loan.connection
-    sharing: deque[Handle[Any]] = deque()
+    sharing: deque[Statement] = deque()
     try:
         if executor.may_share(connection):
             while left and bind(connection, left[0]):
@@ -256,152 +218,14 @@ def _run_some(executor: Executor, left: deque[Handle[Any]], deadline: float | No
     if not sharing:
         executor.pool.release(loan)
         if left:
-            _run_alone(executor, left.popleft(), None, deadline)
+            run_alone(executor, left.popleft(), None, deadline)
         return
     if len(sharing) == 1 and not sharing[0].done:
         executor.pool.release(loan)
-        _run_alone(executor, sharing[0], None, deadline)
+        run_alone(executor, sharing[0], None, deadline)
         return
-    exchange = _Exchange(executor, loan, deque(handle for handle in sharing if not handle.done))
-    retried, unsent = exchange.run(deadline)
-    for handle, failed in retried:
-        _run_alone(executor, handle, failed, deadline)
-    left.extendleft(reversed(unsent))
-
-
-def bind(connection: Connection, handle: Handle[Any]) -> bool:
-    """Put a statement's arguments in; False if it has to go alone. One that cannot be sent is settled here."""
-    try:
-        handle.sql = sql = connection._bind(handle.query, handle.args)
-    except CallersOwn as own:
-        handle.settle(error=own.error)
-        return True
-    except StatementError as error:
-        handle.settle(error=error)
-        return True
-    if sql[:3].lower() not in SHARING or len(sql) > IN_FLIGHT:
-        return False
-    return not touches(sql, connection.encoding)
-
-
-def _run_alone(executor: Executor, handle: Handle[Any], failed: Failed | None, deadline: float | None) -> None:
-    """Run one statement, as `execute_query` does; *failed*: its first attempt was in a pipeline."""
-    try:
-        result = executor.run_by(deadline, handle.query, handle.args, handle.dict_rows, handle.idempotent, failed)
-    except Exception as error:
-        handle.settle(error=error)
-    else:
-        handle.settle(result)
-
-
-def interrupted(handle: Handle[Any]) -> BaseException:
-    """Return what a statement gets whose answer an interrupt kept from coming."""
-    text = "an interrupt came before its answer"
-    if is_read_only(handle.query) or not handle.sql:
-        return StatementError(f"not finished: {text}")
-    return error_for(decide(Verdict.UNKNOWN, Unit.WRITE, idempotent=False).finally_, DriverError(0, text))
-
-
-class Window:
-    """Statements on one connection: some sent, their answers outstanding; the others wait until there is room."""
-
-    def __init__(self, connection: Connection, waiting: deque[Handle[Any]]) -> None:
-        self.waiting = waiting
-        self.sent: deque[Handle[Any]] = deque()
-        self._connection = connection
-        self._bytes = 0
-
-    def answers(self) -> Iterator[tuple[Handle[Any], Any]]:
-        """Send what there is room for, and yield each statement with its result, or with the server's error."""
-        while self.waiting or self.sent:
-            if self.waiting and self._bytes <= IN_FLIGHT // 2:
-                batch = self._next_batch()
-                self.sent.extend(batch)
-                self._connection._send_each([handle.sql for handle in batch])
-            handle = self.sent[0]
-            answer = self._connection._read_answer(handle.dict_rows, more=len(self.sent) > 1)
-            self.sent.popleft()
-            self._bytes -= len(handle.sql)
-            yield handle, answer
-
-    def _next_batch(self) -> list[Handle[Any]]:
-        batch: list[Handle[Any]] = []
-        while self.waiting and (self._bytes == 0 or self._bytes + len(self.waiting[0].sql) <= IN_FLIGHT):
-            handle = self.waiting.popleft()
-            self._bytes += len(handle.sql)
-            batch.append(handle)
-        return batch
-
-
-class _Exchange:
-    """Statements that share one connection of the pool."""
-
-    def __init__(self, executor: Executor, loan: Loan[Connection], waiting: deque[Handle[Any]]) -> None:
-        self._executor = executor
-        self._loan = loan
-        self._window = Window(loan.connection, waiting)
-        self._worst: Judgement | None = None
-        self._retried: list[tuple[Handle[Any], Failed]] = []
-
-    def run(self, deadline: float | None) -> tuple[list[tuple[Handle[Any], Failed]], deque[Handle[Any]]]:
-        """Run them; return those that may be retried alone, with how they failed, and those that were not sent."""
-        executor, loan = self._executor, self._loan
-        try:
-            executor.bounded(loan.connection, deadline, self._go_on)
-        except BaseException as error:
-            self._lost(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if self._worst is None:
-                executor.pool.release(loan)
-            else:
-                executor.give_back(loan, self._worst)
-        return self._retried, self._window.waiting
-
-    def _go_on(self) -> None:
-        for handle, answer in self._window.answers():
-            if isinstance(answer, DriverError):
-                self._refused(handle, answer)
-            else:
-                handle.settle(answer)
-
-    def _refused(self, handle: Handle[Any], error: BaseException) -> None:
-        """Settle a statement to which the server answered with an error; those after it have run all the same."""
-        judgement = self._executor.judge(self._loan.connection, error, Standing())
-        if self._worst is None or judgement.fate.value > self._worst.fate.value:
-            self._worst = judgement if judgement.fate is not Fate.KEEP else self._worst
-        self._settle(handle, error, judgement, judgement.verdict)
-
-    def _lost(self, error: BaseException) -> None:
-        """Settle what was sent and has no answer, and discard the connection."""
-        connection = self._loan.connection
-        told = error.made_of if isinstance(error, CallersOwn) else error
-        if told is None:  # the caller's own decoder: the statement ran, and the answers after it are unread
-            told = DriverError(0, "the answers of this pipeline were not read to their end")
-        judgement = self._executor.judge(connection, told, Standing())
-        # Several statements were written at once: how many of them the server has whole is not known.
-        verdict = Verdict.UNKNOWN if connection._phase is not None else judgement.verdict
-        self._executor.end_if_given_up(connection, told)
-        self._executor.give_back(self._loan, judgement._replace(fate=max(judgement.fate, Fate.DISCARD, key=_severity)))
-        for handle in self._window.sent:
-            if not isinstance(error, Exception):
-                handle.settle(error=interrupted(handle))
-            elif isinstance(error, CallersOwn) and handle is self._window.sent[0]:
-                handle.settle(error=error.error)
-            else:
-                self._settle(handle, told, judgement, verdict)
-
-    def _settle(self, handle: Handle[Any], error: BaseException, judgement: Judgement, verdict: Verdict) -> None:
-        unit = Unit.READ if is_read_only(handle.query) else Unit.WRITE
-        decision = decide(verdict, unit, idempotent=handle.idempotent)
-        final = error_for(decision.finally_, error)
-        if decision.again and (unit is Unit.READ or handle.idempotent or verdict in _SAFE_LATER):
-            judged = judgement._replace(verdict=verdict)
-            self._retried.append((handle, Failed.judged(final, judged, again=True, statement=handle.query)))
-        else:
-            handle.settle(error=final)
-
-
-def _severity(fate: Fate) -> int:
-    return fate.value
+    exchange = Exchange(executor, loan, deque(statement for statement in sharing if not statement.done))
+    exchange.run(deadline)
+    for statement, failed in exchange.retried:
+        run_alone(executor, statement, failed, deadline)
+    left.extendleft(reversed(exchange.unsent))

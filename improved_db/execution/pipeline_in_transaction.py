@@ -14,13 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.errors import TransactionRolledBack
-from improved_db.execution.pipeline import Handle, Pipeline, Window, bind, interrupted
+from improved_db.execution.batch import Statement, Window, bind, interrupted
 from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from improved_db.execution.transaction import Transaction
     from improved_db.wire.connection import Connection
 
@@ -29,31 +31,31 @@ SAVEPOINT: Final = "SAVEPOINT improved_db_pipeline"
 RELEASE: Final = "RELEASE SAVEPOINT improved_db_pipeline"
 
 
-def run_in(tx: Transaction, handles: list[Handle[Any]]) -> None:
-    """Run the statements of *handles* in *tx*, in their order, and settle each handle.
+def run_in(tx: Transaction, statements: Sequence[Statement]) -> None:
+    """Run *statements* in *tx*, in their order, and settle each.
 
     Raises:
-        BaseException: An interrupt; every handle is settled then, too, and the transaction is lost.
+        BaseException: An interrupt; every statement is settled then, too, and the transaction is lost.
     """
-    left = deque(handles)
+    left = deque(statements)
     try:
         while left:
             _run_some(tx, left)
     except BaseException as error:
-        for handle in handles:
-            if not handle.done:
-                handle.settle(error=error if isinstance(error, Exception) else interrupted(handle))
+        for statement in statements:
+            if not statement.done:
+                statement.settle(error=error if isinstance(error, Exception) else interrupted(statement))
         if not isinstance(error, Exception):
             raise
 
 
-def _run_some(tx: Transaction, left: deque[Handle[Any]]) -> None:
-    sharing: list[Handle[Any]] = []
+def _run_some(tx: Transaction, left: deque[Statement]) -> None:
+    sharing: list[Statement] = []
     if tx._connection._pipelines and tx.state is State.OPEN:
         while left and bind(tx._connection, left[0]):
-            handle = left.popleft()
-            if not handle.done:
-                sharing.append(handle)
+            statement = left.popleft()
+            if not statement.done:
+                sharing.append(statement)
     if len(sharing) > 1:
         _share(tx, sharing)
         return
@@ -65,12 +67,12 @@ def _run_some(tx: Transaction, left: deque[Handle[Any]]) -> None:
             one.settle(error=error)
 
 
-def _share(tx: Transaction, handles: list[Handle[Any]]) -> None:
+def _share(tx: Transaction, statements: list[Statement]) -> None:
     connection = tx._connection
     hold, savepoint, release = (_own(connection, text) for text in (HOLD, SAVEPOINT, RELEASE))
     connection._touched = True  # autocommit comes back with a new session
-    answers: list[tuple[Handle[Any], Any]] = []
-    tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *handles, release]), answers))
+    answers: list[tuple[Statement, Any]] = []
+    tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *statements, release]), answers))
     errors = [answer for _, answer in answers if isinstance(answer, DriverError)]
     fatal = next((error for error in errors if error is answers[-1][1] or _rolls_back(tx, error)), None)
     if fatal is not None:
@@ -78,14 +80,14 @@ def _share(tx: Transaction, handles: list[Handle[Any]]) -> None:
         tx._failure = errors[0]
         tx._judgement = tx._executor.judge(connection, errors[0], tx._standing)
     over = False
-    for handle, answer in answers[2:-1]:
+    for statement, answer in answers[2:-1]:
         if over:  # the server ran it in another transaction, which its owner rolls back
-            handle.settle(error=_refusal())
+            statement.settle(error=_refusal())
         elif not isinstance(answer, DriverError):
-            handle.settle(answer)
+            statement.settle(answer)
         else:
             over = fatal is not None
-            handle.settle(error=error_for(Action.RAISE_ROLLED_BACK, answer) if over else answer)
+            statement.settle(error=error_for(Action.RAISE_ROLLED_BACK, answer) if over else answer)
 
 
 def _rolls_back(tx: Transaction, error: BaseException) -> bool:
@@ -93,7 +95,7 @@ def _rolls_back(tx: Transaction, error: BaseException) -> bool:
     return decide(judgement.verdict, Unit.CALLER_STATEMENT).now is Action.RAISE_ROLLED_BACK
 
 
-def _exchange(tx: Transaction, waiting: deque[Handle[Any]], answers: list[tuple[Handle[Any], Any]]) -> None:
+def _exchange(tx: Transaction, waiting: deque[Statement], answers: list[tuple[Statement, Any]]) -> None:
     tx._standing.statement = waiting[2].query
     window = Window(tx._connection, waiting)
     try:
@@ -109,9 +111,7 @@ def _refusal() -> Exception:
     return kind(0, text)
 
 
-def _own(connection: Connection, text: str) -> Handle[Any]:
-    handle: Handle[Any] = Handle(
-        Pipeline(lambda _: None), text, None, dict_rows=False, return_one=False, idempotent=None
-    )
-    handle.sql = text.encode(connection.encoding)
-    return handle
+def _own(connection: Connection, text: str) -> Statement:
+    statement = Statement(text, None)
+    statement.sql = text.encode(connection.encoding)
+    return statement

@@ -183,14 +183,15 @@ def unix_time(value: dt.datetime) -> str:
     """Return the seconds since 1970 in UTC, with six decimals, of a datetime with a time zone.
 
     Raises:
-        StatementError: It is before 1970, or after 2038-01-19 03:14:07, where servers that count in 32 bits end.
+        StatementError: It is not after the first instant of 1970, which MariaDB 11 turns into NULL, or it is after
+            2038-01-19 03:14:07, where servers that count in 32 bits end.
     """
     microseconds = (value - _EPOCH) // dt.timedelta(microseconds=1)
     seconds, rest = divmod(microseconds, 1_000_000)
-    if not 0 <= seconds < _LAST_SECOND:
+    if microseconds <= 0 or seconds >= _LAST_SECOND:
         raise StatementError(
-            "a datetime with a time zone before 1970 or after 2038-01-19 03:14 in UTC, which servers do not turn into "
-            "the time of their session; make it naive, or give the option aware_datetimes='utc'"
+            "a datetime with a time zone before 1970-01-01 00:00:00.000001 or after 2038-01-19 03:14 in UTC, which servers "
+            "do not turn into the time of their session; make it naive, or give the option aware_datetimes='utc'"
         )
     return f"{seconds}.{rest:06d}"
 

@@ -1,0 +1,221 @@
+"""Statements that share a connection and a round trip: written at once, answers read in order, each judged by itself.
+
+The server runs them one after another, and an error of one does not stop the next. If the connection is lost, answered
+statements stand; those without an answer are judged as single statements are.
+
+Knows statements, the executor and how many bytes may be on their way. Does not know who waits for the outcomes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from improved_db.errors import StatementError
+from improved_db.execution.executor import Standing
+from improved_db.failures.decide import Unit, decide
+from improved_db.failures.raising import CallersOwn, Failed, error_for
+from improved_db.failures.verdict import Fate, Verdict
+from improved_db.sql.session_state import touches
+from improved_db.sql.statement import is_read_only
+from improved_db.wire.exchange import DriverError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from improved_db.execution.executor import Executor
+    from improved_db.failures.verdict import Judgement
+    from improved_db.pool.loan import Loan
+    from improved_db.wire.connection import Connection
+
+#: Bytes of statements that may be on their way, written and not yet answered: what the sockets' buffers take in any
+#: case, so that neither side waits for the other to read.
+IN_FLIGHT: Final = 65_536
+
+#: How a statement begins that may share a round trip: what it leaves behind depends on no other statement of the
+#: session. All others go alone, as by `execute_query`.
+SHARING: Final = frozenset(b"sel wit val tab ins rep upd del sho des exp".split())
+
+#: What is known of a write that came to nothing; in a pipeline it is not retried, because later statements have run.
+_SAFE_LATER: Final = frozenset({Verdict.NOT_CONNECTED, Verdict.NOT_SENT})
+
+
+class Statement:
+    """One statement and, once it is settled, its outcome.
+
+    Attributes:
+        query: The statement.
+        args: The values for its placeholders.
+        dict_rows: Rows as dicts.
+        idempotent: As for `ImprovedDb.execute_query`.
+        sql: What is sent, once the arguments are put in.
+        outcome: The finished result.
+        error: What came instead of it.
+    """
+
+    sql: bytes = b""
+    outcome: Any = None
+    error: BaseException | None = None
+
+    def __init__(self, query: str, args: object, *, dict_rows: bool = False, idempotent: bool | None = None) -> None:
+        self.query: str = query
+        self.args: object = args
+        self.dict_rows: bool = dict_rows
+        self.idempotent: bool | None = idempotent
+
+    @property
+    def done(self) -> bool:
+        """Whether its outcome is known."""
+        return self.outcome is not None or self.error is not None
+
+    def settle(self, outcome: Any = None, error: BaseException | None = None) -> None:
+        """Note the outcome."""
+        self.outcome, self.error = outcome, error
+
+
+def bind(connection: Connection, statement: Statement) -> bool:
+    """Put a statement's arguments in; False if it has to go alone. One that cannot be sent is settled here."""
+    try:
+        statement.sql = sql = connection._bind(statement.query, statement.args)
+    except CallersOwn as own:
+        statement.settle(error=own.error)
+        return True
+    except StatementError as error:
+        statement.settle(error=error)
+        return True
+    if sql[:3].lower() not in SHARING or len(sql) > IN_FLIGHT:
+        return False
+    return not touches(sql, connection.encoding)
+
+
+def run_alone(executor: Executor, statement: Statement, failed: Failed | None, deadline: float | None) -> None:
+    """Run one statement, as `execute_query` does; *failed*: its first attempt was in a pipeline."""
+    try:
+        result = executor.run_by(
+            deadline, statement.query, statement.args, statement.dict_rows, statement.idempotent, failed
+        )
+    except Exception as error:
+        statement.settle(error=error)
+    else:
+        statement.settle(result)
+
+
+def interrupted(statement: Statement) -> BaseException:
+    """Return what a statement gets whose answer an interrupt kept from coming."""
+    text = "an interrupt came before its answer"
+    if is_read_only(statement.query) or not statement.sql:
+        return StatementError(f"not finished: {text}")
+    return error_for(decide(Verdict.UNKNOWN, Unit.WRITE, idempotent=False).finally_, DriverError(0, text))
+
+
+class Window:
+    """Statements on one connection: some sent, their answers outstanding; the others wait until there is room."""
+
+    def __init__(self, connection: Connection, waiting: deque[Statement]) -> None:
+        self.waiting = waiting
+        self.sent: deque[Statement] = deque()
+        self._connection = connection
+        self._bytes = 0
+
+    def answers(self) -> Iterator[tuple[Statement, Any]]:
+        """Send what there is room for, and yield each statement with its result, or with the server's error."""
+        while self.waiting or self.sent:
+            if self.waiting and self._bytes <= IN_FLIGHT // 2:
+                batch = self._next_batch()
+                self.sent.extend(batch)
+                self._connection._send_each([statement.sql for statement in batch])
+            statement = self.sent[0]
+            answer = self._connection._read_answer(statement.dict_rows, more=len(self.sent) > 1)
+            self.sent.popleft()
+            self._bytes -= len(statement.sql)
+            yield statement, answer
+
+    def _next_batch(self) -> list[Statement]:
+        batch: list[Statement] = []
+        while self.waiting and (self._bytes == 0 or self._bytes + len(self.waiting[0].sql) <= IN_FLIGHT):
+            statement = self.waiting.popleft()
+            self._bytes += len(statement.sql)
+            batch.append(statement)
+        return batch
+
+
+class Exchange:
+    """Statements that share one connection of the pool."""
+
+    def __init__(self, executor: Executor, loan: Loan[Connection], waiting: deque[Statement]) -> None:
+        self._executor = executor
+        self._loan = loan
+        self._window = Window(loan.connection, waiting)
+        self._worst: Judgement | None = None
+        self.retried: list[tuple[Statement, Failed]] = []
+
+    @property
+    def unsent(self) -> deque[Statement]:
+        """The statements that were not sent, after `run`."""
+        return self._window.waiting
+
+    def run(self, deadline: float | None) -> None:
+        """Run them and settle those that are over; `retried` are to be retried alone, `unsent` are to be run.
+
+        Raises:
+            BaseException: An interrupt; the connection is discarded.
+        """
+        executor, loan = self._executor, self._loan
+        try:
+            executor.bounded(loan.connection, deadline, self._go_on)
+        except BaseException as error:
+            self._lost(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if self._worst is None:
+                executor.pool.release(loan)
+            else:
+                executor.give_back(loan, self._worst)
+
+    def _go_on(self) -> None:
+        for statement, answer in self._window.answers():
+            if isinstance(answer, DriverError):
+                self._refused(statement, answer)
+            else:
+                statement.settle(answer)
+
+    def _refused(self, statement: Statement, error: BaseException) -> None:
+        """Settle a statement to which the server answered with an error; those after it have run all the same."""
+        judgement = self._executor.judge(self._loan.connection, error, Standing())
+        if self._worst is None or judgement.fate.value > self._worst.fate.value:
+            self._worst = judgement if judgement.fate is not Fate.KEEP else self._worst
+        self._settle(statement, error, judgement, judgement.verdict)
+
+    def _lost(self, error: BaseException) -> None:
+        """Settle what was sent and has no answer, and discard the connection."""
+        connection = self._loan.connection
+        told = error.made_of if isinstance(error, CallersOwn) else error
+        if told is None:  # the caller's own decoder: the statement ran, and the answers after it are unread
+            told = DriverError(0, "the answers of this pipeline were not read to their end")
+        judgement = self._executor.judge(connection, told, Standing())
+        # Several statements were written at once: how many of them the server has whole is not known.
+        verdict = Verdict.UNKNOWN if connection._phase is not None else judgement.verdict
+        self._executor.end_if_given_up(connection, told)
+        self._executor.give_back(self._loan, judgement._replace(fate=max(judgement.fate, Fate.DISCARD, key=_severity)))
+        for statement in self._window.sent:
+            if not isinstance(error, Exception):
+                statement.settle(error=interrupted(statement))
+            elif isinstance(error, CallersOwn) and statement is self._window.sent[0]:
+                statement.settle(error=error.error)
+            else:
+                self._settle(statement, told, judgement, verdict)
+
+    def _settle(self, statement: Statement, error: BaseException, judgement: Judgement, verdict: Verdict) -> None:
+        unit = Unit.READ if is_read_only(statement.query) else Unit.WRITE
+        decision = decide(verdict, unit, idempotent=statement.idempotent)
+        final = error_for(decision.finally_, error)
+        if decision.again and (unit is Unit.READ or statement.idempotent or verdict in _SAFE_LATER):
+            judged = judgement._replace(verdict=verdict)
+            self.retried.append((statement, Failed.judged(final, judged, again=True, statement=statement.query)))
+        else:
+            statement.settle(error=final)
+
+
+def _severity(fate: Fate) -> int:
+    return fate.value
