@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import Loading, run_on
 from improved_db.execution.executor import Executor
+from improved_db.execution.multiplex import Multiplexer
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
@@ -90,6 +91,8 @@ class ImprovedDb:
         autocommit = bool(self._settings.connect.get("autocommit", True))
         limit = self._settings.deadline
         self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=limit)
+        if autocommit and self._settings.multiplex:
+            self._executor.multiplexer = Multiplexer(self._executor)
         self._loading = Loading(self._executor)
         self._units = UnitsOfWork(self._executor)
         self._server: Any = None  # of `ephemeral`

@@ -142,8 +142,19 @@ class Window:
 class Exchange:
     """Statements that share one connection of the pool."""
 
-    def __init__(self, executor: Executor, loan: Loan[Connection], waiting: deque[Statement]) -> None:
+    def __init__(
+        self, executor: Executor, loan: Loan[Connection], waiting: deque[Statement], *, others: bool = False
+    ) -> None:
+        """Be ready to run.
+
+        Args:
+            executor: Judges failures.
+            loan: Has the connection; returned by `run`.
+            waiting: The statements.
+            others: Whether they are those of other threads, too: to them an interrupt is a lost connection.
+        """
         self._executor = executor
+        self._others = others
         self._loan = loan
         self._window = Window(loan.connection, waiting)
         self._worst: Judgement | None = None
@@ -200,7 +211,8 @@ class Exchange:
         self._executor.give_back(self._loan, judgement._replace(fate=max(judgement.fate, Fate.DISCARD, key=_severity)))
         for statement in self._window.sent:
             if not isinstance(error, Exception):
-                statement.settle(error=interrupted(statement))
+                if not self._others:
+                    statement.settle(error=interrupted(statement))
             elif isinstance(error, CallersOwn) and statement is self._window.sent[0]:
                 statement.settle(error=error.error)
             else:

@@ -19,6 +19,7 @@ from improved_db.wire.exchange import DriverError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from improved_db.execution.multiplex import Multiplexer
     from improved_db.execution.retry import Retrier
     from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
@@ -80,6 +81,8 @@ class Executor:
         self.retrier = retrier
         self._autocommit = autocommit
         self._limit = limit
+        #: Combines the reads of a crowd; None: each goes alone.
+        self.multiplexer: Multiplexer | None = None
         self._flavours: dict[str, Flavour] = {}
 
     def deadline(self) -> float | None:
@@ -114,12 +117,28 @@ class Executor:
             pymysql.err.MySQLError: What the server or the driver said.
         """
         deadline = None if self._limit is None else self.deadline()
+        crowd = self.multiplexer
+        if crowd is not None and crowd.crowded and timeout is None and deadline is None and idempotent is not False:
+            return self._run_in_crowd(crowd, query, args, dict_rows, idempotent)
         try:  # as `persist` does, without the cost of a closure for a success
             return self._attempt(query, args, dict_rows, idempotent, timeout, deadline)
         except Failed as failed:
             first = failed
         attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
         return self.retrier.again(first, attempt, deadline, self._lent)
+
+    def _run_in_crowd(
+        self, crowd: Multiplexer, query: str, args: object, dict_rows: bool, idempotent: bool | None
+    ) -> Any:
+        first = None
+        if query in crowd.short:
+            read = crowd.run(query, args, dict_rows)
+            if read.error is not None:
+                raise read.error
+            if read.outcome is not None:
+                return read.outcome
+            first = read.failed
+        return self.run_by(None, query, args, dict_rows, idempotent, first)
 
     def run_by(
         self,
@@ -154,7 +173,11 @@ class Executor:
         committing = False
         try:
             if timeout is None and deadline is None:
-                result = connection._run(query, args, dict_rows)
+                crowd = self.multiplexer
+                if crowd is None or (loan.signal is None and not crowd.crowded):
+                    result = connection._run(query, args, dict_rows)
+                else:
+                    result = crowd.timed(loan, query, args, dict_rows)
             else:
                 result = self.perform(connection, query, args, dict_rows, timeout, deadline)
             if not self._autocommit:

@@ -474,6 +474,12 @@ class Pool(Generic[C]):
         return self._state.rack.counters.opened > 0
 
     @property
+    def is_full(self) -> bool:
+        """Whether there are as many connections as there may be, so that another borrower has to wait for one."""
+        rack = self._state.rack
+        return rack.connected >= rack.max_size
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._state.closed

@@ -75,6 +75,7 @@ def load(
         "connection_pool": own.pop("connection_pool", False),
         "pool_init_size": own.pop("pool_init_size", None),
         "aware_datetimes": own.pop("aware_datetimes", "refuse"),
+        "multiplex": own.pop("multiplex", "auto"),
         "pipelining": own.pop("pipelining", "auto"),
     }
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)

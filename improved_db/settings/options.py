@@ -142,6 +142,11 @@ _RESET: Final = Kind(
 _AWARE: Final = Kind(
     must="'refuse', 'session' or 'utc'", take=_fits(lambda value: value in ("refuse", "session", "utc"))
 )
+_MULTIPLEX: Final = Kind(
+    must="'auto' or False",
+    take=_fits(lambda value: value == "auto" or value is False),
+    read=lambda text: text if text == "auto" else _read_bool(text),
+)
 _PIPELINING: Final = Kind(
     must="'auto', True or False",
     take=_fits(lambda value: value == "auto" or isinstance(value, bool)),
@@ -203,6 +208,7 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "connection_pool": _BOOL,
     "pool_init_size": _whole(0),
     "aware_datetimes": _AWARE,
+    "multiplex": _MULTIPLEX,
     "pipelining": _PIPELINING,
     "ssl_mode": _SSL_MODE,
 }

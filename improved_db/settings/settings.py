@@ -188,6 +188,7 @@ class Settings:
         deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
         connection_pool: Whether the pool is to be made at once and not with the first use.
         pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        multiplex: Whether short reads of threads that would wait for connections share round trips: "auto" or False.
         pipelining: Whether several statements are written at once: True, False, or "auto": unless the server is known
             not to take them (ProxySQL, Aurora), or does not say what it is.
         aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or write it
@@ -203,4 +204,5 @@ class Settings:
     connection_pool: bool = False
     pool_init_size: int | None = None
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"
+    multiplex: Literal["auto", False] = "auto"
     pipelining: Literal["auto"] | bool = "auto"

@@ -190,8 +190,8 @@ def unix_time(value: dt.datetime) -> str:
     seconds, rest = divmod(microseconds, 1_000_000)
     if microseconds <= 0 or seconds >= _LAST_SECOND:
         raise StatementError(
-            "a datetime with a time zone before 1970-01-01 00:00:00.000001 or after 2038-01-19 03:14 in UTC, which servers "
-            "do not turn into the time of their session; make it naive, or give the option aware_datetimes='utc'"
+            "a datetime with a time zone before 1970-01-01 00:00:00.000001 or after 2038-01-19 03:14 in UTC, which "
+            "servers do not turn into the time of their session; make it naive, or give aware_datetimes='utc'"
         )
     return f"{seconds}.{rest:06d}"
 
