@@ -31,7 +31,7 @@ FLOORS: Final = {
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
-    "threading": {"critical", "pool", "testing"},
+    "threading": {"critical", "pool", "execution.multiplex", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"execution.retry"},
     "pymysql": {"errors", "wire", "compat", "testing"},
