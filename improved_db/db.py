@@ -75,14 +75,13 @@ class ImprovedDb:
         source, given = Secret.of(config), seal(options)
         del config, options  # a traceback shows the locals of this frame
         self._settings: Settings = load(source, given, driver_options=OPTIONS)
-        pool = self._settings.pool
         self._driver = PyMySQLDriver(
             self._settings.connect.resolve,
-            reset=pool.reset,
-            configure=pool.configure,
+            reset=self._settings.reset,
+            configure=self._settings.configure,
             aware_datetimes=self._settings.aware_datetimes,
         )
-        self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
+        self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
         Housekeeper.look_after(self._pool)
         self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
         autocommit = bool(self._settings.connect.get("autocommit", True))
@@ -93,7 +92,7 @@ class ImprovedDb:
         self._server: Any = None  # of `ephemeral`
         if self._settings.connection_pool or self._settings.pool_init_size:
             self.create_pool()
-        elif pool.min_size:
+        elif self._settings.pool.min_size:
             self._pool.replenish()
 
     @classmethod

@@ -92,7 +92,7 @@ class Openers(Generic[C]):
         """
         started_at, generation = self._now(), self._state.generation
         try:
-            connection = self._connect()
+            connection = self._driver.connect()
         except BaseException as error:
             self.start(self._state.gave_up(loan, own_copy(error)))
             raise
@@ -114,7 +114,7 @@ class Openers(Generic[C]):
                     return
             started_at, generation = self._now(), state.generation
             try:
-                connection = self._connect()
+                connection = self._driver.connect()
             except Exception as error:
                 if not self._failed(loan, error):
                     return
@@ -124,20 +124,6 @@ class Openers(Generic[C]):
             else:
                 self._opened(loan, connection, generation, started_at)
                 return
-
-    def _connect(self) -> C:
-        connection = self._driver.connect()
-        configure = self._settings.configure
-        if configure is not None:
-            try:
-                configure(connection)
-            except BaseException:
-                self._driver.abandon(connection)
-                raise
-            if not self._driver.restore(connection):
-                self._driver.abandon(connection)
-                raise RuntimeError("configure() left the connection unusable")
-        return connection
 
     def _opened(self, loan: Loan[C], connection: C, generation: int, started_at: float) -> None:
         now = self._now()

@@ -6,23 +6,10 @@ Knows names and numbers. Does not know who asks, or any metrics library.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-#: Our gauges and counters under OpenTelemetry's names (semantic conventions 1.44, ``db.client.connection.*``).
-OPENTELEMETRY: Final = {
-    "idle": ("db.client.connection.count", {"db.client.connection.state": "idle"}),
-    "used": ("db.client.connection.count", {"db.client.connection.state": "used"}),
-    "max_size": ("db.client.connection.max", {}),
-    "min_size": ("db.client.connection.idle.min", {}),
-    "waiting": ("db.client.connection.pending_requests", {}),
-    "timed_out": ("db.client.connection.timeouts", {}),
-    "open_seconds": ("db.client.connection.create_time", {}),
-    "wait_seconds": ("db.client.connection.wait_time", {}),
-    "use_seconds": ("db.client.connection.use_time", {}),
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

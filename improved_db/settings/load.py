@@ -74,6 +74,8 @@ def load(
         "deadline": own.pop("deadline", None),
         "connection_pool": own.pop("connection_pool", False),
         "pool_init_size": own.pop("pool_init_size", None),
+        "reset": own.pop("reset", "rollback"),
+        "configure": own.pop("configure", None),
         "aware_datetimes": own.pop("aware_datetimes", "refuse"),
     }
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)

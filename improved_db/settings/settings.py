@@ -48,9 +48,6 @@ class PoolSettings:
         keepalive: Seconds between pings of idle connections; None derives it from the server's ``wait_timeout``.
         leak_warn_after: Seconds after which a connection still lent is reported; None means never.
         max_opening: Connects under way at once.
-        reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
-            callable that is given it.
-        configure: Called with each new connection, and with one whose session had to be made new again.
         check: Called with a connection before it is lent; raises if it must not be.
         on_leak: Called when *leak_warn_after* has passed.
 
@@ -71,8 +68,6 @@ class PoolSettings:
     keepalive: float | None = None
     leak_warn_after: float | None = None
     max_opening: int = 4
-    reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
-    configure: Callable[[Any], object] | None = None
     check: Callable[[Any], object] | None = None
     on_leak: Callable[[Any], object] | None = None
 
@@ -188,6 +183,9 @@ class Settings:
         deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
         connection_pool: Whether the pool is to be made at once and not with the first use.
         pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
+            callable that gets the connection.
+        configure: Called with each new connection, and after each reset of its session.
         aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or write it
             without its zone, as the time in the "session"'s time zone or in "utc". The server does the former,
             for times from 1970 to January 2038; of an hour that its zone has twice, when clocks are set back, it does
@@ -200,4 +198,6 @@ class Settings:
     deadline: float | None = None
     connection_pool: bool = False
     pool_init_size: int | None = None
+    reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
+    configure: Callable[[Any], object] | None = None
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"

@@ -163,10 +163,8 @@ def test_pool_options_of_the_query_get_their_types() -> None:
         "mysql://h?max_size=20&min_size=2&max_lifetime=none&acquire_timeout=0.5&reset=session&deadline=9"
         "&connection_pool=yes&pool_init_size=3&name=jobs"
     )
-    assert found.pool == PoolSettings(
-        name="jobs", max_size=20, min_size=2, max_lifetime=None, acquire_timeout=0.5, reset="session"
-    )
-    assert (found.deadline, found.connection_pool, found.pool_init_size) == (9.0, True, 3)
+    assert found.pool == PoolSettings(name="jobs", max_size=20, min_size=2, max_lifetime=None, acquire_timeout=0.5)
+    assert (found.deadline, found.connection_pool, found.pool_init_size, found.reset) == (9.0, True, 3, "session")
 
 
 @pytest.mark.parametrize(
