@@ -279,7 +279,7 @@ def test_a_connection_given_to_another_pool(db: ImprovedDb, database: dict[str, 
 def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> None:
     """``connect()`` and ``pool_get_connection()`` are easily mixed up; the text says what to do instead."""
     with db.connect() as connection:
-        with pytest.raises(LoanSpent, match=r"close\(\) one that connect\(\) opened"):
+        with pytest.raises(LoanSpent, match=r"if connect\(\) opened it, close\(\) it"):
             db.pool_put_connection(connection)
         with pytest.raises(LoanSpent):
             db.execute_query_multiplex(connection, "select 1")
