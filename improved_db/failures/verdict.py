@@ -94,7 +94,7 @@ for _row in table.ROWS:
 
 
 def judge(failure: Failure) -> Judgement:
-    """Say what is true after *failure*. Never raises.
+    """Judge a failure. Never raises.
 
     Args:
         failure: What happened, and when.
@@ -184,7 +184,7 @@ def judge_exception(
     read_only_session: bool = False,
     rollback_on_timeout: bool = False,
 ) -> Judgement:
-    """Say what is true after *error*. Never raises.
+    """Judge an exception. Never raises.
 
     The number is ``args[0]`` if that is an int (PyMySQL puts a text there when packets are out of step), the text
     ``args[1]``; ``sqlstate`` and ``unsolicited`` are read if present. The wire turns every error of the socket into the

@@ -1,6 +1,6 @@
 """What a pool knows and decides: every public method is one critical section, and returns what is left to do.
 
-I1  Conservation. Every slot is in exactly one place, the rack or one holder's hands; ``cold + idle + used + opening ==
+I1  Conservation. Every slot is in exactly one place, in the rack or with one holder; ``cold + idle + used + opening ==
     max_size``, also while an exception is on its way. Outside the rack, a slot is held by one loan.
 I2  One lock. It guards the rack, the waiters, every slot's state and `closed`. A waiter sleeps on a signal of its own,
     which guards nothing and is released under the lock. There is no second lock. No interrupt leaves the lock held,
@@ -13,13 +13,13 @@ I5  No borrower waits while a usable slot is in the rack; a returned slot goes s
 I6  Waiters are served first come, first served; the rack is last in, first out, with cold slots at the far end.
 I7  One monotonic deadline per call, computed once. No borrower is served later than that, but for the 50 ms that a
     ping or check may always take (`fitness.SHORTEST_PING`).
-I8  Cold until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
-I9  `close()` is final: every waiter is woken, connections in use are closed by the call that returns them.
+I8  Unfit until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
+I9  `close()` is final: it wakes every waiter, and the call that returns a connection closes it.
 I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
 I11 In a forked child every slot is cold and the parent's sockets are untouched.
-I12 A slot whose loan cannot be reached any more is back within one housekeeping period, or when the next borrower would
-    otherwise wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed it; a loan
-    that a method of this package holds for one call lives as long as its thread.
+I12 If a loan cannot be reached any more, the pool takes its slot back within one housekeeping period, or before the
+    next borrower has to wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed
+    it; a loan that a method of this package holds for one call lives as long as its thread.
 
 Knows the rack, the waiters, generations and the last failure. Does not know drivers, logs, listeners or how time
 passes.
