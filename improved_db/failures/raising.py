@@ -77,7 +77,7 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
 
 
 class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called
-    """Code of the caller's raised an error, which says nothing about the connection in use meanwhile.
+    """The caller's own code raised an error, which says nothing about the connection in use.
 
     Attributes:
         error: What it raised.

@@ -15,7 +15,7 @@ class Driver(Protocol[C]):
 
     @property
     def idle_limit(self) -> float | None:
-        """Seconds after which the server ends an idle session; None until the first connection has told."""
+        """Seconds after which the server ends an idle session; None until the first connection has asked it."""
 
     def connect(self) -> C:
         """Open a session and make it ready for a borrower, within the driver's own connect timeout.

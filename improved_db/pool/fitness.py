@@ -1,6 +1,6 @@
 """Whether a connection may be lent: it is alive, young enough, and has answered lately.
 
-Knows what the driver tells of a connection, and the settings for them. Does not know how slots move, or who waits.
+Knows the driver's checks of a connection, and the settings for them. Does not know how slots move, or who waits.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ class Pool(Generic[C]):
 
     @property
     def idle_limit(self) -> float | None:
-        """Seconds after which the server ends idle sessions; None until a connection has told."""
+        """Seconds after which the server ends idle sessions; None until a connection has asked it."""
         return self._driver.idle_limit
 
     # --- the owner's verbs -----------------------------------------------------------------------------------------

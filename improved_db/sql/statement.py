@@ -145,7 +145,7 @@ def is_read_only(query: str) -> bool:
 
 @_remembered
 def ends_transaction(query: str) -> str:
-    """Say whether a statement says in its own words that it ends its transaction, and how.
+    """Say whether a statement ends its transaction by its own words, and how.
 
     If it also begins another one, the server's status afterwards does not show it.
 
