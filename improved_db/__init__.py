@@ -29,6 +29,7 @@ from improved_db.errors import (
     TransactionRolledBack,
     VerdictError,
 )
+from improved_db.execution.pipeline import Handle, Pipeline
 from improved_db.execution.retry import RetryPolicy
 from improved_db.execution.stream import Stream
 from improved_db.execution.transaction import Transaction
@@ -48,11 +49,13 @@ __all__ = [
     "Connection",
     "Enabled",
     "Finding",
+    "Handle",
     "ImprovedDb",
     "ImprovedDbError",
     "Listener",
     "LoanSpent",
     "OutcomeUnknown",
+    "Pipeline",
     "PoolClosed",
     "PoolError",
     "PoolStats",

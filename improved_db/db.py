@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import Loading, run_on
 from improved_db.execution.executor import Executor
+from improved_db.execution.pipeline import Pipeline, execute_each, pipelined
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
@@ -79,6 +80,7 @@ class ImprovedDb:
             reset=self._settings.reset,
             configure=self._settings.configure,
             aware_datetimes=self._settings.aware_datetimes,
+            pipelining=self._settings.pipelining,
         )
         self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
         Housekeeper.look_after(self._pool)
@@ -330,6 +332,40 @@ class ImprovedDb:
             batch_size: How many rows are decoded at a time, at most.
         """
         return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
+
+    def pipeline(self) -> AbstractContextManager[Pipeline]:
+        """Collect statements in a ``with`` block and send them in one round trip.
+
+        Each statement has its own outcome, as if `execute_query` had run it by itself, in the order of the block; an
+        error does not stop the next one. The end of the block sends what was not sent before; a handle's ``result()``
+        does so earlier. If an error was not raised by ``result()``, the end of the block raises it.
+
+        Statements other than plain SELECT, INSERT, UPDATE, DELETE, REPLACE, SHOW, EXPLAIN go alone, and so do all of
+        them if the server takes one command at a time (``pipelining``). If the connection is lost, reads without an
+        answer are retried, and writes are `OutcomeUnknown`; a write that the server refuses is not retried.
+
+        Returns:
+            A context manager that gives a `Pipeline`.
+        """
+        return pipelined(self._executor)
+
+    def execute_each(
+        self, query: str, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 100
+    ) -> Iterator[Rows[Any]]:
+        """Run one statement for each of many arguments, many in a round trip, and yield the rows of each in order.
+
+        Args:
+            query: The statement.
+            args_iterable: The arguments of each execution, as for `execute_query`; any iterable.
+            row_type: tuple or dict.
+            batch_size: How many executions are taken from the iterable at a time.
+
+        Raises:
+            pymysql.err.MySQLError: What the server or the driver said of an execution, when its turn comes; later ones
+                of its batch may have run.
+            BaseException: What the iterable raised, after the rows of the executions before.
+        """
+        return execute_each(self._executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
 
     # --- transactions ----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pymysql
 import pytest
 
 from improved_db.testing import TemporaryServer
+from tests.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +27,32 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[TemporaryServer]:
     """The run's own server (one for each worker of pytest-xdist). A test that kills or stops a server makes another."""
-    with TemporaryServer(tcp=True) as running:
+    with TemporaryServer(tcp=True, options=["--loose-cte-max-recursion-depth=100000", "--local-infile=1"]) as running:
         yield running
 
 
+@pytest.fixture(scope="session")
+def capabilities(server: TemporaryServer) -> Capabilities:
+    """What the run's server can do."""
+    return Capabilities(server.connect_options)
+
+
+@pytest.fixture(autouse=True)
+def _needed(request: pytest.FixtureRequest) -> None:
+    """Skip a test that needs what the server under test cannot do: ``@pytest.mark.needs("create or replace")``."""
+    for marker in request.node.iter_markers("needs"):
+        for name in marker.args:
+            if not request.getfixturevalue("capabilities").has(name):
+                pytest.skip(f"the server lacks this: {name}")
+
+
 @pytest.fixture
-def database(server: TemporaryServer) -> Iterator[dict[str, Any]]:
+def database(server: TemporaryServer, capabilities: Capabilities) -> Iterator[dict[str, Any]]:
     """Connect options, for PyMySQL, of an empty database that is dropped after the test."""
     name = f"test_{next(_numbers)}"
     with pymysql.connect(**server.connect_options, ssl_disabled=True) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
+    capabilities.give_numbers(name)
     yield {**server.connect_options, "database": name}
     with pymysql.connect(**server.connect_options, ssl_disabled=True) as connection, connection.cursor() as cursor:
         cursor.execute("SET lock_wait_timeout = 5")  # a transaction left open by the test is an error, not a hang

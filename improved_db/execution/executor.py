@@ -121,6 +121,25 @@ class Executor:
         attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
         return self.retrier.again(first, attempt, deadline, self._lent)
 
+    def run_by(
+        self,
+        deadline: float | None,
+        query: str,
+        args: object,
+        dict_rows: bool,
+        idempotent: bool | None,
+        first: Failed | None = None,
+    ) -> Any:
+        """Run one statement, as `run` does, until *deadline*; *first*: how its first attempt failed elsewhere."""
+        attempt = partial(self._attempt, query, args, dict_rows, idempotent, None, deadline)
+        if first is None:
+            return self.persist(attempt, deadline)
+        return self.retrier.again(first, attempt, deadline, self._lent)
+
+    def may_share(self, connection: Connection) -> bool:
+        """Say whether several statements may be written at once: each commits by itself, and the server takes them."""
+        return self._autocommit and connection._pipelines
+
     def _attempt(
         self,
         query: str,

@@ -50,6 +50,10 @@ def _start_named(work: Callable[[], None]) -> None:
         work()
 
 
+class NoThread(PoolError, RuntimeError):
+    """The system has no more threads, so the pool cannot open a connection."""
+
+
 class Openers(Generic[C]):
     """Opens the connections of one pool."""
 
@@ -77,8 +81,9 @@ class Openers(Generic[C]):
             loan = loans.pop()
             try:
                 self._spawn(partial(self._open, loan))
-            except RuntimeError as error:  # the system has no more threads
-                self._failed(loan, error, final=True)
+            except RuntimeError as error:
+                text = f"no connection can be opened: {error}; the process is at its limit of threads or of memory"
+                self._failed(loan, NoThread(text), final=True)
             except BaseException as error:
                 for unstarted in loans:
                     self._failed(unstarted, self._interrupted(error), final=True)

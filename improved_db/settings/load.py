@@ -76,6 +76,7 @@ def load(
         "reset": own.pop("reset", "rollback"),
         "configure": own.pop("configure", None),
         "aware_datetimes": own.pop("aware_datetimes", "refuse"),
+        "pipelining": own.pop("pipelining", "auto"),
     }
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
 
@@ -101,7 +102,25 @@ def _gathered(
     group = found.pop("read_default_group", Secret(None)).value
     if file or group or source.value is None:
         found = _over(found, from_option_files([file] if file else files, group, named=bool(file)))
-    return {"autocommit": Secret(True), **found}
+    return {"autocommit": Secret(True), **_with_trust(found)}
+
+
+def _with_trust(found: Options) -> Options:
+    """Let a given ``ssl_ca`` verify the server's certificate, as MySQL's own client does (VERIFY_CA).
+
+    PyMySQL would load it and verify nothing, unless another option says so.
+
+    Raises:
+        ConfigError: The file of a certificate or key that would be used does not exist.
+    """
+    if "ssl_disabled" in found and found["ssl_disabled"].value:
+        return found
+    for name in _CERTIFICATES & found.keys():
+        if not os.path.exists(found[name].value):
+            raise ConfigError(f"{name} must be the path of a file that exists")
+    if "ssl_ca" in found and "ssl_verify_cert" not in found:
+        return {**found, "ssl_verify_cert": Secret(True)}
+    return found
 
 
 def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
@@ -117,6 +136,7 @@ def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
     raise ConfigError(f"{verb} a dict of options or a URL, not {describe(answer)}")
 
 
+_CERTIFICATES: Final = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
 _TLS: Final = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity")
 #: An option, and those of weaker sources that it replaces: the driver would prefer them.
 _SETTLES: Final[Mapping[str, frozenset[str]]] = {

@@ -112,8 +112,8 @@ def _is_host(value: object) -> bool:
 #: MySQL's --ssl-mode, which the URLs of hosting companies have, as options of the driver.
 _SSL_MODES: Final[Mapping[str, Mapping[str, object]]] = {
     "disabled": {"ssl_disabled": True},
-    "preferred": {"ssl_disabled": False},
-    "required": {"ssl": {"verify_mode": "none"}},
+    "preferred": {"ssl_disabled": False, "ssl_verify_cert": False},  # as in MySQL, neither verifies
+    "required": {"ssl": {"verify_mode": "none"}, "ssl_verify_cert": False},
     "verify_ca": {"ssl_verify_cert": True, "ssl_verify_identity": False},
     "verify_identity": {"ssl_verify_cert": True, "ssl_verify_identity": True},
 }
@@ -141,6 +141,11 @@ _RESET: Final = Kind(
 )
 _AWARE: Final = Kind(
     must="'refuse', 'session' or 'utc'", take=_fits(lambda value: value in ("refuse", "session", "utc"))
+)
+_PIPELINING: Final = Kind(
+    must="'auto', True or False",
+    take=_fits(lambda value: value == "auto" or isinstance(value, bool)),
+    read=lambda text: text if text == "auto" else _read_bool(text),
 )
 _SSL_MODE: Final = Kind(
     must="DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
@@ -198,6 +203,7 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "connection_pool": _BOOL,
     "pool_init_size": _whole(0),
     "aware_datetimes": _AWARE,
+    "pipelining": _PIPELINING,
     "ssl_mode": _SSL_MODE,
 }
 _KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}

@@ -186,6 +186,8 @@ class Settings:
         reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
             callable that gets the connection.
         configure: Called with each new connection, and after each reset of its session.
+        pipelining: Whether several statements may be written at once: True, False, or "auto", which means True unless
+            the server does not accept that (ProxySQL, Aurora) or does not say what it is.
         aware_datetimes: What to do with a datetime that has a time zone, which no column can hold: "refuse" it, or
             write it without its zone, as the time in the "session"'s time zone or in "utc". The server converts to the
             session's, for times from 1970 to January 2038; an hour that occurs twice, when clocks are set back, stays
@@ -201,3 +203,4 @@ class Settings:
     reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
     configure: Callable[[Any], object] | None = None
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"
+    pipelining: Literal["auto"] | bool = "auto"

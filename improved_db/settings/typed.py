@@ -52,6 +52,7 @@ class PoolOptions(TypedDict, total=False):
     connection_pool: bool
     pool_init_size: int | None
     aware_datetimes: Literal["refuse", "session", "utc"]
+    pipelining: Literal["auto"] | bool
 
 
 class Options(PoolOptions, total=False):

@@ -105,7 +105,7 @@ def _install(binary: ServerBinary, folder: Path) -> None:
         (folder / "data" / "test").mkdir(mode=0o700)  # a database of MariaDB's is a folder
     else:
         accounts = folder / "accounts.sql"
-        accounts.write_text(_MYSQL_ACCOUNTS, encoding="ascii")
+        accounts.write_text(_MYSQL_ACCOUNTS, encoding="utf-8")
         _run(binary, [str(binary.path), *options, "--initialize-insecure", f"--init-file={accounts}"])
 
 

@@ -26,7 +26,7 @@ from improved_db.failures.verdict import Phase
 from improved_db.settings.secret import seal
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
-from improved_db.wire.handshake import Handshake
+from improved_db.wire.handshake import ENDED, Handshake
 from improved_db.wire.results import read_rows
 from improved_db.wire.values import STRAYS, escape_text, refuse_strays
 
@@ -183,6 +183,33 @@ class Connection(Handshake):
         self._result = None
         return first
 
+    def _read_answer(self, dict_rows: bool, *, more: bool) -> Any:
+        """Read the whole answer to the next of several statements.
+
+        Args:
+            dict_rows: As for `_run`.
+            more: Whether other answers are still to come.
+
+        Returns:
+            The finished result, or the error by which the server refused this statement.
+
+        Raises:
+            pymysql.err.MySQLError: The connection is lost, and the answers with it.
+        """
+        self._next_seq_id = 1
+        self._row_kind = dict if dict_rows else tuple
+        try:
+            return self._finish()
+        except err.MySQLError as error:
+            if self._sock is None or self._phase is not None:
+                raise
+            self._result = None
+            return error
+        finally:
+            self._row_kind = tuple
+            if more and self._phase is None:
+                self._phase = Phase.AWAIT
+
     def _start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
         """Run one statement and stop in front of the first row; `_next_rows` reads on."""
         sql = self._bind(query, args)
@@ -275,15 +302,19 @@ class Connection(Handshake):
 
     def commit(self) -> None:
         """Commit, unless the server has hung up before: then nothing is sent, and nothing is in doubt."""
-        if self._poller is not None and self._phase is None and self._poller.poll(0) and self._has_ended():
+        if self._poller is not None and self._phase is None and self._has_ended(self._poller.poll(0)):
             self._phase = Phase.SEND
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, "the server ended the session before COMMIT was sent")
         super().commit()
 
-    def _has_ended(self) -> bool:
-        """Say whether the other end has closed a socket that is readable; of an encrypted one only reading tells."""
-        if self._sock is None or isinstance(self._sock, ssl.SSLSocket):
+    def _has_ended(self, events: list[Any]) -> bool:
+        """Say whether the other end has closed an idle socket; of an encrypted one nothing else can be read."""
+        if self._sock is None or not events:
+            return False
+        if any(isinstance(event, tuple) and event[1] & ENDED for event in events):
+            return True
+        if isinstance(self._sock, ssl.SSLSocket):
             return False
         try:
             return not self._sock.recv(1, socket.MSG_PEEK)

@@ -266,6 +266,15 @@ class Exchange(Base):
         if self._phase is SEND:
             self._phase = AWAIT
 
+    def _send_each(self, statements: Sequence[bytes]) -> None:
+        """Write several statements of the caller's at once; an answer has to be read for each, in their order."""
+        if self._sock is None:
+            self._need_session()
+        self._result = None
+        self._phase = SEND
+        self._write_bytes(b"".join([_header(len(sql) + 1, QUERY) + sql for sql in statements]))
+        self._phase = AWAIT
+
     def _run_each(self, statements: Sequence[str]) -> None:
         """Run a few statements of our own, which leave the session as it is, in one round trip."""
         touched = self._touched

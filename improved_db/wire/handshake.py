@@ -21,6 +21,7 @@ from improved_db.failures.verdict import Phase
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import Exchange
 from improved_db.wire.support import supported
+from improved_db.wire.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -39,6 +40,9 @@ GARBLED: Final = (ValueError, LookupError, TypeError, AttributeError, struct.err
 
 #: Plugins of authentication that send the password as it is.
 CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
+
+#: What `select.poll` tells of a socket whose other end has closed.
+ENDED: Final = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLLERR"))
 
 #: Seconds an attempt may take where ``connect_timeout`` sets no limit.
 CONNECT_TIMEOUT: Final = 10.0
@@ -105,18 +109,16 @@ class Handshake(Exchange):
         self._phase, self._touched, self._failed = Phase.CONNECT, False, False
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
-        clearer: Exception | None = None
+        clearer: BaseException | None = None
         try:
             self._within(self.connect_timeout or CONNECT_TIMEOUT, lambda: self._open(sock, settings))
         except BaseException as error:
             self._force_close()
-            clearer = _clearer(error)
-            if clearer is None:
-                raise
+            clearer = _clearer(error) or error.with_traceback(None)  # PyMySQL's frames have the password
         finally:
             self.sql_mode, self.init_command, self.autocommit_mode = settings
         if clearer is not None:
-            raise clearer  # here, so that it does not hold the other one: PyMySQL's frames have the password
+            raise clearer  # here, so that it does not hold the other one
         self._phase, self._touched = None, False
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
@@ -133,7 +135,7 @@ class Handshake(Exchange):
         _tune(self._sock)
         self._local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
         self._opened_at = MonotonicClock.now()
-        self._poller = _watch(self._sock)
+        self._poller = watch(self._sock)
         self._run_all(self._setup_commands())
 
     def _connect_to_path(self, path: str) -> socket.socket:
@@ -246,23 +248,3 @@ def _tune(sock: socket.socket) -> None:
     for name, value in options.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-class SelectPoller:
-    """Watches one socket where `select.poll` is missing: on Windows, and under eventlet, which takes it away."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def poll(self, milliseconds: float | None = None) -> list[Any]:
-        """Return something once the socket is readable, nothing after the time given."""
-        readable, _, failed = select.select([self._sock], [], [self._sock], milliseconds and milliseconds / 1000)
-        return readable + failed
-
-
-def _watch(sock: socket.socket) -> select.poll | SelectPoller:
-    if not hasattr(select, "poll"):
-        return SelectPoller(sock)
-    poller = select.poll()
-    poller.register(sock.fileno(), select.POLLIN | select.POLLPRI | getattr(select, "POLLRDHUP", 0))
-    return poller

@@ -67,11 +67,26 @@ def want(buffer: Buffer, size: int) -> None:
         ) from error
 
 
+def want_beginning(buffer: Buffer, skip: int = 0) -> None:
+    """Have the header and the first byte of the packet after *skip* bytes pending.
+
+    Raises:
+        pymysql.err.InternalError: It is an empty packet: no further byte need ever come.
+        pymysql.err.OperationalError: 2013, as `want`.
+    """
+    want(buffer, skip + HEADER)
+    start = buffer.position + skip
+    if len(buffer.data) == start + HEADER and not any(buffer.data[start : start + 3]):
+        raise malformed("an empty packet")
+    want(buffer, skip + HEADER + 1)
+
+
 def await_answer(session: Session) -> int:
     """Wait for the next answer to begin, under the session's read timeout, and return its first byte.
 
     Raises:
         Unsolicited: It is a goodbye and no answer.
+        pymysql.err.InternalError: It is an empty packet, or one out of sequence.
         pymysql.err.OperationalError: 2013, as `want`.
     """
     buffer: Buffer = session._rfile
@@ -80,7 +95,7 @@ def await_answer(session: Session) -> int:
         session._sock.settimeout(timeout)
         session._current_timeout = timeout
     if len(buffer.data) - buffer.position <= HEADER:
-        want(buffer, HEADER + 1)
+        want_beginning(buffer)
     position = buffer.position
     if buffer.data[position + 3] != session._next_seq_id:
         _out_of_sequence(session, buffer)
@@ -109,10 +124,13 @@ def next_packet(session: Session, buffer: Buffer) -> bytes:
 
 def _next_packet_if_any(session: Session, buffer: Buffer) -> bytes:
     """Do as `next_packet` with one that is not here yet, comes in several, or is not what anybody hopes for."""
-    parts = []
+    parts: list[bytes] = []
     size = FULL
     while size == FULL:
-        want(buffer, HEADER + 1)
+        if parts:  # the last part of a long packet may be empty
+            want(buffer, HEADER)
+        else:
+            want_beginning(buffer)
         data, start = buffer.data, buffer.position
         size = data[start] | data[start + 1] << 8 | data[start + 2] << 16
         if data[start + 3] != session._next_seq_id:
@@ -131,9 +149,9 @@ def _next_packet_if_any(session: Session, buffer: Buffer) -> bytes:
 
 
 def _out_of_sequence(session: Session, buffer: Buffer) -> NoReturn:
-    """Raise for the packet at hand, whose header and first byte are here."""
+    """Raise for the packet at hand, whose header is here, and its first byte if it has one."""
     data, start = buffer.data, buffer.position
-    if data[start + 3] == 0 and data[start + HEADER] == ERR:
+    if data[start + 3] == 0 and data[start + HEADER : start + HEADER + 1] == b"\xff":
         session._next_seq_id = 0
         try:
             next_packet(session, buffer)

@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.connections
+from pymysql import err
+from pymysql.constants import CR
 
 from improved_db.clock import MonotonicClock
 from improved_db.settings.secret import seal
@@ -60,6 +62,7 @@ class PyMySQLDriver:
         kind: type[Connection] = Connection,
         configure: Callable[[Connection], object] | None = None,
         aware_datetimes: str | None = None,
+        pipelining: str | bool = "auto",
     ) -> None:
         """Be ready to connect.
 
@@ -71,6 +74,8 @@ class PyMySQLDriver:
             configure: Called with each new connection, and whenever its session was made new again.
             aware_datetimes: "refuse", "session" or "utc", and no value without a literal is sent; None leaves all
                 values to PyMySQL, which sends their ``str()``, and drops time zones.
+            pipelining: Whether a session takes a command before it has answered the last; "auto": if its server is not
+                known to be one that does not.
         """
         self._options = options
         self._kind = kind
@@ -80,7 +85,8 @@ class PyMySQLDriver:
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
         self._idle_limit: float | None = None
-        self._resettable, self._pipelines = True, False
+        self._pipelining = pipelining
+        self._resettable, self._pipelines = True, pipelining is True
         self.rollback_on_timeout: bool = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
@@ -99,7 +105,7 @@ class PyMySQLDriver:
         connection._pipelines = self._pipelines
         connection.connect()
         if self._idle_limit is None:
-            self._read_limits(connection)
+            self._learn(connection)
         connection._statement_limit = self._max_packet
         connection._resettable, connection._pipelines = self._resettable, self._pipelines
         if self._configure is not None:
@@ -117,13 +123,30 @@ class PyMySQLDriver:
             self.abandon(connection)
             raise RuntimeError("configure() left the connection unusable")
 
+    def _learn(self, connection: Connection) -> None:
+        """Ask the first session for the server's limits; a session that does not tell them is given up.
+
+        Raises:
+            pymysql.err.OperationalError: 2027, the answer makes no sense; or what the server said.
+        """
+        try:
+            self._read_limits(connection)
+        except (TypeError, ValueError) as error:  # OK where rows are expected, a column too many, no number
+            self.abandon(connection)
+            text = f"the server's answer to SHOW VARIABLES makes no sense ({type(error).__name__})"
+            raise err.OperationalError(CR.CR_MALFORMED_PACKET, text) from error
+        except BaseException:
+            self.abandon(connection)
+            raise
+
     def _read_limits(self, connection: Connection) -> None:
         told = {name: value or "" for name, value in connection._ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}
         comment = _comment(connection)
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
-        self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
+        if self._pipelining == "auto":
+            self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def connect_for_load(self) -> Connection:

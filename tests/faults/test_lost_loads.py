@@ -169,7 +169,7 @@ def test_a_load_that_finds_no_server_again_still_says_how_far_it_was(rig: Rig) -
     assert 0 < acked < NUMBER
 
 
-@pytest.mark.parametrize("engine", ["MyISAM", "Aria", "InnoDB"])
+@pytest.mark.parametrize("engine", ["MyISAM", pytest.param("Aria", marks=pytest.mark.needs("Aria")), "InnoDB"])
 def test_a_load_killed_in_the_middle_is_never_made_again(engine: str, rig: Rig) -> None:
     """Somebody wanted it to end; and tables without transactions keep the rows that were in by then."""
     db = rig.db(direct=True)
@@ -192,7 +192,7 @@ def test_a_load_killed_in_the_middle_is_never_made_again(engine: str, rig: Rig) 
         assert (len(doubt) > 0) is (engine == "Aria")
 
 
-@pytest.mark.parametrize("engine", ["Aria", "InnoDB"])
+@pytest.mark.parametrize("engine", [pytest.param("Aria", marks=pytest.mark.needs("Aria")), "InnoDB"])
 def test_a_lock_wait_is_gone_on_from_only_where_it_left_nothing(engine: str, rig: Rig) -> None:
     """A chunk that fills two tables, one of them without transactions, may be in by half."""
     db = rig.db(direct=True, init_command="set innodb_lock_wait_timeout = 0", retry=RetryPolicy(attempts=3))

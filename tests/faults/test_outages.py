@@ -160,13 +160,15 @@ def test_a_handshake_that_fails_is_no_session_and_a_write_can_wait_for_a_better_
     assert (rig.count(), rig.proxy.forwarded(b"^insert")) == (1, 1)
 
 
+@pytest.mark.needs("a password without TLS")
 def test_a_password_that_was_changed_is_told_at_once(rig: Rig) -> None:
     """Trying a wrong password again and again locks accounts."""
-    rig.ask("create or replace user tenant@'127.0.0.1' identified by 'old'")
+    rig.ask("drop user if exists tenant@'127.0.0.1'")
+    rig.ask("create user tenant@'127.0.0.1' identified by 'old'")
     rig.ask("grant all on *.* to tenant@'127.0.0.1'")
     password = ["old"]
     db = rig.db(user="tenant", password=lambda: password[0], max_size=1)
-    rig.ask("set password for tenant@'127.0.0.1' = password('new')")
+    rig.ask("alter user tenant@'127.0.0.1' identified by 'new'")
     rig.proxy.cut_all()
     with pytest.raises(OperationalError) as caught:
         db.execute_query("select 1")
@@ -207,7 +209,8 @@ def test_more_threads_than_the_server_has_room_for_all_get_through(own: Rig) -> 
 
 def test_a_server_that_turns_read_only_is_waited_for(rig: Rig) -> None:
     """A failover does this to the old primary before there is a new one: nothing was applied, so waiting is safe."""
-    rig.ask("create or replace user tenant@'127.0.0.1'")
+    rig.ask("drop user if exists tenant@'127.0.0.1'")
+    rig.ask("create user tenant@'127.0.0.1'")
     rig.ask("grant select, insert, create on *.* to tenant@'127.0.0.1'")
     db = rig.db(direct=True, user="tenant", max_size=4, retry=RetryPolicy(connection=tenacity.wait_fixed(0.02)))
     stop = threading.Event()

@@ -77,7 +77,7 @@ def url(request: pytest.FixtureRequest, database: dict[str, Any]) -> Iterator[st
     with ImprovedDb(database) as db:
         before = db.execute_query("show databases")
         yield "mysql://{user}@{host}:{port}/{database}".format(**database)
-        assert db.execute_query("show tables") == ()
+        assert db.execute_query("show full tables where table_type = 'BASE TABLE'") == ()
         assert db.execute_query("show databases") == before
 
 

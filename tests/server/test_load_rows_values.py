@@ -99,7 +99,8 @@ def test_a_value_that_does_not_fit_is_an_error(opened: Callable[..., ImprovedDb]
 def test_the_error_says_what_does_not_fit_and_shows_no_value(urls: dict[str, str]) -> None:
     """The server's own text has both."""
     with ImprovedDb(urls["1"]) as db:
-        db.execute_query("create or replace table t (id int)")
+        db.execute_query("drop table if exists t")
+        db.execute_query("create table t (id int)")
         with pytest.raises(StatementError, match=r"row 2.*nothing was loaded") as caught:
             db.load_rows("t", [(1,), ("my secret",)], columns=["id"])
         assert "secret" not in str(caught.value)
@@ -148,7 +149,8 @@ def test_an_aware_datetime_that_the_server_cannot_turn_is_not_loaded(opened: Cal
 def test_a_table_without_transactions_keeps_the_rows_and_the_error_says_so(urls: dict[str, str]) -> None:
     """There is no way back from it."""
     with ImprovedDb(urls["1"]) as db:
-        db.execute_query("create or replace table t (id int) engine=myisam")
+        db.execute_query("drop table if exists t")
+        db.execute_query("create table t (id int) engine=myisam")
         with pytest.raises(StatementError, match="keeps the rows"):
             db.load_rows("t", [(1,), ("x",)], columns=["id"])
         assert db.execute_query("select count(*) from t") == ((2,),)
@@ -157,7 +159,8 @@ def test_a_table_without_transactions_keeps_the_rows_and_the_error_says_so(urls:
 def test_a_note_is_no_reason_to_refuse(opened: Callable[..., ImprovedDb]) -> None:
     """Rounding a decimal is none to an INSERT either."""
     db = opened()
-    db.execute_query("create or replace table t (n decimal(5,1))")
+    db.execute_query("drop table if exists t")
+    db.execute_query("create table t (n decimal(5,1))")
     db.load_rows("t", [("1.25",)], columns=["n"])
     assert db.execute_query("select cast(n as char) from t") == (("1.3",),)
 
@@ -165,7 +168,8 @@ def test_a_note_is_no_reason_to_refuse(opened: Callable[..., ImprovedDb]) -> Non
 def test_a_percent_sign_in_a_name_is_one(opened: Callable[..., ImprovedDb]) -> None:
     """In the statement that stands in, it must not become a placeholder."""
     db = opened()
-    db.execute_query("create or replace table `t%s` (`100%` int, `%s` int)")
+    db.execute_query("drop table if exists `t%s`")
+    db.execute_query("create table `t%s` (`100%` int, `%s` int)")
     db.load_rows("t%s", [(1, 2)], columns=["100%", "%s"])
     assert db.execute_query("select * from `t%s`") == ((1, 2),)
 
@@ -173,7 +177,8 @@ def test_a_percent_sign_in_a_name_is_one(opened: Callable[..., ImprovedDb]) -> N
 def test_a_server_that_keeps_no_warnings_is_asked_how_many_there_were(urls: dict[str, str]) -> None:
     """The text is lost then, the error is not."""
     with ImprovedDb(urls["1"], init_command="set max_error_count = 0") as db:
-        db.execute_query("create or replace table t (id int)")
+        db.execute_query("drop table if exists t")
+        db.execute_query("create table t (id int)")
         with pytest.raises(StatementError, match="nothing was loaded"):
             db.load_rows("t", [("x",)], columns=["id"])
         assert db.execute_query("select count(*) from t") == ((0,),)

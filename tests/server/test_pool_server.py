@@ -179,7 +179,7 @@ def test_rotated_password_is_asked_for_at_each_connect(watched: Watched) -> None
     }
     with ImprovedDb(options, max_size=1) as db:
         assert db.execute_query("select 1") == ((1,),)
-        watched.db.execute_query("set password for rotating = password('second')")
+        watched.db.execute_query("alter user rotating identified by 'second'")
         passwords.append("second")
         db.drain()
         assert db.execute_query("select current_user()") == (("rotating@%",),)

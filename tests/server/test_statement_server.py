@@ -106,8 +106,8 @@ def test_a_read_calls_no_stored_function(
 @pytest.mark.parametrize(
     "query",
     [
-        "select sleep(60)",
-        "/* c */ select sleep(60);",
+        "select sleep(60) from seq_1_to_3",
+        "/* c */ select sleep(60) from seq_1_to_3;",
         "(select sleep(60))",
         "with c as (select sleep(60)) select * from c",
         "insert into t (b) select sleep(60)",

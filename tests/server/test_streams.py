@@ -21,6 +21,7 @@ from improved_db.testing import TemporaryServer
 from improved_db.wire import support
 from improved_db.wire.connection import Connection
 from improved_db.wire.results import read_query_result, read_rows
+from tests.capabilities import Capabilities
 from tests.server.wired import PyMySQLConnection, Wired, read_all, rest_of, typed
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def test_several_results_come_as_with_pymysql(database: dict[str, Any]) -> None:
     for kind in (PyMySQLConnection, Wired):
         for cursor_kind in (Cursor, SSCursor):
             with closing(kind(**database, client_flag=CLIENT.MULTI_STATEMENTS)) as connection:
-                connection.query("create or replace procedure p() begin select 1, 'a'; select 2 as b; end")
+                connection.query("drop procedure if exists p")
+                connection.query("create procedure p() begin select 1, 'a'; select 2 as b; end")
                 with connection.cursor(cursor_kind) as cursor:
                     cursor.execute("select 1 as a; call p(); set @x = 1; select 'last' from dual where 0")
                     rows: list[Any] = [cursor.fetchall()]
@@ -176,8 +178,9 @@ def test_encrypted_connections_are_read_too(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
     subprocess.run(shlex.split(command), check=True, capture_output=True)
-    options = [f"--ssl-cert={certificate}", f"--ssl-key={key}"]
+    options = [f"--ssl-cert={certificate}", f"--ssl-key={key}", "--loose-cte-max-recursion-depth=5000"]
     with TemporaryServer(tcp=True, options=options) as server:
+        Capabilities(server.connect_options).give_numbers("test")
         host = {name: value for name, value in server.connect_options.items() if name != "unix_socket"}
         with closing(Wired(**{**host, "host": "127.0.0.1", "port": server.port, "ssl_disabled": False})) as wired:
             wired.query("show session status like 'ssl_cipher'")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from improved_db import ImprovedDb
+from improved_db import ImprovedDb, TransactionLost
 from improved_db.testing import TemporaryServer
 
 if TYPE_CHECKING:
@@ -57,6 +57,24 @@ def test_an_account_that_requires_tls_logs_in_over_a_unix_socket(encrypted: tupl
         cipher({**options, "ssl_disabled": True})
 
 
+def test_an_encrypted_server_that_died_before_commit_is_a_lost_transaction(
+    encrypted: tuple[TemporaryServer, Path],
+) -> None:
+    """What is read of an encrypted socket says nothing without its key; that it has ended can be seen all the same."""
+    server, _ = encrypted
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root", "ssl_mode": "REQUIRED"}
+    with ImprovedDb(options, database="test", max_size=1, retry=None) as db:
+        db.execute_query("create table t (a int)")
+
+        def lose() -> None:
+            with db.transaction() as tx:
+                tx.execute_query("insert into t values (1)")
+                server.kill()
+
+        with pytest.raises(TransactionLost):
+            lose()
+
+
 def test_a_replaced_certificate_is_read_anew(encrypted: tuple[TemporaryServer, Path], tmp_path: Path) -> None:
     """After a rotation the pool was refused for ever."""
     server, right = encrypted
@@ -70,3 +88,14 @@ def test_a_replaced_certificate_is_read_anew(encrypted: tuple[TemporaryServer, P
         shutil.copy(right, trusted)
         os.utime(trusted, (1, 1))
         assert db.execute_query("select 1") == ((1,),)
+
+
+def test_an_authority_given_alone_is_asked_about_the_server(encrypted: tuple[TemporaryServer, Path]) -> None:
+    """PyMySQL reads the file and verifies nothing: any server in the way would have got the password."""
+    server, right = encrypted
+    _, wrong = make_certificate(right.parent, "other")
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root"}
+    assert cipher({**options, "ssl_ca": str(right)})
+    with pytest.raises(pymysql.err.OperationalError, match="certificate"):
+        cipher({**options, "ssl_ca": str(wrong)})
+    assert cipher({**options, "ssl_ca": str(wrong), "ssl_mode": "REQUIRED"})

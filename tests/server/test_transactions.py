@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from improved_db.testing import TemporaryServer
+    from tests.capabilities import Capabilities
 
 UP = "update t set n = n + 1 where id = %s"
 
@@ -245,14 +246,16 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_comes_after_the_end_is_refused(ending: str, rig: Rig, db: ImprovedDb) -> None:
+def test_what_comes_after_the_end_is_refused(ending: str, rig: Rig, db: ImprovedDb, capabilities: Capabilities) -> None:
     """It would commit by itself, or belong to another transaction."""
     with ends_in(TransactionEnded), db.transaction() as tx:
         tx.execute_query(UP, 1)
         tx.execute_query(ending)
         tx.execute_query(UP, 2)
     assert sums(rig)[1] == 0
-    assert db.execute_query("select @@autocommit, @@in_transaction") == ((1, 0),)
+    assert db.execute_query("select @@autocommit") == ((1,),)
+    if capabilities.has("@@in_transaction"):
+        assert db.execute_query("select @@in_transaction") == ((0,),)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

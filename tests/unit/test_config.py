@@ -145,8 +145,33 @@ def test_host_given_over_a_socket_is_the_one_connected_to(write_file: Callable[[
 
 def test_tls_given_over_tls_switched_off_is_on() -> None:
     """The driver prefers ssl_disabled: a caller who asks for TLS must not get a plain connection."""
-    assert "ssl_disabled" not in resolved("mysql://h?ssl_disabled=true", ssl_ca="/ca.pem")
+    assert "ssl_disabled" not in resolved("mysql://h?ssl_disabled=true", ssl_ca=__file__)
     assert resolved("mysql://h", ssl_disabled=True)["ssl_disabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "verified"),
+    [
+        ({}, True),
+        ({"ssl_verify_identity": False}, True),
+        ({"ssl_verify_cert": False}, False),
+        ({"ssl_mode": "REQUIRED"}, False),
+        ({"ssl_mode": "PREFERRED"}, False),
+        ({"ssl_mode": "VERIFY_CA"}, True),
+        ({"ssl_disabled": True}, None),
+    ],
+)
+def test_authority_given_alone_verifies_the_server(options: dict[str, object], verified: bool | None) -> None:
+    """PyMySQL reads the file and trusts any server; a caller who names an authority does not mean that."""
+    assert resolved("mysql://h", ssl_ca=__file__, **options).get("ssl_verify_cert") is verified
+
+
+@pytest.mark.parametrize("name", ["ssl_ca", "ssl_cert", "ssl_key"])
+def test_certificate_that_is_not_there_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """It is a mistake of the caller's, and no reason to try again for half a minute."""
+    missing = tmp_path / "no.pem"
+    assert refusal("mysql://h", **{name: missing}) == f"{name} must be the path of a file that exists"
+    assert resolved("mysql://h", ssl_disabled=True, **{name: missing})["ssl_disabled"] is True
 
 
 def test_whole_tls_context_leaves_out_the_pieces_it_wins_over() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+CERTIFICATE = __file__  # any file that exists
 DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
 
 
@@ -147,7 +148,7 @@ def test_url_without_host_needs_a_socket() -> None:
         ("autocommit=0", {"autocommit": False}),
         ("autocommit=none", {"autocommit": None}),
         ("ssl_verify_cert=required", {"ssl_verify_cert": "required"}),
-        ("ssl-ca=/ca.pem", {"ssl_ca": "/ca.pem"}),
+        (f"ssl-ca={__file__}", {"ssl_ca": __file__, "ssl_verify_cert": True}),
         ("charset=utf8mb4&", {"charset": "utf8mb4"}),
         ("db=d", {"database": "d"}),
     ],
@@ -171,7 +172,8 @@ def test_pool_options_of_the_query_get_their_types() -> None:
     ("mode", "expected"),
     [
         ("DISABLED", {"ssl_disabled": True}),
-        ("required", {"ssl": {"verify_mode": "none"}}),
+        ("required", {"ssl": {"verify_mode": "none"}, "ssl_verify_cert": False}),
+        ("PREFERRED", {"ssl_disabled": False, "ssl_verify_cert": False}),
         ("VERIFY_CA", {"ssl_verify_cert": True, "ssl_verify_identity": False}),
         ("VERIFY_IDENTITY", {"ssl_verify_cert": True, "ssl_verify_identity": True}),
     ],
@@ -254,16 +256,16 @@ def test_option_file_is_read_as_mysql_writes_it(write_file: Callable[[str], Path
         "socket=/run/my.sock\n"
         "bind-address=10.0.0.1\n"
         "default-character-set = utf8mb4\n"
-        "ssl_ca = /ca.pem\n"
-        "ssl-cert=/cert.pem\n"
-        "ssl-key=/key.pem\n"
+        f"ssl_ca = {CERTIFICATE}\n"
+        f"ssl-cert={CERTIFICATE}\n"
+        f"ssl-key={CERTIFICATE}\n"
         "database=first\n"
         "database=second\n"
     )
     assert resolved({}, read_default_file=path) == {
         "user": "some one", "password": 'a#b "q" \\ x', "host": "db", "port": 3310, "unix_socket": "/run/my.sock",
-        "bind_address": "10.0.0.1", "charset": "utf8mb4", "ssl_ca": "/ca.pem", "ssl_cert": "/cert.pem",
-        "ssl_key": "/key.pem", "ssl_verify_cert": True, "ssl_verify_identity": True, "database": "second",
+        "bind_address": "10.0.0.1", "charset": "utf8mb4", "ssl_ca": CERTIFICATE, "ssl_cert": CERTIFICATE,
+        "ssl_key": CERTIFICATE, "ssl_verify_cert": True, "ssl_verify_identity": True, "database": "second",
         "autocommit": True,
     }  # fmt: skip
 
@@ -354,8 +356,8 @@ def test_unfit_value_in_an_option_file_names_the_file(write_file: Callable[[str]
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ("ssl-ca=/ca\nssl-verify-server-cert=0", {"ssl_verify_cert": True, "ssl_verify_identity": False}),
-        ("ssl-ca=/ca\nssl-mode=VERIFY_CA", {"ssl_verify_cert": True, "ssl_verify_identity": False}),
+        (f"ssl-ca={CERTIFICATE}\nssl-verify-server-cert=0", {"ssl_verify_cert": True, "ssl_verify_identity": False}),
+        (f"ssl-ca={CERTIFICATE}\nssl-mode=VERIFY_CA", {"ssl_verify_cert": True, "ssl_verify_identity": False}),
         ("ssl-verify-server-cert", {"ssl_verify_identity": True}),
         ("ssl-mode=DISABLED", {"ssl_disabled": True}),
     ],

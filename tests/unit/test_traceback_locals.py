@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import OperationalError
 
 from improved_db import ImprovedDb
 from improved_db.errors import ConfigError
@@ -65,6 +66,23 @@ def garbage(plugin: bytes, extra: bytes) -> fake_server.Response:
         peer.read()
 
     return login
+
+
+def denial(peer: fake_server.Peer) -> None:
+    """Ask for the password in clear text, as MySQL's default plugin does over TLS, and refuse it."""
+    peer.send(b"\xfemysql_clear_password\0", sequence=2)
+    peer.read()
+    peer.send(packets.err(1045, "Access denied"), sequence=4)
+    peer.read()
+
+
+def test_a_password_that_is_refused_after_it_was_sent_is_not_shown() -> None:
+    """PyMySQL's frames hold it, ready to be sent."""
+    with fake_server.FakeServer(login=denial) as server:
+        options = {**server.connect_options, "password": CANARY, "enable_cleartext_plugin": True}
+        with ImprovedDb(options, retry=None) as db, pytest.raises(OperationalError, match="Access denied") as caught:
+            db.execute_query("select 1")
+    assert leaks(caught.value) == []
 
 
 @pytest.mark.parametrize(

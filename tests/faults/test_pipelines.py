@@ -1,0 +1,324 @@
+"""Several statements in one round trip: each has its own outcome, wherever the connection is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymysql.err import IntegrityError, MySQLError, OperationalError
+
+from improved_db import ImprovedDb, OutcomeUnknown, StatementError
+from tests.fakes import Caller, eventually
+from tests.faults import fake_server, packets
+from tests.faults.fake_server import FakeServer
+from tests.faults.faults import SWALLOW_ANSWER_RST, cut_answer
+from tests.faults.harness import Rig
+from tests.faults.test_one_at_a_time import aurora, proxysql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from improved_db.testing import TemporaryServer
+
+INSERT = "insert into t (id) values (%s)"
+
+
+@pytest.fixture
+def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
+    """A proxy in front of an empty table t."""
+    with Rig(database) as made:
+        made.table()
+        yield made
+
+
+@pytest.fixture
+def db(rig: Rig) -> ImprovedDb:
+    """A pool through the proxy."""
+    return rig.db(max_size=3)
+
+
+# --- outcomes --------------------------------------------------------------------------------------------------------
+
+
+def test_statements_of_a_block_share_one_write(db: ImprovedDb) -> None:
+    """A hundred look-ups over a link of a millisecond take three, and not a hundred."""
+    db.exec_many(INSERT, range(100))
+    calls: list[str] = []
+
+    def hear(_: object, event: str, called: Any) -> None:
+        if event == "c_call":
+            calls.append(called.__name__)
+
+    sys.setprofile(hear)
+    try:
+        with db.pipeline() as pipe:
+            handles = [pipe.execute_query("select id from t where id = %s", number) for number in range(100)]
+    finally:
+        sys.setprofile(None)
+    assert calls.count("sendall") == 1
+    assert [handle.result() for handle in handles] == [((number,),) for number in range(100)]
+
+
+def test_each_statement_has_its_own_outcome(db: ImprovedDb) -> None:
+    """An error does not stop the next one: that is how servers behave."""
+    with db.pipeline() as pipe:
+        first = pipe.execute_query(INSERT, 1)
+        twice = pipe.execute_query(INSERT, 1)
+        nonsense = pipe.execute_query("select no_column from t")
+        last = pipe.execute_query("select * from t", dictcursor=True, return_one=True)
+        with pytest.raises(IntegrityError):
+            twice.result()
+        with pytest.raises(OperationalError):
+            nonsense.result()
+    assert first.result().rowcount == 1
+    assert last.result() == {"id": 1, "n": 0}
+
+
+def test_an_error_that_is_not_asked_for_is_raised_at_the_end(db: ImprovedDb) -> None:
+    """Silence about a write that was refused is the worst of answers."""
+
+    def insert() -> None:
+        with db.pipeline() as pipe:
+            for number in (1, 1, 2):
+                pipe.execute_query(INSERT, number)
+
+    with pytest.raises(IntegrityError):
+        insert()
+    assert db.execute_query("select id from t") == ((1,), (2,))
+
+
+def test_a_block_left_by_an_exception_sends_no_more(db: ImprovedDb) -> None:
+    """What was collected and not sent is not sent, and says so."""
+    block = db.pipeline()
+    pipe = block.__enter__()
+    handle = pipe.execute_query(INSERT, 1)
+    assert not block.__exit__(KeyError, KeyError(), None)
+    with pytest.raises(StatementError, match="not sent"):
+        handle.result()
+    with pytest.raises(StatementError, match="pipeline is over"):
+        pipe.execute_query(INSERT, 1)
+    assert db.execute_query("select id from t") == ()
+
+
+def test_a_result_asked_for_in_the_block_is_sent_for(db: ImprovedDb) -> None:
+    """With all that was collected before."""
+    with db.pipeline() as pipe:
+        insert = pipe.execute_query(INSERT, 1)
+        assert not insert.done
+        assert pipe.execute_query("select count(*) from t").result() == ((1,),)
+        assert insert.done
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set @a = 1",
+        "use mysql",
+        "begin",
+        "create temporary table u (a int)",
+        "select get_lock('pipeline', 0)",
+        "/* a comment */ select 1",
+        "(select 1)",
+    ],
+)
+def test_a_statement_that_may_change_its_session_goes_alone(db: ImprovedDb, statement: str) -> None:
+    """It must not be felt by those beside it."""
+    with db.pipeline() as pipe:
+        before = pipe.execute_query("select connection_id(), database()")
+        pipe.execute_query(statement)
+        after = pipe.execute_query("select @a, database(), is_used_lock('pipeline')")
+        pipe.execute_query(INSERT, 1)
+    assert after.result() == ((None, before.result()[0][1], None),)
+    assert db.execute_query("select count(*) from t") == ((1,),)
+
+
+def test_arguments_that_cannot_be_sent_are_their_own_statements_error(db: ImprovedDb) -> None:
+    """Nothing of it is sent, and all of the others is."""
+    with db.pipeline() as pipe:
+        wrong = pipe.execute_query("select %s", (float("nan"),))
+        few = pipe.execute_query("select %s, %s", (1,))
+        right = pipe.execute_query("select %s", ("a@b.c",))
+        for handle in (wrong, few):
+            with pytest.raises(StatementError):
+                handle.result()
+    assert right.result() == (("a@b.c",),)
+
+
+def test_a_statement_too_large_for_the_server_is_refused_alone(rig: Rig) -> None:
+    """The server would end the session, and with it all others."""
+    with rig.db(max_size=1) as db:
+        limit = db.execute_query("select @@max_allowed_packet")[0][0]
+        with db.pipeline() as pipe:
+            small = pipe.execute_query("select 1")
+            large = pipe.execute_query("select length(%s)", ("x" * limit,))
+            with pytest.raises(StatementError, match="max_allowed_packet"):
+                large.result()
+        assert small.result() == ((1,),)
+
+
+def test_many_large_results_block_neither_side(db: ImprovedDb) -> None:
+    """A server that waits until its rows are read reads no command meanwhile."""
+    with db.pipeline() as pipe:
+        handles = [pipe.execute_query("select repeat('x', 1000000), %s", "y" * 3000) for _ in range(60)]
+    assert {len(handle.result()[0][0]) for handle in handles} == {1_000_000}
+
+
+# --- lost connections ------------------------------------------------------------------------------------------------
+
+STATEMENTS = ["select 0 + 0", INSERT % 1, "select 0 + 2", INSERT % 3, "select 0 + 4", INSERT % 5]
+
+
+@pytest.mark.parametrize("lost", range(len(STATEMENTS)))
+@pytest.mark.parametrize("fault", [SWALLOW_ANSWER_RST, cut_answer(3)])
+def test_cut_at_any_answer_each_outcome_is_right(rig: Rig, db: ImprovedDb, lost: int, fault: Any) -> None:
+    """Answered ones stand, unanswered reads are retried, unanswered writes are unknown, and none is done twice."""
+    rig.proxy.on_query(
+        STATEMENTS[lost].encode().replace(b"(", b"\\(").replace(b")", b"\\)").replace(b"+", b"\\+"), fault
+    )
+    unknown = []
+    with db.pipeline() as pipe:
+        handles = [pipe.execute_query(statement) for statement in STATEMENTS]
+        for number, handle in enumerate(handles):
+            try:
+                result = handle.result()
+            except OutcomeUnknown:
+                unknown.append(number)
+            else:
+                assert result == (((number,),) if number % 2 == 0 else ())
+    assert unknown == [number for number in (1, 3, 5) if number >= lost]
+    there = {row[0] for row in rig.ask("select id from t")}
+    assert {number for number in (1, 3, 5) if number < lost} <= there
+    assert all(
+        rig.proxy.forwarded(STATEMENTS[number].encode()[:-1].replace(b"(", b"\\(").replace(b")", b"\\)")) <= 1
+        for number in (1, 3, 5)
+    )
+    assert db.stats().used == 0
+
+
+def test_statements_not_yet_sent_go_on_over_another_connection(rig: Rig, db: ImprovedDb) -> None:
+    """What has not left is no matter of doubt, though it writes."""
+    filler = "/*" + "x" * 30_000 + "*/"
+    rig.proxy.on_query(b"^select 1", SWALLOW_ANSWER_RST)
+    with db.pipeline() as pipe:
+        read = pipe.execute_query("select 1")
+        writes = [pipe.execute_query(f"insert into t (id) values ({number}) {filler}") for number in range(6)]
+        assert read.result() == ((1,),)
+        outcomes = []
+        for write in writes:
+            try:
+                outcomes.append(write.result().rowcount)
+            except OutcomeUnknown:
+                outcomes.append(0)
+    assert outcomes[-1] == 1
+    assert 0 in outcomes
+    assert sum(outcomes) <= rig.count()
+
+
+def interrupt(*_: object) -> None:
+    """Raise, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_interrupt_in_the_middle_leaves_every_statement_an_outcome(rig: Rig) -> None:
+    """The interrupt goes on; a handle that is asked later answers all the same, and the server is stopped."""
+    db = rig.db(direct=True)
+
+    def stop() -> None:
+        rig.await_running("sleep")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    gone = Caller(stop)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        block = db.pipeline()
+        pipe = block.__enter__()
+        handles = [pipe.execute_query(text) for text in ("select 1", "select sleep(20)", INSERT % 1, "select 2")]
+        with pytest.raises(KeyboardInterrupt):
+            block.__exit__(None, None, None)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    gone.result()
+    assert handles[0].result() == ((1,),)
+    with pytest.raises(OutcomeUnknown):
+        handles[2].result()
+    for handle in (handles[1], handles[3]):
+        with pytest.raises(StatementError, match="interrupt"):
+            handle.result()
+    eventually(lambda: not rig.running("sleep"))
+    assert db.stats().used == 0
+
+
+# --- one query for many arguments ------------------------------------------------------------------------------------
+
+
+def test_execute_each_yields_the_rows_of_each_in_order(db: ImprovedDb) -> None:
+    """For any iterable, a generator too."""
+    db.exec_many(INSERT, range(50))
+    found = db.execute_each("select id from t where id = %s", iter(range(45, 60)), batch_size=4)
+    assert [rows.rowcount for rows in found] == [1] * 5 + [0] * 10
+    dicts = db.execute_each("select id from t where id = %s", [1, 2], row_type=dict)
+    assert list(dicts) == [({"id": 1},), ({"id": 2},)]
+
+
+def test_an_iterable_that_raises_comes_after_the_rows_before_it(db: ImprovedDb) -> None:
+    """What was asked before is answered before."""
+
+    def numbers() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("no third")
+
+    each = db.execute_each("select %s", numbers())
+    assert [next(each), next(each)] == [((1,),), ((2,),)]
+    with pytest.raises(ValueError, match="no third"):
+        next(each)
+
+
+def test_an_error_of_one_execution_comes_at_its_turn(db: ImprovedDb) -> None:
+    """After the rows of those before it."""
+    each = db.execute_each(INSERT, [1, 1, 2])
+    assert next(each).rowcount == 1
+    with pytest.raises(IntegrityError):
+        next(each)
+
+
+@pytest.mark.parametrize("options", [{"row_type": list}, {"batch_size": 0}])
+def test_bad_options_of_execute_each_are_refused_at_once(db: ImprovedDb, options: dict[str, Any]) -> None:
+    """Before the first row is asked for."""
+    with pytest.raises(StatementError, match="must be"):
+        db.execute_each("select %s", [1], **options)
+
+
+# --- servers that take one command at a time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [proxysql, aurora])
+def test_proxysql_and_aurora_get_one_statement_at_a_time(kind: Any) -> None:
+    """One hangs, and the other closes the session."""
+    with FakeServer(impatient=True) as server:
+        kind(server)
+        server.on("^select", fake_server.rows(["a"], [["1"]]))
+        with ImprovedDb(dict(server.connect_options), max_size=1, retry=None) as db:
+            with db.pipeline() as pipe:
+                handles = [pipe.execute_query("select 1") for _ in range(5)]
+            assert len({handle.result() for handle in handles}) == 1
+            assert len(list(db.execute_each("select %s", range(5)))) == 5
+        assert server.hurried == 0
+
+
+def test_pipelining_can_be_switched_off_and_on() -> None:
+    """For a proxy that does not say what it is, and for one that does and has learnt it."""
+    for pipelining, hurried in ((False, False), (True, True)):
+        with FakeServer(impatient=True) as server:
+            proxysql(server)
+            server.on("^select", fake_server.ok(status=packets.AUTOCOMMIT))
+            options = dict(server.connect_options)
+            with ImprovedDb(options, max_size=1, retry=None, pipelining=pipelining) as db:
+                db.ping()
+                with contextlib.suppress(MySQLError):
+                    list(db.execute_each("select %s", range(5)))
+            assert (server.hurried > 0) is hurried
