@@ -102,7 +102,7 @@ class Budget:
     def __init__(self, capacity: int) -> None:
         self._capacity = self._left = capacity
         self._lent = 0
-        self.section = Section()
+        self.section: Section = Section()
 
     @property
     def left(self) -> int:
@@ -147,7 +147,7 @@ class Retrier:
         self._clock = clock
         self._pause = pause
         self.counts: dict[str, int] = {}
-        self.section = Section()
+        self.section: Section = Section()
 
     def again(
         self,
