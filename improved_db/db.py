@@ -1,6 +1,6 @@
 """`ImprovedDb`: the one object a program needs for its MySQL or MariaDB server.
 
-Knows what users type and who does it. Does not know locks, sockets or bytes.
+Knows what users type and which module does it. Does not know locks, sockets or bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ImprovedDb:
 
         Args:
             config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
-                a callable that returns either (asked again at each connect), or None: ``$IMPROVED_DB_URL``, then the
+                a callable that returns either (called again at each connect), or None: ``$IMPROVED_DB_URL``, then the
                 option file (``~/.my.cnf``).
             **options: The options of the pool (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
@@ -71,21 +71,19 @@ class ImprovedDb:
                 ``password``, ``database``, ``autocommit=True`` ...). They win over *config*.
 
         Raises:
-            ConfigError: An option has an invalid value, or there is none of that name; the text says what to write
-                instead.
+            ConfigError: An option has an unknown name or an invalid value; the text says what to write instead.
         """
         source, given = Secret.of(config), seal(options)
         del config, options  # a traceback shows the locals of this frame
         self._settings: Settings = load(source, given, driver_options=OPTIONS)
-        pool = self._settings.pool
         self._driver = PyMySQLDriver(
             self._settings.connect.resolve,
-            reset=pool.reset,
-            configure=pool.configure,
+            reset=self._settings.reset,
+            configure=self._settings.configure,
             aware_datetimes=self._settings.aware_datetimes,
             pipelining=self._settings.pipelining,
         )
-        self._pool: Pool[Connection] = Pool(self._driver, dataclasses.replace(pool, configure=None))
+        self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
         Housekeeper.look_after(self._pool)
         self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
         autocommit = bool(self._settings.connect.get("autocommit", True))
@@ -98,20 +96,20 @@ class ImprovedDb:
         self._server: Any = None  # of `ephemeral`
         if self._settings.connection_pool or self._settings.pool_init_size:
             self.create_pool()
-        elif pool.min_size:
+        elif self._settings.pool.min_size:
             self._pool.replenish()
 
     @classmethod
     def ephemeral(cls, **options: Unpack[Options]) -> Self:
-        """Return an `ImprovedDb` on a private throw-away server, started from the installed binary, gone at `close`.
+        """Return an `ImprovedDb` on a private server, started from the installed binary; `close` stops and removes it.
 
         Args:
-            **options: As for the class; the address is the server's own.
+            **options: As for the class, but for the address, which is the server's own.
 
         Raises:
             ServerNotFound: Neither mariadbd nor mysqld is installed; the text says what to type.
         """
-        from improved_db.testing import TemporaryServer  # noqa: PLC0415  # only who asks for a server pays for it
+        from improved_db.testing import TemporaryServer  # noqa: PLC0415  # only this method needs it
 
         sealed: Any = seal(options)
         del options
@@ -211,8 +209,8 @@ class ImprovedDb:
             dictcursor: Rows as dicts instead of tuples.
             return_one: The first row or None, instead of all rows.
             exec_many: Run the statement for each of *args*, as the method of that name does.
-            idempotent: None: retried after an unknown outcome only if provably read-only. True: running it twice
-                is the same as once. False: never sent again once bytes have left.
+            idempotent: None: if the outcome is unknown, only a provably read-only statement is retried. True: running
+                it twice is the same as once, so it is retried. False: it is not retried once bytes were sent.
             timeout: Seconds the statement may run.
             exactly_once: As for `run_transaction`.
 
@@ -220,13 +218,13 @@ class ImprovedDb:
             `Rows`: a tuple of rows with ``rowcount``, ``lastrowid``, ``columns`` and ``warning_count``.
 
         Raises:
-            PoolTimeout: No connection could be had in time.
+            PoolTimeout: No connection was free in time.
             OutcomeUnknown: The answer was lost, and the statement may or may not have been applied.
             StatementError: The arguments do not fit the statement; nothing was sent.
             pymysql.err.MySQLError: What the server or the driver said.
         """
         if positional and isinstance(positional[0], str):
-            if not keywords and len(positional) <= 2:  # the way of most queries
+            if not keywords and len(positional) <= 2:  # most queries
                 return rows_from(self._executor.run(*positional))
             return self._execute(*positional, **keywords)
         if "query" in keywords and not positional and "connection" not in keywords:
@@ -235,7 +233,7 @@ class ImprovedDb:
 
     @typed_as(execute_query)
     def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
-        """Run one statement, as `execute_query` does; a connection given is returned to the pool, whatever happens."""
+        """Run one statement, as `execute_query` does; if a connection is given, return it to the pool in any case."""
         connection = positional[0] if positional else keywords.get("connection")
         if not isinstance(connection, Connection):
             return self.execute_query(*positional, **keywords)
@@ -257,9 +255,9 @@ class ImprovedDb:
 
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
-            rows: Any iterable of sequences or mappings, a generator included; an empty one is no statement.
-            atomic: All rows in one transaction, which is retried as a whole where that is safe. False commits chunk by
-                chunk, and an error's ``acked_rows`` says how many rows, from the first, are in.
+            rows: Any iterable of sequences or mappings, a generator included; if it is empty, nothing is sent.
+            atomic: All rows in one transaction, which is retried as a whole if that is safe. False commits chunk by
+                chunk, and an error's ``acked_rows`` says how many rows, from the first, are committed.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
                 and the total, None if unknown.
             exactly_once: As for `run_transaction`; only for *atomic*.
@@ -268,7 +266,7 @@ class ImprovedDb:
             Empty `Rows` with the ``rowcount`` of all statements and the ``lastrowid`` of the last.
 
         Raises:
-            StatementError: *rows* is not rows, or a row does not fit the statement or the server's
+            StatementError: *rows* is not an iterable of rows, or a row does not fit the statement or the server's
                 ``max_allowed_packet``.
             OutcomeUnknown: The answer to COMMIT, or to a chunk, was lost.
         """
@@ -288,24 +286,24 @@ class ImprovedDb:
     ) -> Rows[TupleRow]:
         """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
 
-        The server has less to parse than with `exec_many`, the client more to write: measure before you choose. It runs
-        on a connection of its own that allows this for this call alone. Where the server refuses, the rows go by
+        The server has less to parse than with `exec_many`, the client more to write: measure before you choose. The
+        call opens a connection that allows LOCAL for this call alone. If the server refuses LOCAL, the rows go by
         `exec_many`, and a warning says so.
 
         Args:
             table: ``table`` or ``database.table``.
             rows: Any iterable of sequences, or of mappings, whose keys are the columns.
-            columns: Of which columns the rows are; None for all of the table's.
+            columns: The columns of the rows; None for all of the table's.
             progress: As for `exec_many`.
-            strict: A value that does not fit its column is an error, whatever the sql_mode, and nothing is loaded into
-                a table with transactions. False leaves it to the server, which cuts and zeroes in LOAD DATA and counts
-                warnings.
+            strict: If a value does not fit its column, raise an error, whatever the sql_mode, and load nothing into a
+                table with transactions. False leaves it to the server, which cuts values or makes them zero in LOAD
+                DATA, and counts warnings.
 
         Returns:
             Empty `Rows` with ``rowcount`` and ``warning_count``.
 
         Raises:
-            StatementError: *rows* is not rows, or a row does not fit *columns* or the table.
+            StatementError: *rows* is not an iterable of rows, or a row does not fit *columns* or the table.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
         return self._loading.load_rows(table, rows, columns, progress, strict)
@@ -327,23 +325,23 @@ class ImprovedDb:
     ) -> AbstractContextManager[Stream[Any]]:
         """Run one statement and iterate over its rows as the server sends them, with constant memory.
 
-        Starting it is retried where that is safe; once rows have come, nothing is. Leaving the block early closes
-        the connection instead of reading the rest.
+        If starting it fails, it is retried where that is safe; once rows have come, nothing is. If the block ends
+        early, the connection is closed instead of reading the rest.
 
         Args:
             query: The statement.
             args: As for `execute_query`.
             dictcursor: Rows as dicts.
-            batch_size: The most rows that are decoded at a time.
+            batch_size: How many rows are decoded at a time, at most.
         """
         return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.
 
-        Each statement is as if `execute_query` had run it by itself, in the order of the block: it has its own outcome,
-        and an error does not stop the next one. Leaving the block sends what was not sent before; asking a handle for
-        its ``result()`` does so earlier. An error that is not asked for is raised at the end of the block.
+        Each statement has its own outcome, as if `execute_query` had run it by itself, in the order of the block; an
+        error does not stop the next one. The end of the block sends what was not sent before; a handle's ``result()``
+        does so earlier. If an error was not raised by ``result()``, the end of the block raises it.
 
         Statements other than plain SELECT, INSERT, UPDATE, DELETE, REPLACE, SHOW, EXPLAIN go alone, and so do all of
         them if the server takes one command at a time (``pipelining``). If the connection is lost, reads without an
@@ -361,9 +359,9 @@ class ImprovedDb:
 
         Args:
             query: The statement.
-            args_iterable: For each execution the arguments, as for `execute_query`; any iterable.
+            args_iterable: The arguments of each execution, as for `execute_query`; any iterable.
             row_type: tuple or dict.
-            batch_size: How many executions are taken from the iterable, and held, at a time.
+            batch_size: How many executions are taken from the iterable at a time.
 
         Raises:
             pymysql.err.MySQLError: What the server or the driver said of an execution, when its turn comes; later ones
@@ -380,12 +378,12 @@ class ImprovedDb:
         """Begin a transaction of the caller's own: commit at the end of the block, rollback on an exception.
 
         Nothing in it is ever retried. Once the server has rolled it back, or its session is lost, every further
-        statement is refused instead of committing by itself.
+        statement raises an error instead of committing by itself.
 
         Args:
             isolation: "read uncommitted", "read committed", "repeatable read" or "serializable"; None for the
                 session's own.
-            read_only: Have the server refuse writes.
+            read_only: Let the server refuse writes.
 
         Raises:
             TransactionRolledBack: The server rolled it back (a deadlock, for example).
@@ -411,11 +409,11 @@ class ImprovedDb:
         read_only: bool = False,
         **kwargs: Any,
     ) -> T:
-        """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; retry all of it where that is safe.
+        """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; retry all of it if that is safe.
 
         Args:
-            fn: The work; its statements go through *tx*. It may run more than once, each time with a fresh *tx*: what
-                must happen once goes to ``tx.on_commit``.
+            fn: The work; its statements go through *tx*. It may run more than once, each time with a new *tx*: give
+                what must happen once to ``tx.on_commit``.
             *args: Passed on.
             exactly_once: Write a token row in the same transaction (table ``improved_db_outcomes``, made on first
                 use), which turns a lost answer to COMMIT into a known one.
@@ -427,7 +425,7 @@ class ImprovedDb:
             What *fn* returned in the attempt that was committed.
 
         Raises:
-            OutcomeUnknown: The answer to COMMIT was lost, and nothing could tell.
+            OutcomeUnknown: The answer to COMMIT was lost, and no token tells the outcome.
             Exception: What *fn* raised, after a rollback; or the error of the last attempt.
         """
 
@@ -440,15 +438,15 @@ class ImprovedDb:
         """Remove the tokens of ``exactly_once`` that are older than *older_than* seconds; return how many.
 
         Args:
-            older_than: Longer than any call may take.
+            older_than: Seconds; longer than any call may take.
         """
         return self._units.outcomes.purge(older_than)
 
     def check_durability(self) -> list[Finding]:
-        """Return what in the server's settings weakens the promise that an acknowledged write is there to stay.
+        """Return which of the server's settings weaken the promise that an acknowledged write lasts.
 
         Returns:
-            A list to be read by a person, each with the setting, its value and what it means; empty if all is well.
+            A list for people to read, each with the setting, its value and what it means; empty if all is well.
         """
         rows = self._execute(SHOW_SETTINGS)
         pool = self._pool.settings
@@ -458,7 +456,7 @@ class ImprovedDb:
 
     @contextlib.contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[Connection]:
-        """Lend a connection for a ``with`` block; leaving the block returns it, and rolls back what was left open.
+        """Lend a connection for a ``with`` block; its end returns it, and rolls back a transaction that is still open.
 
         Args:
             timeout: Seconds to wait for one; ``acquire_timeout`` if None.
@@ -470,7 +468,7 @@ class ImprovedDb:
             self.pool_put_connection(connection)
 
     def connect(self) -> Connection:
-        """Open a connection of the caller's own, outside the pool: close it yourself."""
+        """Open a connection of the caller's own, outside the pool; the caller closes it."""
         return self._driver.connect()
 
     def create_pool(self, pool_init_size: int | None = None) -> None:
@@ -495,7 +493,7 @@ class ImprovedDb:
             retry_num: How many times to wait.
 
         Raises:
-            PoolTimeout: None could be had in ``timeout * retry_num`` seconds.
+            PoolTimeout: No connection was free in ``timeout * retry_num`` seconds.
         """
         patience = None if timeout is None else timeout * max(retry_num, 1)
         loan = self._pool.acquire(patience, note_place=True)
@@ -510,17 +508,18 @@ class ImprovedDb:
         """
         loan = getattr(connection, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
-            raise LoanSpent("this connection is not from this pool; close() one that connect() opened")
+            raise LoanSpent("this connection is not from this pool; if connect() opened it, close() it")
         connection._spend()
         self._pool.release(loan)
 
     # --- the pool --------------------------------------------------------------------------------------------------
 
     def ping(self) -> bool:
-        """Ask the server for a sign of life, over a pooled connection; say whether it gave one.
+        """Ping the server over a pooled connection; say whether it answered.
 
         Raises:
-            PoolError: No connection could be had.
+            PoolError: The pool could not lend a connection.
+            Exception: What the driver said, if the pool could not open one.
         """
         loan = self._pool.acquire(note_place=True)
         alive = False
@@ -531,13 +530,13 @@ class ImprovedDb:
         return alive
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Wait until ``min_size`` connections, at least one, are up; keep trying while the server is not there.
+        """Wait until ``min_size`` connections, at least one, are up; retry while the server does not answer.
 
         Args:
             timeout: Seconds.
 
         Raises:
-            PoolTimeout: They were not; the last connect error is the cause.
+            PoolTimeout: They were not up in time; the last connect error is the cause.
         """
         self._pool.wait(timeout)
 
@@ -546,19 +545,19 @@ class ImprovedDb:
         return dataclasses.replace(self._pool.stats(), retries=dict(self._retrier.counts))
 
     def borrowed(self) -> list[Borrowed]:
-        """Return who holds a connection now, since when and where it was borrowed; the oldest first."""
+        """Return the loans that are out: which thread, for how long, and borrowed where; the oldest first."""
         return self._pool.borrowed()
 
     def add_listener(self, listener: Listener) -> None:
-        """Let *listener* hear the times connections are waited for, used and opened."""
+        """Let *listener* hear how long each wait, use and opening of a connection takes."""
         self._pool.listeners.append(listener)
 
     def drain(self) -> None:
-        """Replace every connection: idle ones now, lent ones when they come back."""
+        """Replace every connection: idle ones now, those in use when they are returned."""
         self._pool.drain()
 
     def resize(self, max_size: int, min_size: int | None = None) -> None:
-        """Change how many connections there may be; those above the new size go when they come back."""
+        """Change how many connections there may be; those above the new size are closed when they are returned."""
         self._pool.resize(max_size, min_size)
 
     def suspend(self) -> None:
@@ -570,14 +569,14 @@ class ImprovedDb:
         self._pool.resume()
 
     def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
-        """Close for good. Waiting callers get `PoolClosed`; idle connections close now, lent ones when they return.
+        """Close for good. Callers who wait get `PoolClosed`; idle connections close now, those in use when returned.
 
         Args:
             timeout: Seconds to wait for borrowers in other threads.
-            force: Cut the connections that are still out then.
+            force: Cut the connections that are still in use then, so that calls blocked on them raise an error.
 
         Returns:
-            Who still holds a connection; also logged.
+            The loans that were not returned in time; the log has them, too.
         """
         left = self._pool.close(timeout, force=force)
         if self._server is not None:
@@ -598,7 +597,7 @@ class ImprovedDb:
         self.close()
 
     def __repr__(self) -> str:
-        if "_pool" not in self.__dict__:  # a traceback shows it while the settings are still being read
+        if "_pool" not in self.__dict__:  # a traceback may show it before the settings are read
             return f"<{type(self).__name__} without settings>"
         stats = self._pool.stats()
         state = "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"

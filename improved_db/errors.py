@@ -3,7 +3,7 @@
 Each class also inherits the matching `pymysql.err` class or builtin, so ``except`` clauses written for PyMySQL keep
 working. Errors of the driver that need no verdict pass through as they are and are not in this file.
 
-Knows PyMySQL's exception classes. Does not know who raises what.
+Knows PyMySQL's exception classes. Does not know what raises them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ServerNotFound(ImprovedDbError, RuntimeError):
 
 
 class PoolError(ImprovedDbError, pymysql.err.OperationalError):
-    """The pool could not do what it was asked."""
+    """The pool could not do what the caller asked."""
 
 
 class PoolClosed(PoolError):
@@ -45,7 +45,7 @@ class PoolClosed(PoolError):
 
 
 class PoolTimeout(PoolError, TimeoutError):
-    """No connection before the deadline.
+    """No connection was free before the deadline.
 
     The text says how long the caller waited and what the pool looked like; the last connect error, if there is one, is
     the ``__cause__``.
@@ -53,26 +53,26 @@ class PoolTimeout(PoolError, TimeoutError):
 
 
 class TooManyWaiting(PoolError):
-    """The line already holds ``max_waiting`` borrowers."""
+    """``max_waiting`` callers are waiting already."""
 
 
-#: "Already closed" is what SQLAlchemy and others look for: they replace such a connection instead of failing.
-GIVEN_BACK: Final = "connection already closed: it was given back to its pool; borrow another"
+#: SQLAlchemy and others look for "already closed": they replace such a connection instead of failing.
+RETURNED: Final = "connection already closed: it was returned to its pool; borrow another"
 
 
 class LoanSpent(PoolError):
-    """A connection was used or returned after its return, or returned to a pool it does not come from."""
+    """A connection was used or returned after its return, or returned to a pool that did not lend it."""
 
 
 class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
-    """Base of the errors that say what is known about a statement whose answer is not the usual one.
+    """Base of the errors that say what is known about a statement that failed.
 
     Attributes:
-        verdict: The value of the `improved_db.Verdict` reached.
+        verdict: The value of the `improved_db.Verdict`.
         attempts: One line for each attempt made, oldest first.
-        acked_rows: For `exec_many(atomic=False)`: how many rows, from the first, are known to be in; None elsewhere.
+        acked_rows: For `exec_many(atomic=False)`: how many rows, from the first, are surely committed; None elsewhere.
         unknown_rows: For the same: the numbers, from 0, of the rows in doubt.
-        token: For `exactly_once`: the token whose presence in ``improved_db_outcomes`` tells.
+        token: For `exactly_once`: if ``improved_db_outcomes`` has this token, the transaction was committed.
     """
 
     verdict: str = "unknown"
@@ -81,13 +81,13 @@ class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
     token: bytes | None = None
 
     def __init__(self, *args: object, sqlstate: str | None = None, attempts: Sequence[str] = ()) -> None:
-        """Keep PyMySQL's ``(code, text)`` arguments and the story of the attempts."""
+        """Keep PyMySQL's ``(code, text)`` arguments and the lines about the attempts."""
         super().__init__(*args, sqlstate=sqlstate)
         self.attempts: tuple[str, ...] = tuple(attempts)
 
 
 class OutcomeUnknown(VerdictError):
-    """The statement may or may not have been applied, and nothing here can tell which."""
+    """The statement may or may not have been applied; only a look at the data can tell."""
 
     verdict = "unknown"
 
@@ -105,7 +105,7 @@ class TransactionLost(VerdictError):
 
 
 class TransactionEnded(VerdictError):
-    """A statement (DDL, LOCK TABLES, COMMIT by hand ...) committed the transaction; what came before it is in."""
+    """A statement (DDL, LOCK TABLES, COMMIT by hand ...) committed the transaction, with all statements before it."""
 
     verdict = "permanent"
 

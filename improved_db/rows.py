@@ -1,13 +1,13 @@
 """`Rows`: what a query returns.
 
-Knows a finished result. Does not know connections.
+Knows finished results. Does not know connections.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-#: A row as it comes, and one with ``dictcursor=True``.
+#: A row by default, and one with ``dictcursor=True``.
 TupleRow: TypeAlias = tuple[Any, ...]
 DictRow: TypeAlias = dict[str, Any]
 
@@ -24,7 +24,7 @@ else:
 
 
 class Result(Protocol):
-    """What a finished result tells besides its rows; PyMySQL's `MySQLResult` does."""
+    """What a finished result tells besides its rows, as PyMySQL's `MySQLResult` does."""
 
     affected_rows: Any
     insert_id: Any
@@ -33,7 +33,7 @@ class Result(Protocol):
 
 
 class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold more than its items
-    """A tuple of rows, ``()`` when nothing matched or the statement has no result.
+    """A tuple of rows, ``()`` if no row matched or the statement has no result.
 
     To a type checker it is ``Rows[tuple[Any, ...]]``, or ``Rows[dict[str, Any]]`` with ``dictcursor=True``.
     """
@@ -42,12 +42,12 @@ class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold
 
     @property
     def rowcount(self) -> int:
-        """Rows returned, or rows changed by a statement without a result."""
+        """How many rows the statement returned, or changed if it has no result."""
         return int(self._result.affected_rows or 0)
 
     @property
     def lastrowid(self) -> int:
-        """The first AUTO_INCREMENT value the statement made; 0 if it made none."""
+        """The first AUTO_INCREMENT value that the statement generated; 0 if none."""
         return int(self._result.insert_id or 0)
 
     @property
@@ -74,7 +74,7 @@ def rows_from(result: Any) -> Rows[Any]:
 
 
 def rows_counted(rowcount: int, lastrowid: int = 0, warning_count: int = 0) -> Rows[TupleRow]:
-    """Return what a statement without rows tells."""
+    """Return empty `Rows` with these counts."""
     return _remade((), _Counts(rowcount, lastrowid, warning_count))
 
 

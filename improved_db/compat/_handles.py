@@ -13,7 +13,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from improved_db.errors import GIVEN_BACK, LoanSpent
+from improved_db.errors import RETURNED, LoanSpent
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _spent(connection: Any) -> LoanSpent:
     module = type(connection).__module__.partition(".")[0]
     theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules.get(module), "OperationalError", None)
     number = (2006,) if module == "MySQLdb" else ()
-    return _spent_among(theirs)(*number, GIVEN_BACK)
+    return _spent_among(theirs)(*number, RETURNED)
 
 
 #: The methods of connections and cursors that may return a cursor; those of `sqlite3` have most of them on both.

@@ -23,7 +23,7 @@ from improved_db.wire import cursors
 from improved_db.wire.pymysql_driver import OPTIONS, PyMySQLDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -178,6 +178,19 @@ class Connection(PooledConnection):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
+class _LoggingDriver(PyMySQLDriver):
+    """Writes a line to the log for each new connection."""
+
+    def __init__(self, options: Callable[[], Mapping[str, Any]], name: str) -> None:
+        super().__init__(options, kind=Connection)
+        self._name = name
+
+    def connect(self) -> Connection:
+        connection = cast("Connection", super().connect())
+        logger.debug("Create new connection in pool(%s)", self._name)
+        return connection
+
+
 class ConnectionPool:
     """Up to *size* connections on demand, and up to *maxsize* for those who have waited.
 
@@ -220,7 +233,6 @@ class ConnectionPool:
         parts = {"host": "localhost", "port": 3306, "user": "", "database": ""}
         default = "-".join(str(options.get(part, Secret(other)).value) for part, other in parts.items())
         self.name: str = name or default
-        named = self.name
         pool = {
             "name": self.name,
             "max_size": self._size,
@@ -228,10 +240,9 @@ class ConnectionPool:
             "lifetime_jitter": 0,
             "idle_timeout": None,
             "autocommit": autocommit,
-            "configure": lambda _: logger.debug("Create new connection in pool(%s)", named),
         }
         settings = load({}, {**options, **seal(pool)}, driver_options=OPTIONS)
-        driver = PyMySQLDriver(settings.connect.resolve, kind=Connection)
+        driver = _LoggingDriver(settings.connect.resolve, self.name)
         self._pool: Pool[Any] = Pool(driver, settings.pool, max_idle=self.maxsize)
         self._take_back = self._pool.release
         Housekeeper.look_after(self._pool)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from improved_db.errors import ImprovedDbError, StatementError
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, causes, error_for
-from improved_db.failures.verdict import Fate, Flavour, Judgement, Kind, Phase, Verdict, flavour_of, judge_exception
+from improved_db.failures.verdict import Backoff, Fate, Flavour, Judgement, Phase, Verdict, flavour_of, judge_exception
 from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
 
@@ -278,7 +278,7 @@ class Executor:
         except Exception as error:
             judgement = judge_exception(error, phase=Phase.CONNECT)
             # An address that never answered is a mistake until proven an outage.
-            known = self.pool.ever_opened or judgement.kind is Kind.OVERLOAD
+            known = self.pool.ever_opened or judgement.backoff is Backoff.OVERLOAD
             again = judgement.verdict is Verdict.NOT_CONNECTED and known
             raise Failed.judged(error, judgement, again=again) from error
 

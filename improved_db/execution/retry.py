@@ -20,7 +20,7 @@ from tenacity.nap import sleep as tenacity_sleep
 from improved_db.critical import Reentered, Section, critical
 from improved_db.errors import ConfigError, OutcomeUnknown, VerdictError
 from improved_db.failures.raising import Failed
-from improved_db.failures.verdict import Kind
+from improved_db.failures.verdict import Backoff
 from improved_db.settings.settings import DEFAULT_RETRY
 
 if TYPE_CHECKING:
@@ -79,10 +79,14 @@ class RetryPolicy:
 
     def retrying(self) -> tenacity.Retrying:
         """Return this policy as tenacity has it."""
-        waits = {Kind.CONTENTION: self.contention, Kind.CONNECTION: self.connection, Kind.OVERLOAD: self.overload}
+        waits = {
+            Backoff.CONTENTION: self.contention,
+            Backoff.CONNECTION: self.connection,
+            Backoff.OVERLOAD: self.overload,
+        }
 
         def wait(state: tenacity.RetryCallState) -> float:
-            return waits.get(_failed(state).kind, self.connection)(state)
+            return waits.get(_failed(state).backoff, self.connection)(state)
 
         def stop(state: tenacity.RetryCallState) -> bool:
             return self.attempts is not None and state.attempt_number >= self.attempts
@@ -93,12 +97,12 @@ class RetryPolicy:
 class Budget:
     """A token bucket: retries spend it, connections lent refill it; touched only after a failure."""
 
-    COSTS: Final = {Kind.CONTENTION: 1, Kind.CONNECTION: 5, Kind.OVERLOAD: 10, Kind.OTHER: 5}
+    COSTS: Final = {Backoff.CONTENTION: 1, Backoff.CONNECTION: 5, Backoff.OVERLOAD: 10, Backoff.OTHER: 5}
 
     def __init__(self, capacity: int) -> None:
         self._capacity = self._left = capacity
         self._lent = 0
-        self.section = Section()
+        self.section: Section = Section()
 
     @property
     def left(self) -> int:
@@ -106,13 +110,13 @@ class Budget:
         return self._left
 
     @critical
-    def spend(self, kind: Kind, lent: int) -> bool:
+    def spend(self, backoff: Backoff, lent: int) -> bool:
         """Pay for one retry, when *lent* connections have been lent so far; False if there is not enough left."""
         self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
         self._lent = max(lent, self._lent)
-        if self._left < self.COSTS[kind]:
+        if self._left < self.COSTS[backoff]:
             return False
-        self._left -= self.COSTS[kind]
+        self._left -= self.COSTS[backoff]
         return True
 
     @critical
@@ -143,7 +147,7 @@ class Retrier:
         self._clock = clock
         self._pause = pause
         self.counts: dict[str, int] = {}
-        self.section = Section()
+        self.section: Section = Section()
 
     def again(
         self,
@@ -187,14 +191,14 @@ class Retrier:
                 raise
             raise attempts.doubt from error
         with contextlib.suppress(Reentered):
-            self.budget.refund(Budget.COSTS[attempts.failed.kind])
+            self.budget.refund(Budget.COSTS[attempts.failed.backoff])
         return result
 
     def _may_go_on(self, state: tenacity.RetryCallState, end: float, lent: Callable[[], int]) -> bool:
         if self._clock.now() + state.upcoming_sleep >= end:
             return False
         try:
-            paid = self.budget.spend(_failed(state).kind, lent())
+            paid = self.budget.spend(_failed(state).backoff, lent())
         except Reentered:  # a finalizer's call, in the middle of this thread's own payment
             return False
         if paid:

@@ -18,7 +18,7 @@ from improved_db.execution.transaction import ISOLATION_LEVELS, Transaction
 from improved_db.execution.transaction_state import State
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import CallersOwn, Failed, causes
-from improved_db.failures.verdict import Kind, Verdict
+from improved_db.failures.verdict import Backoff, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +105,9 @@ class UnitsOfWork:
             attempts.tx.state = State.COMMITTED
             return attempts.result
         lost = TransactionLost(0, "the answer to COMMIT was lost, and it was not applied; nothing of it is left")
-        raise Failed(lost, again=True, verdict=Verdict.NOT_SENT, kind=Kind.CONNECTION, reason="fenced") from unknown
+        raise Failed(
+            lost, again=True, verdict=Verdict.NOT_SENT, backoff=Backoff.CONNECTION, reason="fenced"
+        ) from unknown
 
 
 class _Attempts(Generic[T]):

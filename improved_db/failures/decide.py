@@ -1,7 +1,7 @@
 """From a verdict to what may be done: the matrix of verdicts and units of work.
 
-One rule stands above it: inside a transaction that belongs to the caller nothing is ever run again, because only its
-owner knows what belongs to it.
+One rule stands above it: inside a transaction of the caller's nothing is ever retried, because only the caller knows
+what belongs to it.
 
 Knows verdicts and units of work. Does not know error numbers, phases, or how often and when to retry.
 """
@@ -16,25 +16,25 @@ from improved_db.failures.error_table import Verdict
 
 
 class Unit(enum.Enum):
-    """What a failed statement was part of, and so what would be run again."""
+    """What a failed statement was part of, and so what a retry would run."""
 
-    READ = "read"  #: one statement, autocommitted, provably read-only; BEGIN is one too
+    READ = "read"  #: one statement, autocommitted, provably read-only; BEGIN counts as one
     WRITE = "write"  #: one statement, autocommitted, that may change something
     CALLER_STATEMENT = "caller_statement"  #: part of a transaction that belongs to the caller
-    TRANSACTION = "transaction"  #: a function that we may call again
+    TRANSACTION = "transaction"  #: a function that a retry calls again
     BULK_ATOMIC = "bulk_atomic"  #: many rows in one transaction of ours
     BULK_CHUNKS = "bulk_chunks"  #: many rows, each chunk committed by itself
 
 
 class Action(enum.Enum):
-    """What may be done, once the connection has met its `Fate` (a ROLLBACK comes before a retry, too).
+    """What may be done, once the connection has met its `Fate` (if that is a ROLLBACK, it comes before a retry).
 
-    RAISE_REFUSED, RAISE_LOST, RAISE_ROLLED_BACK and RAISE_UNKNOWN also say that a transaction of the caller's is over:
-    its handle must refuse every further statement, which would autocommit. So does any fate from `Fate.DISCARD` up.
+    After RAISE_REFUSED, RAISE_LOST, RAISE_ROLLED_BACK and RAISE_UNKNOWN a transaction of the caller's is over: its
+    handle must refuse every further statement, which would autocommit. So it is after any fate from `Fate.DISCARD` up.
     """
 
-    RETRY = "retry"  #: the whole unit again, from its beginning
-    RESUME = "resume"  #: this chunk again, then those after it
+    RETRY = "retry"  #: the whole unit, from its beginning
+    RESUME = "resume"  #: this chunk, then those after it
     RAISE = "raise"  #: the driver's own error
     RAISE_REFUSED = "raise_refused"  #: `ServerRefused`
     RAISE_LOST = "raise_lost"  #: `TransactionLost`
@@ -47,8 +47,8 @@ class Decision:
     """What follows from a failure.
 
     Attributes:
-        now: What may be done: RETRY or RESUME where that is safe, else which error is true.
-        finally_: Which error is true when no attempt is left, or none was allowed.
+        now: RETRY or RESUME if that is safe, else which error to raise.
+        finally_: Which error to raise when no retry is left, or none is allowed.
     """
 
     now: Action
@@ -56,7 +56,7 @@ class Decision:
 
     @property
     def again(self) -> bool:
-        """Whether another attempt is safe."""
+        """Whether a retry is safe."""
         return self.now in _AGAIN
 
 
@@ -68,7 +68,7 @@ _UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_R
 AGAIN, RESUME, RAISE, REFUSED = Action.RETRY, Action.RESUME, Action.RAISE, Action.RAISE_REFUSED
 LOST, UNDONE, UNKNOWN = Action.RAISE_LOST, Action.RAISE_ROLLED_BACK, Action.RAISE_UNKNOWN
 
-# Columns in the order of Unit. The verdict is the one on the unit, which `_on_unit` makes of that on the statement.
+# Columns in the order of Unit. The verdict is that on the unit, which `_on_unit` derives from that on the statement.
 # fmt: off
 MATRIX: Final = {
     #                                 READ     WRITE    CALLER   TRANSACT ATOMIC   CHUNKS
@@ -104,15 +104,15 @@ def decide(
     committed_part: bool = False,
     at_commit: bool = False,
 ) -> Decision:
-    """Say what may be done about a failed statement.
+    """Return what may be done about a failed statement.
 
     Args:
         verdict: What is known about the statement.
         unit: What it was part of. READ only if it is provably read-only; COMMIT belongs to its transaction.
-        idempotent: True: running the unit twice is the same as once, says the caller. False: never again once it may
+        idempotent: True: the caller says that running the unit twice is the same as once. False: no retry once it may
             have reached the server. None: as the unit says.
-        kept_part: A table without transactions has kept what a failed statement had already done.
-        committed_part: Something in the transaction (DDL, LOCK TABLES, a procedure) may have committed part of it.
+        kept_part: A table without transactions has kept what a failed statement had done so far.
+        committed_part: A statement in the transaction (DDL, LOCK TABLES, CALL) may have committed part of it.
         at_commit: The statement that failed was the COMMIT.
     """
     if idempotent is False and unit is Unit.READ:
@@ -128,18 +128,18 @@ def decide(
 
 
 def _on_unit(verdict: Verdict, unit: Unit, *, kept_part: bool, committed_part: bool, at_commit: bool) -> Verdict:
-    """Make of the verdict on the statement the verdict on its unit."""
+    """Return the verdict on the unit, given that on its statement."""
     if verdict in {Verdict.NOT_CONNECTED, Verdict.PERMANENT}:
         return verdict
     if unit not in _WHOLE:
         kept = kept_part and unit is not Unit.READ and verdict in _UNDONE
         return Verdict.UNKNOWN if kept else verdict
     if verdict is Verdict.STATEMENT_ROLLED_BACK and unit is Unit.CALLER_STATEMENT and not at_commit:
-        return verdict  # still open, whatever of it lasts
+        return verdict  # the transaction is still open
     if committed_part or kept_part:
-        return Verdict.UNKNOWN  # a ROLLBACK would not undo all of it, a repetition would do part of it twice
+        return Verdict.UNKNOWN  # a ROLLBACK would not undo all of it, a retry would do part of it twice
     if at_commit:
-        # A COMMIT that was undone by itself leaves nothing once the ROLLBACK has gone out.
+        # If only the COMMIT was undone, the ROLLBACK that follows leaves nothing of the transaction.
         return Verdict.TRANSACTION_ROLLED_BACK if verdict in _UNDONE else verdict
-    # COMMIT never left, so nothing of it lasts, wherever the statement got to.
+    # COMMIT was not sent, so nothing of the transaction lasts, whatever became of the statement.
     return Verdict.NOT_SENT if verdict is Verdict.UNKNOWN else verdict

@@ -1,14 +1,14 @@
 """What each error number says about the statement that got it: one table, to be read beside the servers' manuals.
 
-The first row that fits wins; within a number the rows go from the particular to the general. Numbers below 2000 and
-above 2999 are the server's, 2000 to 2999 the client library's (a proxy may send those too). A verdict in a row is for
-a statement that was sent whole; `improved_db.failures.verdict` knows what an earlier phase makes of it.
+The first row that fits wins; within a number, special rows come before general ones. Numbers below 2000 and above 2999
+are the server's, 2000 to 2999 the client library's (a proxy may send those too). The verdict in a row is for a
+statement that was sent whole; `improved_db.failures.verdict` weighs earlier phases.
 
 Sources: the error references of MySQL 8.4 and MariaDB, TiDB's ``errno`` package, the sources of Vitess and ProxySQL,
-and the behaviour of MariaDB 10.11 and Galera under fault injection. Numbers that say different things on different
-servers (1020, 1047, 1105, 1317, 1907, 4031, 9007) are read the more cautious way where the server is not known.
+and the behaviour of MariaDB 10.11 and Galera under fault injection. Numbers that mean different things on different
+servers (1020, 1047, 1105, 1317, 1907, 4031, 9007) get the more cautious meaning if the server is not known.
 
-Knows error numbers, SQLSTATEs and message texts. Does not know who asks, nor what will be done about it.
+Knows error numbers, SQLSTATEs and message texts. Does not know what will be done about an error.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from improved_db.sql.server import Flavour
 
 
 class Verdict(enum.Enum):
-    """What is true after a failure. Nothing weaker than these seven can be acted on."""
+    """What is known after a failure, in seven words."""
 
-    NOT_CONNECTED = "not_connected"  #: there never was a session
+    NOT_CONNECTED = "not_connected"  #: there was no session yet
     NOT_SENT = "not_sent"  #: the whole command provably never ran; an open transaction is gone with its session
-    REFUSED = "refused"  #: the server said "not here, not now"; nothing of this command is left
+    REFUSED = "refused"  #: the server said "not here" or "not now"; nothing of the command was applied
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  #: nothing of the transaction is left
     STATEMENT_ROLLED_BACK = "statement_rolled_back"  #: the transaction is still open, with its locks
     UNKNOWN = "unknown"  #: perhaps applied, perhaps not, perhaps later
-    PERMANENT = "permanent"  #: would fail the same way again
+    PERMANENT = "permanent"  #: a retry would fail in the same way
 
 
 class Fate(enum.Enum):
     """What becomes of the connection; a higher number includes the lower ones."""
 
     KEEP = 0
-    ROLLBACK = 1  #: the caller may go on with it, but it is rolled back before anybody else gets it
+    ROLLBACK = 1  #: the caller may go on with it; a ROLLBACK comes before the next borrower
     DISCARD = 2
-    SUSPECT_ALL = 3  #: and every older connection must prove itself before it is lent again
+    SUSPECT_ALL = 3  #: and every older connection is pinged before it is lent again
     RETIRE_ALL = 4  #: and no older connection is lent again: the server has changed its role
 
 
-class Kind(enum.Enum):
+class Backoff(enum.Enum):
     """Which wait a retry uses."""
 
-    CONTENTION = "contention"  #: somebody else's locks: milliseconds
+    CONTENTION = "contention"  #: locks of other sessions: milliseconds
     CONNECTION = "connection"  #: the network, a restart, a failover: up to seconds
     OVERLOAD = "overload"  #: the server has too much to do: from a second upwards
     OTHER = "other"
@@ -53,7 +53,7 @@ class Kind(enum.Enum):
 class Where(enum.Flag):
     """What the failed command could have made permanent."""
 
-    CONNECT = enum.auto()  #: nothing: there is no session yet
+    CONNECT = enum.auto()  #: nothing: there was no session yet
     UNASKED = enum.auto()  #: an error packet with sequence number 0; answers to commands begin at 1
     BODY = enum.auto()  #: nothing yet: a transaction is open and this is not its COMMIT
     SINGLE = enum.auto()  #: itself: a statement that autocommits
@@ -71,11 +71,11 @@ class Row(NamedTuple):
         name: Its symbol in the manual of the server it comes from.
         verdict: What is true afterwards if the command was sent whole.
         fate: What becomes of the connection, at least.
-        kind: Which wait a retry uses.
+        backoff: Which wait a retry uses.
         reason: A few words for logs and error texts.
         where: The situations the row speaks of.
         flavours: The servers the row speaks of; None is all of them.
-        texts: Any one of these must be in the message, in any case; none given, any message will do.
+        texts: The message must contain one of these, in upper or lower case; if there are none, any message fits.
         needs: The name of a `Failure` flag that must be set, or None.
     """
 
@@ -83,7 +83,7 @@ class Row(NamedTuple):
     name: str
     verdict: Verdict
     fate: Fate
-    kind: Kind
+    backoff: Backoff
     reason: str
     where: Where = Where.ANY
     flavours: frozenset[Flavour] | None = None
@@ -91,14 +91,14 @@ class Row(NamedTuple):
     needs: str | None = None
 
 
-def refused_if_early(code: int, name: str, fate: Fate, kind: Kind, reason: str) -> tuple[Row, Row]:
+def refused_if_early(code: int, name: str, fate: Fate, backoff: Backoff, reason: str) -> tuple[Row, Row]:
     """Return the two rows of an error that says "not now", but may follow an attempt that was executed.
 
-    What could have committed is in doubt; before that, nothing is left of the command.
+    If the command could have committed, its outcome is unknown; else nothing of it was applied.
     """
     return (
-        Row(code, name, Verdict.UNKNOWN, fate, kind, reason, Where.DECIDING),
-        Row(code, name, Verdict.REFUSED, fate, kind, reason),
+        Row(code, name, Verdict.UNKNOWN, fate, backoff, reason, Where.DECIDING),
+        Row(code, name, Verdict.REFUSED, fate, backoff, reason),
     )
 
 
@@ -106,7 +106,7 @@ def refused_if_early(code: int, name: str, fate: Fate, kind: Kind, reason: str) 
 REFUSED, UNKNOWN, PERMANENT = Verdict.REFUSED, Verdict.UNKNOWN, Verdict.PERMANENT
 UNSENT, TX_UNDONE, UNDONE = Verdict.NOT_SENT, Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK
 KEEP, ROLLBACK, DISCARD, SUSPECT, RETIRE = Fate
-LOCKS, NETWORK, LOAD, OTHER = Kind
+LOCKS, NETWORK, LOAD, OTHER = Backoff
 CONNECT, UNASKED, BODY, SINGLE, COMMIT = Where.CONNECT, Where.UNASKED, Where.BODY, Where.SINGLE, Where.COMMIT
 EARLY, DECIDING = Where.EARLY, Where.DECIDING
 
@@ -114,7 +114,7 @@ _MARIADB: Final = frozenset({Flavour.MARIADB, Flavour.GALERA})
 _TIDB: Final = frozenset({Flavour.TIDB})
 _VITESS: Final = frozenset({Flavour.VITESS})
 _PROXIES: Final = frozenset({Flavour.VITESS, Flavour.PROXYSQL})
-#: Not MariaDB's own meaning of 1907; ProxySQL likes to look like MySQL.
+#: In MariaDB 1907 means something else; ProxySQL often looks like MySQL.
 _PERHAPS_PROXYSQL: Final = frozenset({Flavour.PROXYSQL, Flavour.MYSQL, Flavour.AURORA})
 
 _ABORTED: Final = ("code = aborted", "(exceeded timeout", " ended at ")
@@ -168,7 +168,7 @@ STATEMENT_ONLY: Final = (
     Row(9004, "ErrResolveLockTimeout", UNDONE, ROLLBACK, LOCKS, "lock wait", EARLY, _TIDB),
     Row(1037, "ER_OUTOFMEMORY", UNDONE, ROLLBACK, LOAD, "server out of memory", EARLY),
     Row(1041, "ER_OUT_OF_RESOURCES", UNDONE, ROLLBACK, LOAD, "server out of resources", EARLY),
-    # Somebody asked for these to stop: a retry would undo the decision. At COMMIT they prove nothing.
+    # A KILL, a limit or NOWAIT asked for these, so a retry would be wrong. At COMMIT they prove nothing.
     Row(1317, "ER_QUERY_INTERRUPTED", TX_UNDONE, DISCARD, LOCKS, "aborted", BODY, _VITESS),
     Row(1317, "ER_QUERY_INTERRUPTED", UNKNOWN, DISCARD, NETWORK, "cancelled or timed out", DECIDING, _VITESS),
     Row(1317, "ER_QUERY_INTERRUPTED", PERMANENT, KEEP, OTHER, "killed", EARLY),
@@ -189,7 +189,7 @@ REFUSALS: Final = (
     Row(1129, "ER_HOST_IS_BLOCKED", REFUSED, DISCARD, LOAD, "host blocked after many connect errors"),
     Row(1135, "ER_CANT_CREATE_THREAD", REFUSED, DISCARD, LOAD, "no thread left", CONNECT | BODY),
     Row(1135, "ER_CANT_CREATE_THREAD", UNKNOWN, DISCARD, LOAD, "no thread left", DECIDING),
-    # A statement that is under way when the server goes down is normally undone, which is not the same as proven.
+    # If the server goes down while a statement runs, it normally undoes the statement, which is no proof.
     Row(1053, "ER_SERVER_SHUTDOWN", UNSENT, SUSPECT, NETWORK, "server shutting down", UNASKED),
     *refused_if_early(1053, "ER_SERVER_SHUTDOWN", SUSPECT, NETWORK, "server shutting down"),
     *refused_if_early(3032, "ER_SERVER_OFFLINE_MODE", SUSPECT, NETWORK, "server offline"),
@@ -219,7 +219,7 @@ REFUSALS: Final = (
     *refused_if_early(8027, "ErrInfoSchemaExpired", ROLLBACK, NETWORK, "schema lease expired"),
     *refused_if_early(8120, "ErrGetStartTS", ROLLBACK, NETWORK, "no timestamp"),
     *refused_if_early(8252, "ErrResourceGroupThrottled", ROLLBACK, LOAD, "quota used up"),
-    # ER_UNKNOWN_ERROR is whatever the text says. A retrying proxy may say "no tablet" after a first, executed attempt.
+    # ER_UNKNOWN_ERROR means what its text says. A retrying proxy may say "no tablet" after a first, executed attempt.
     Row(1105, "ER_UNKNOWN_ERROR", TX_UNDONE, DISCARD, NETWORK, "scaling", texts=("aborted due to seamless scaling",)),
     Row(1105, "ER_UNKNOWN_ERROR", TX_UNDONE, DISCARD, LOCKS, "aborted by the tablet", BODY, texts=_ABORTED),
     Row(1105, "ER_UNKNOWN_ERROR", UNKNOWN, DISCARD, NETWORK, "aborted by the tablet", DECIDING, texts=_ABORTED),
@@ -260,7 +260,7 @@ LOST: Final = (
     Row(1153, "ER_NET_PACKET_TOO_LARGE", PERMANENT, DISCARD, OTHER, "larger than max_allowed_packet"),
 )
 
-#: Errors that would come again. Listed so that they are certain at COMMIT too (TiDB checks uniqueness there).
+#: Errors that a retry would get again. Listed so that they are certain at COMMIT too (TiDB checks uniqueness there).
 HOPELESS: Final[dict[int, str]] = {
     1022: "ER_DUP_KEY",
     1038: "ER_OUT_OF_SORTMEMORY",
@@ -319,7 +319,7 @@ BY_SQLSTATE: Final = (
     ("08", Row(0, "", UNKNOWN, DISCARD, NETWORK, "connection error")),
 )
 
-#: What is left when nothing fits.
+#: For errors that fit no row.
 UNANSWERED: Final = Row(0, "", UNKNOWN, DISCARD, NETWORK, "no answer from the server")
 OUT_OF_TURN: Final = Row(0, "", UNKNOWN, DISCARD, NETWORK, "error out of turn")
 UNLISTED_AT_COMMIT: Final = Row(0, "", UNKNOWN, DISCARD, OTHER, "unlisted error at COMMIT")

@@ -1,6 +1,6 @@
-"""From what may be done to what the caller gets, and from a failed attempt to whether there is another one.
+"""The errors that callers get, and the message of a failed attempt to the retrier.
 
-Knows errors, verdicts and what may be done. Does not know pools, connections or how often something is tried.
+Knows errors, verdicts and actions. Does not know pools, connections or how often an attempt is made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
 from improved_db.failures.decide import Action
-from improved_db.failures.verdict import Kind, Verdict
+from improved_db.failures.verdict import Backoff, Verdict
 from improved_db.sql.statement import digest
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
 
     Attributes:
         error: What the caller gets if this was the last attempt.
-        again: Whether making it again is safe.
+        again: Whether a retry is safe.
         verdict: What is known about it.
-        kind: Which wait comes before another one.
+        backoff: Which wait a retry uses.
         reason: A few words without values.
         statement: What was sent last, before its arguments were put in.
         started_at: When the attempt began to wait for a connection; None if it got none.
@@ -52,7 +52,7 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         *,
         again: bool,
         verdict: Verdict,
-        kind: Kind = Kind.OTHER,
+        backoff: Backoff = Backoff.OTHER,
         reason: str = "",
         statement: str = "",
     ) -> None:
@@ -60,28 +60,28 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         self.error = error
         self.again = again
         self.verdict = verdict
-        self.kind = kind
+        self.backoff = backoff
         self.reason = reason
         self.statement = statement
 
     @classmethod
     def judged(cls, error: BaseException, judgement: Judgement, *, again: bool, statement: str = "") -> Failed:
         """Return the message for a judged failure."""
-        verdict, kind, reason = judgement.verdict, judgement.kind, judgement.reason
-        return cls(error, again=again, verdict=verdict, kind=kind, reason=reason, statement=statement)
+        verdict, backoff, reason = judgement.verdict, judgement.backoff, judgement.reason
+        return cls(error, again=again, verdict=verdict, backoff=backoff, reason=reason, statement=statement)
 
     def story(self) -> str:
-        """Return one line about it, without values."""
+        """Return one line about the failure, without values."""
         at = f" at {digest(self.statement)}" if self.statement else ""
         return f"{self.verdict.value}: {self.reason}{at}"
 
 
 class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called
-    """Code of the caller's raised an error, which says nothing about the connection it was called beside.
+    """The caller's own code raised an error, which says nothing about the connection in use.
 
     Attributes:
         error: What it raised.
-        made_of: What the driver had said, if the caller's code made another error of that.
+        made_of: The driver's error, if the caller's code had got one and raised another for it.
     """
 
     def __init__(self, error: BaseException, made_of: BaseException | None = None) -> None:
@@ -91,7 +91,7 @@ class CallersOwn(Exception):  # never seen outside: a message from where the cal
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield *error* and what led to it, the nearest first; not more than `LONGEST_CHAIN`, as a chain may be a ring."""
+    """Yield *error* and its causes, the nearest first; at most `LONGEST_CHAIN`, because a chain may be a ring."""
     link: BaseException | None = error
     for _ in range(LONGEST_CHAIN):
         if link is None:
@@ -101,10 +101,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def callers_rows(rows: Iterable[T]) -> Iterator[T]:
-    """Iterate over what the caller gave; what it raises becomes `CallersOwn`."""
+    """Iterate over the caller's rows; an error that they raise becomes `CallersOwn`."""
     try:
         yield from rows
-    except (GeneratorExit, CallersOwn):  # one layer of it is enough
+    except (GeneratorExit, CallersOwn):  # one wrapper is enough
         raise
     except BaseException as error:
         raise CallersOwn(error) from error

@@ -1,8 +1,8 @@
 """From a failure to what is known about the statement.
 
-An error number does not say whether a statement happened: one lost INSERT looks the same before, during and after its
-execution. What had been done to the socket does say. So a `Failure` carries its `Phase`; `judge` looks the number up in
-`error_table` and lets the phase have the last word. What may be done then is in `decide`.
+An error number does not say whether a statement was applied: a lost INSERT looks the same before, during and after its
+execution. What had been done to the socket does say. So a `Failure` has a `Phase`: `judge` looks the number up in
+`error_table`, and then the phase decides. What may be done about it is in `decide`.
 
 Everything here is pure: no clock, no socket, no state, and `judge` never raises.
 
@@ -16,15 +16,15 @@ import struct
 from typing import Final, NamedTuple
 
 from improved_db.failures import error_table as table
-from improved_db.failures.error_table import Fate, Kind, Row, Verdict, Where
+from improved_db.failures.error_table import Backoff, Fate, Row, Verdict, Where
 from improved_db.sql.server import Flavour, flavour_of
 
 __all__ = [
+    "Backoff",
     "Failure",
     "Fate",
     "Flavour",
     "Judgement",
-    "Kind",
     "Phase",
     "Verdict",
     "flavour_of",
@@ -38,9 +38,9 @@ class Phase(enum.Enum):
 
     CONNECT = "connect"  #: no session yet: the handshake and our own first statements
     CHECKOUT = "checkout"  #: nothing of this command has been written
-    SEND = "send"  #: the kernel has not taken every byte, so no server has a whole command
+    SEND = "send"  #: the kernel has not taken every byte, so the server has no whole command
     AWAIT = "await"  #: everything is sent and the answer is not complete
-    STREAM = "stream"  #: rows have been handed on
+    STREAM = "stream"  #: the caller has got rows
     COMMIT = "commit"  #: as AWAIT, of the statement that ends the transaction
 
 
@@ -49,11 +49,11 @@ class Failure(NamedTuple):
 
     Attributes:
         phase: What we had done to the socket.
-        code: The error number, or None if there is none. PyMySQL reads it as a signed short; both forms will do.
-        sqlstate: Five characters, or None; None with a number from 2000 to 2999 means that no server said this.
+        code: The error number or None. PyMySQL reads it as a signed short; signed and unsigned are accepted.
+        sqlstate: Five characters, or None; if None, a number from 2000 to 2999 is not from a server.
         message: The server's text, or the driver's.
         unsolicited: The error packet had sequence number 0: it answers no command.
-        flavour: Who answers at the other end.
+        flavour: The kind of server or proxy.
         in_transaction: A transaction was open before the statement.
         autocommit: A statement outside a transaction commits by itself.
         read_only_session: We asked for READ ONLY ourselves.
@@ -78,13 +78,13 @@ class Judgement(NamedTuple):
     Attributes:
         verdict: What is true of the statement.
         fate: What becomes of its connection.
-        kind: Which wait a retry uses, if there is one.
+        backoff: Which wait a retry uses, if there is one.
         reason: A few words without values, for logs and error texts.
     """
 
     verdict: Verdict
     fate: Fate
-    kind: Kind
+    backoff: Backoff
     reason: str
 
 
@@ -94,7 +94,7 @@ for _row in table.ROWS:
 
 
 def judge(failure: Failure) -> Judgement:
-    """Say what is true after *failure*. Never raises.
+    """Judge a failure. Never raises.
 
     Args:
         failure: What happened, and when.
@@ -103,11 +103,11 @@ def judge(failure: Failure) -> Judgement:
         The verdict, the fate of the connection, the wait for a retry and a reason.
     """
     row = _row_for(failure)
-    return Judgement(_verdict_of(row, failure.phase), _fate_of(row, failure), row.kind, row.reason)
+    return Judgement(_verdict_of(row, failure.phase), _fate_of(row, failure), row.backoff, row.reason)
 
 
 def _row_for(failure: Failure) -> Row:
-    """Find the first row that fits, or the stand-in for unlisted errors."""
+    """Return the first row that fits, or one for errors that are not listed."""
     code = None if failure.code is None else failure.code & 0xFFFF if failure.code < 0 else failure.code
     where = _where(failure)
     from_server = failure.sqlstate is not None or (code is not None and code > 0 and not 2000 <= code < 3000)
@@ -120,7 +120,7 @@ def _row_for(failure: Failure) -> Row:
     for beginning, row in table.BY_SQLSTATE:
         if failure.sqlstate is not None and failure.sqlstate.startswith(beginning):
             return row
-    # A 2013 in an error packet is a proxy's word about its own backend: as much worth as none.
+    # A 2013 in an error packet is about a proxy's own backend: it proves nothing.
     if not from_server or (code is not None and 2000 <= code < 3000):
         return table.UNANSWERED
     return table.UNLISTED_AT_COMMIT if where is Where.COMMIT else table.UNLISTED
@@ -129,7 +129,7 @@ def _row_for(failure: Failure) -> Row:
 def _where(failure: Failure) -> Where:
     if failure.phase is Phase.CONNECT:
         return Where.CONNECT
-    # A stream is the answer to a command that was executed: nothing in it can be about the next one.
+    # A stream answers a command that was executed: no packet in it is about the next command.
     if failure.unsolicited and failure.phase is not Phase.STREAM:
         return Where.UNASKED
     if failure.phase is Phase.COMMIT:
@@ -147,7 +147,7 @@ def _fits(row: Row, failure: Failure, where: Where) -> bool:
 
 
 def _verdict_of(row: Row, phase: Phase) -> Verdict:
-    """Let the phase have the last word: what was not sent whole was not executed."""
+    """Return the verdict; the phase decides over the row: what was not sent whole was not executed."""
     if row.verdict is Verdict.PERMANENT:
         return row.verdict
     if phase is Phase.CONNECT:
@@ -156,7 +156,7 @@ def _verdict_of(row: Row, phase: Phase) -> Verdict:
 
 
 def _fate_of(row: Row, failure: Failure) -> Fate:
-    """Keep only what can be trusted: no half-written command, no transaction that may be open."""
+    """Return the fate; a connection with a half-written command is not kept, an open transaction is rolled back."""
     least = Fate.KEEP
     if failure.in_transaction or not failure.autocommit:
         least = Fate.ROLLBACK  # an error packet does not say whether a transaction is open
@@ -167,7 +167,7 @@ def _fate_of(row: Row, failure: Failure) -> Fate:
     return max(row.fate, least, key=lambda fate: fate.value)
 
 
-#: What PyMySQL raises when the bytes of a handshake make no sense.
+#: What PyMySQL raises if the bytes of a handshake are invalid.
 _GARBLED: Final = (ValueError, IndexError, struct.error, AssertionError)
 #: Exception classes of every DB-API driver (PEP 249), known by name because this file knows no driver.
 _DRIVERS: Final = frozenset({"MySQLError", "DatabaseError", "InterfaceError"})
@@ -184,18 +184,18 @@ def judge_exception(
     read_only_session: bool = False,
     rollback_on_timeout: bool = False,
 ) -> Judgement:
-    """Say what is true after *error*. Never raises.
+    """Judge an exception. Never raises.
 
     The number is ``args[0]`` if that is an int (PyMySQL puts a text there when packets are out of step), the text
-    ``args[1]``; ``sqlstate`` and ``unsolicited`` are read if there. The wire turns every error of the socket into the
+    ``args[1]``; ``sqlstate`` and ``unsolicited`` are read if present. The wire turns every error of the socket into the
     driver's own, so any other error (a converter's ValueError, an OSError of the caller's disk, KeyboardInterrupt) does
     not come from the server: `Verdict.PERMANENT`, to be raised as it is, and the connection is discarded unless nothing
-    had been written. Only while connecting do bare errors of the operating system count as the socket's.
+    had been written. Only while connecting, a bare error of the operating system counts as the socket's.
 
     Args:
         error: What was raised.
         phase: What we had done to the socket.
-        flavour: Who answers at the other end.
+        flavour: The kind of server or proxy.
         in_transaction: A transaction was open before the statement.
         autocommit: A statement outside a transaction commits by itself.
         read_only_session: We asked for READ ONLY ourselves.
@@ -219,20 +219,20 @@ def judge_exception(
         rollback_on_timeout=rollback_on_timeout,
     )
     if not isinstance(error, Exception):
-        return Judgement(Verdict.PERMANENT, Fate.DISCARD, Kind.OTHER, "interrupted")
+        return Judgement(Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "interrupted")
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & _DRIVERS and (code is not None or not names & _MISUSE):
         return judge(failure)
-    # Once connected, our calls on the socket make driver's errors of what it raises: what is bare is the caller's own.
+    # Once connected, our calls on the socket raise the driver's errors: a bare error is the caller's own.
     if phase is Phase.CONNECT and isinstance(error, (OSError, EOFError, *_GARBLED)):
         return judge(failure)
     fate = _fate_of(table.UNLISTED, failure) if phase is Phase.CHECKOUT else Fate.DISCARD
-    return Judgement(Verdict.PERMANENT, fate, Kind.OTHER, "not a server error")
+    return Judgement(Verdict.PERMANENT, fate, Backoff.OTHER, "not a server error")
 
 
 def _code_and_message(error: BaseException) -> tuple[int | None, str]:
     first, second = (*error.args, None, None)[:2]
-    # An errno is a number too, but not one of ours.
+    # An errno is a number, too, but not an error number of the server.
     is_code = isinstance(first, int) and not isinstance(error, OSError)
     texts = [text for text in (first, second) if isinstance(text, str)]
     return (int(first) if is_code else None), " ".join(texts)

@@ -1,4 +1,4 @@
-"""The seam between the pool and whatever it pools: eight verbs.
+"""The seam between the pool and a driver: eight verbs.
 
 Knows what a pool asks of a connection. Does not know any particular driver.
 """
@@ -11,17 +11,17 @@ C = TypeVar("C")
 
 
 class Driver(Protocol[C]):
-    """What the pool needs of a driver: called by a connection's sole owner, and, but for one, not under the lock."""
+    """What the pool asks of a driver, never under its lock. All but `cut` is for the holder of the connection alone."""
 
     @property
     def idle_limit(self) -> float | None:
-        """Seconds after which the server ends an idle session, once a connection has told; None before that."""
+        """Seconds after which the server ends an idle session; None until the first connection has asked it."""
 
     def connect(self) -> C:
         """Open a session and make it ready for a borrower, within the driver's own connect timeout.
 
         Raises:
-            Exception: Whatever the driver says; it is handed to those who wait.
+            Exception: What the driver says; the borrowers who wait get it.
         """
 
     def is_alive(self, connection: C) -> bool:
@@ -31,22 +31,19 @@ class Driver(Protocol[C]):
         """Say, with one round trip of at most *timeout* seconds, whether the server still answers. Never raises."""
 
     def is_clean(self, connection: C) -> bool:
-        """Say, from what is known of it, whether `restore` would have nothing to do.
-
-        The one verb that is called under the pool's lock. Never blocks, never raises.
-        """
+        """Say, without a round trip, whether `restore` would have nothing to do. Never raises."""
 
     def restore(self, connection: C) -> bool:
-        """Make a returned connection as good as new; False if it must not be lent again. Never raises."""
+        """Make a returned connection fit for the next borrower; False if that fails. Never raises."""
 
     def close(self, connection: C) -> None:
         """End the session politely. Never raises, never blocks for long."""
 
     def abandon(self, connection: C) -> None:
-        """Drop our end of the socket without a word to the server. Never raises."""
+        """Close our end of the socket and send the server nothing. Never raises."""
 
     def cut(self, connection: C) -> None:
-        """Shut the socket down under whoever uses it, so that a blocked call ends. Never raises.
+        """Shut the socket down while another thread uses it, so that the blocked call ends. Never raises.
 
-        The one verb that a thread may call on a connection that is not its own: to close a pool by force.
+        The one verb for a connection that the caller does not hold: it closes a pool by force.
         """

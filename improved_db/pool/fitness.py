@@ -1,6 +1,6 @@
 """Whether a connection may be lent: it is alive, young enough, and has answered lately.
 
-Knows the driver's looks and pings, and the settings for them. Does not know how slots move, or who waits.
+Knows the driver's checks of a connection, and the settings for them. Does not know how slots move, or who waits.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
-logger = logging.getLogger("improved_db.pool")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 #: Seconds for which an answer proves a connection alive. No server ends a session in so short a time, and looking at
 #: the socket is a system call, during which another thread takes the interpreter.
 FRESH: Final = 0.0001
 
-#: Seconds that a ping or a check gets at the least: a healthy connection is not thrown away because its borrower had
-#: no time.
+#: The least time, in seconds, for a ping or a check: a borrower in a hurry must not cost the pool a healthy connection.
 SHORTEST_PING: Final = 0.05
 
 
 class Fitness(Generic[C]):
-    """Looks at the connections of one pool, each held by the caller."""
+    """Checks the connections of one pool, while the caller holds them."""
 
     def __init__(
         self, driver: Driver[C], settings: PoolSettings, state: PoolState[C], now: Callable[[], float]
@@ -44,7 +43,7 @@ class Fitness(Generic[C]):
         self._ping_window = float("inf") if settings.ping_idle_after is None else settings.ping_idle_after
 
     def flaw(self, loan: Loan[C]) -> str | None:
-        """Say why the connection in the loan's slot must not be used; None: it is fit, and the loan's from now on."""
+        """Return why the connection of the loan's slot must not be lent; None if it is fit, and the loan has it now."""
         slot = loan.slot
         assert slot is not None
         assert slot.connection is not None
@@ -74,7 +73,7 @@ class Fitness(Generic[C]):
         return alive
 
     def _examine(self, slot: Slot[C], connection: C, now: float, loan: Loan[C]) -> str | None:
-        """Look closely at a connection that is old, was silent for long, or has become suspect."""
+        """Check a connection that is old, was silent for long, or has become suspect."""
         if slot.generation < self._state.retire_below:
             return "drained"
         if now >= slot.expires_at:

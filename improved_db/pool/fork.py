@@ -1,4 +1,4 @@
-"""What a forked child does with the pools of its parent: each starts cold, and says nothing on the parent's sockets.
+"""What a forked child does with the pools of its parent: each starts cold, and sends nothing on the parent's sockets.
 
 Knows every pool of the process, weakly. Does not know what a pool does.
 """
@@ -11,19 +11,19 @@ from typing import Protocol
 
 
 class Forked(Protocol):
-    """What has to start anew in a forked child."""
+    """A pool, which starts anew in a forked child."""
 
     def begin_in_child(self) -> None:
         """Start anew."""
 
 
-#: Every pool of this process, for the one hook that a fork calls; set up by the first pool, never at import.
+#: Every pool of this process, for the one hook that runs after a fork; the first pool registers it, not the import.
 _pools: weakref.WeakSet[Forked] = weakref.WeakSet()
 _hooked = False
 
 
 def remember(pool: Forked) -> None:
-    """Let *pool* start anew in every child that `os.fork` makes."""
+    """Let *pool* start anew in every forked child."""
     global _hooked
     _pools.add(pool)
     if not _hooked and hasattr(os, "register_at_fork"):

@@ -1,7 +1,7 @@
-"""One lazy thread per pool for what no call would notice: age, idleness, silence, loss and loans held too long.
+"""One lazy thread per pool for what no call would notice: age, idleness, silence, loss and loans held for too long.
 
-It starts with the first connection, ends when there is nothing left to watch, and holds the pool weakly, so that an
-abandoned pool can die. It borrows what it works on like anybody else, one connection at a time.
+It starts with the first connection and ends when there is nothing left to watch. It holds the pool weakly, so that an
+abandoned pool can die. As callers do, it borrows each connection that it works on, one at a time.
 
 Knows the pool and its settings. Does not know SQL, retries or any driver.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from improved_db.pool.stats import Borrowed
 
 C = TypeVar("C")
-logger = logging.getLogger("improved_db.pool")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 #: Seconds between two rounds at the most, and at the least.
 PERIOD: Final = 5.0
@@ -47,7 +47,7 @@ class Housekeeper(Generic[C]):
 
     @classmethod
     def look_after(cls, pool: Pool[C], period: float = PERIOD) -> Housekeeper[C]:
-        """Let a housekeeper look after *pool*, which keeps it; its thread starts when a connection is opened."""
+        """Let *pool* have a housekeeper, whose thread starts when a connection is opened."""
         housekeeper = cls(pool, period)
         pool.reports.on_opened = housekeeper.attend
         pool.reports.on_closed = housekeeper.stop
@@ -61,14 +61,14 @@ class Housekeeper(Generic[C]):
         self._thread: threading.Thread | None = None
 
     def attend(self) -> None:
-        """Be on duty from now on; called whenever a connection was opened."""
+        """Start the thread, unless it runs; the pool calls this whenever it has opened a connection."""
         if self._pid != os.getpid():
             self._fresh_start()
         if self._on_duty.acquire(blocking=False):
             thread = threading.Thread(target=self._run, name="improved_db-housekeeper", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no more threads to be had; the next connection asks again
+            except RuntimeError:  # the system has no more threads; the next connection retries
                 self._on_duty.release()
             else:
                 self._thread = thread  # not before it can be joined
@@ -83,7 +83,7 @@ class Housekeeper(Generic[C]):
     def _wake(self, _: object = None) -> None:
         try:
             self._alarm.release()
-        except RuntimeError:  # somebody else rang first
+        except RuntimeError:  # another thread released it first
             pass
 
     def _run(self) -> None:
@@ -94,7 +94,7 @@ class Housekeeper(Generic[C]):
             self._on_duty.release()
         pool = self._pool()
         if pool is not None and not pool.closed and pool.stats().size > 0:
-            self.attend()  # one was opened while this thread, about to leave, still counted as on duty
+            self.attend()  # a connection was opened while this thread, about to end, was still on duty
 
     def _visit(self) -> float | None:
         pool = self._pool()
@@ -103,7 +103,9 @@ class Housekeeper(Generic[C]):
         try:
             return self.round(pool)
         except Exception:
-            logger.exception("pool %r: housekeeping failed; it goes on", pool.settings.name)
+            logger.exception(
+                "pool %r: housekeeping failed; the next round is in %g s", pool.settings.name, self._period
+            )
             return self._period
 
     def round(self, pool: Pool[C]) -> float | None:
@@ -188,7 +190,7 @@ class Housekeeper(Generic[C]):
 
     def _report(self, pool: Pool[C], borrowed: Borrowed) -> None:
         logger.warning(
-            "pool %r: a connection has been out for %.1f s, with %s; borrowed at %s",
+            "pool %r: a connection has been held for %.1f s, by %s; borrowed at %s",
             pool.settings.name,
             borrowed.seconds,
             borrowed.thread,

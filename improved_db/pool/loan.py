@@ -1,6 +1,6 @@
-"""A loan: one borrowing of a slot. Whoever holds a slot outside the rack holds it by a loan.
+"""A loan: one borrowing of a slot. Outside the rack, a loan holds every slot.
 
-Knows the borrower, its thread and where it stands. Does not know the waiters, drivers or time.
+Knows the borrower, its thread and its place in the code. Does not know the waiters, drivers or time.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ NOT_THE_BORROWER: Final = ("improved_db.", "contextlib")
 
 
 class Pulse:
-    """Lives as long as the thread it was taken of: it is in that thread's own storage, and nowhere else.
+    """Lives as long as its thread, whose thread-local storage has the only reference.
 
-    `Thread.is_alive` will not do: up to Python 3.12 an exception that a signal raises within it declares a living
-    thread dead (bpo-45274), and signals arrive anywhere.
+    `Thread.is_alive` cannot tell: up to Python 3.12, if a signal handler raises inside it, it declares a living thread
+    dead (bpo-45274).
     """
 
     __slots__ = ("__weakref__", "ref", "thread")
 
     def __init__(self) -> None:
-        self.ref = weakref.ref(self)
-        self.thread = threading.current_thread()
+        self.ref: weakref.ref[Pulse] = weakref.ref(self)
+        self.thread: Thread = threading.current_thread()
 
 
 _here = threading.local()
@@ -49,25 +49,33 @@ class Loan(Generic[C]):
 
     Attributes:
         thread: The borrower's.
-        pulse: Dead when the borrower cannot return the slot any more, because its thread has ended.
+        pulse: Dead once the borrower's thread has ended, so that the borrower cannot return the slot.
         connection: The borrower's, from `Pool.acquire` until `Pool.release`.
-        slot: Set, and reset, under the lock only; None before the loan is served and after it is spent.
+        slot: Changed only under the lock; None before the loan is served and after it is spent.
         signal: What the borrower sleeps on while it waits.
-        error: Why it will not be served, if the pool knows more than that time is up.
+        error: Why it will not be served; None if only its time is up.
         ping: Whether the server has to answer before the connection is lent, however short its silence.
         upkeep: Whether the pool itself holds the slot; such loans are in no statistic.
-        counted: Whether it is in the statistics already: a borrower whose connection proved unfit is served twice.
+        counted: Whether the statistics have it: if a connection proves unfit, its borrower is served again.
         reported: Whether it was reported as held for too long.
     """
 
-    # Defaults live in the class: one loan is made for each query, and most of them never have more.
+    # Defaults are in the class: each query makes one loan, and most loans need no more.
     connection: C
+    thread: Thread
     pulse: weakref.ref[Any]
+    ref: weakref.ref[Loan[C]]
+    started_at: float
+    taken_at: float
+    deadline: float
     slot: Slot[C] | None = None
     signal: Signal | None = None
     error: BaseException | None = None
     place: Place = ()
-    ping = upkeep = counted = reported = False
+    ping: bool = False
+    upkeep: bool = False
+    counted: bool = False
+    reported: bool = False
 
     def __init__(self, pool: object, started_at: float, deadline: float) -> None:
         mine: Pulse
@@ -83,15 +91,15 @@ class Loan(Generic[C]):
         self.ref = weakref.ref(self)
 
     def outlive_thread(self) -> None:
-        """Let the loan be lost only when its borrower is collected: connections are handed on to other threads."""
+        """Count the loan as lost only when it is collected: its borrower may hand the connection to another thread."""
         self.pulse = self.ref
 
     def note_place(self) -> None:
-        """Note where the borrower stands: code objects and offsets now, lines only if they are asked for."""
+        """Note the borrower's frames: code objects and offsets now; `describe_place` looks the lines up."""
         self.place = _frames(_borrower(sys._getframe(1)))  # the cheap, documented way to one's callers
 
     def note_caller(self) -> None:
-        """Note the borrower's innermost frame alone: all that there is time for before each query."""
+        """Note the borrower's innermost frame alone: more would be too slow before each query."""
         frame = _borrower(sys._getframe(1))
         self.place = () if frame is None else ((frame.f_code, frame.f_lasti),)
 
@@ -106,20 +114,20 @@ def upkeep_loan() -> Loan[Any]:
 def describe_place(place: Place, thread: Thread | None) -> list[str]:
     """Return where a slot was borrowed, innermost frame first, as ``file:line in function``.
 
-    If no place was noted, a call of ours holds the loan for its caller, and *thread* stands in that call now.
+    If no place was noted, a method of this package holds the loan for one call, and *thread* is inside it now.
     """
     if not place and thread is None:
         return []
     ident = thread.ident if thread is not None else None
-    # No variable of ours may hold the frame: it may be our own, and a frame that holds itself holds every loan too.
+    # No variable here may hold the frame: it may be this one, and a frame that holds itself keeps every loan alive.
     place = place or _frames(_borrower(all_frames().get(ident or 0)))
     return [f"{code.co_filename}:{_line(code, offset)} in {code.co_name}" for code, offset in place]
 
 
 def all_frames() -> dict[int, FrameType]:
-    """Return where every thread stands now, by its identifier.
+    """Return the current frame of every thread, by the thread's identifier.
 
-    The collector is kept out meanwhile: it may let go of a thread-local, and the interpreter would wait for itself
+    The garbage collector is off meanwhile: it might free a thread-local, and the interpreter would wait for itself
     (CPython gh-106883, in some releases up to 3.12).
     """
     collecting = gc.isenabled()
@@ -132,7 +140,7 @@ def all_frames() -> dict[int, FrameType]:
 
 
 def _borrower(frame: FrameType | None) -> FrameType | None:
-    """Return the innermost frame from *frame* outwards that is the borrower's."""
+    """Return the innermost frame that is the borrower's, from *frame* outwards."""
     while frame is not None and frame.f_globals.get("__name__", "").startswith(NOT_THE_BORROWER):
         frame = frame.f_back
     return frame

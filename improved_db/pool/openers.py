@@ -1,9 +1,9 @@
 """How connections come into a pool: short-lived threads connect, each on a slot of its own.
 
-A borrower that gives up, or is interrupted, leaves behind a connect that still ends in the rack. An opener tries again
-for as long as a borrower waits, and those who wait hear its error when nothing else can come for them.
+If a borrower gives up or is interrupted, its opener still connects, and the connection goes to the rack. An opener
+retries while a borrower waits. If no other connection can come, the borrowers who wait get its error.
 
-Openers are given the state and the reports, never the pool: an abandoned pool dies at once, not at the next collection.
+Openers have the state and the reports, never the pool: so an abandoned pool dies at once, without the collector.
 
 Knows the driver, the state and how threads start. Does not know borrowers, owners, SQL or retries.
 """
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
-logger = logging.getLogger("improved_db.pool")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 
 def start_thread(work: Callable[[], None]) -> None:
     """Run *work* in a daemon thread of its own.
 
-    `Thread.start` waits for the new thread on a Condition, and a signal that raises there breaks it: either thread
-    may then hang for ever. So it is called from a bare thread, where no signal arrives.
+    `Thread.start` waits for the new thread on a Condition. If a signal handler raises there, either thread may hang
+    for ever. So a bare thread calls it: no signal arrives there.
     """
     _thread.start_new_thread(_start_named, (work,))
 
@@ -46,12 +46,12 @@ def start_thread(work: Callable[[], None]) -> None:
 def _start_named(work: Callable[[], None]) -> None:
     try:
         threading.Thread(target=work, name="improved_db-opener", daemon=True).start()
-    except RuntimeError:  # no second thread to be had; this one will do
+    except RuntimeError:  # the system has no second thread: work in this one
         work()
 
 
 class NoThread(PoolError, RuntimeError):
-    """The system starts no further thread, and so the pool can open no connection."""
+    """The system has no more threads, so the pool cannot open a connection."""
 
 
 class Openers(Generic[C]):
@@ -97,7 +97,7 @@ class Openers(Generic[C]):
         """
         started_at, generation = self._now(), self._state.generation
         try:
-            connection = self._connect()
+            connection = self._driver.connect()
         except BaseException as error:
             self.start(self._state.gave_up(loan, own_copy(error)))
             raise
@@ -109,7 +109,7 @@ class Openers(Generic[C]):
     def _open(self, loan: Loan[C]) -> None:
         """Connect, on the opener's own slot and in its own thread, until it succeeds or no borrower needs it any more.
 
-        After a failure one opener at a time tries again, after a pause, so that the server is not flooded.
+        After a failure one opener at a time retries, after a pause, so that the server is not flooded.
         """
         state = self._state
         while True:
@@ -119,7 +119,7 @@ class Openers(Generic[C]):
                     return
             started_at, generation = self._now(), state.generation
             try:
-                connection = self._connect()
+                connection = self._driver.connect()
             except Exception as error:
                 if not self._failed(loan, error):
                     return
@@ -130,20 +130,6 @@ class Openers(Generic[C]):
                 self._opened(loan, connection, generation, started_at)
                 return
 
-    def _connect(self) -> C:
-        connection = self._driver.connect()
-        configure = self._settings.configure
-        if configure is not None:
-            try:
-                configure(connection)
-            except BaseException:
-                self._driver.abandon(connection)
-                raise
-            if not self._driver.restore(connection):
-                self._driver.abandon(connection)
-                raise RuntimeError("configure() left the connection unusable")
-        return connection
-
     def _opened(self, loan: Loan[C], connection: C, generation: int, started_at: float) -> None:
         now = self._now()
         unwanted, openers = self._state.opened(loan, connection, generation, started_at, now)
@@ -153,7 +139,7 @@ class Openers(Generic[C]):
         self._reports.created(now - started_at, kept=unwanted is None)
 
     def _failed(self, loan: Loan[C], error: BaseException, *, final: bool = False) -> bool:
-        """Tell the borrowers who wait, or keep the slot for another attempt; return whether to try again."""
+        """Note a failed attempt; return whether to retry, with the slot kept."""
         assert loan.slot is not None
         self._state.open_failed(loan.slot, own_copy(error), error)
         logger.info("pool %r: could not connect: %s", self._settings.name, error)
@@ -164,7 +150,7 @@ class Openers(Generic[C]):
 
 
 def watch(state: PoolState[C], clock: Clock, predicate: Callable[[], bool], deadline: float) -> bool:
-    """Wait until *predicate*, asked under the lock after every move, holds; False if *deadline* came first."""
+    """Wait until *predicate* holds, asked under the lock after each move; False if *deadline* comes first."""
     signal = threading.Lock()
     signal.acquire()
     watcher = state.watch(predicate, signal)
@@ -177,7 +163,7 @@ def watch(state: PoolState[C], clock: Clock, predicate: Callable[[], bool], dead
 
 
 def own_copy(error: BaseException) -> BaseException:
-    """Return a copy without the traceback, which holds whole frames and on which each raise in each thread writes."""
+    """Return a copy without the traceback: that keeps whole frames alive, and each raise in each thread adds to it."""
     try:
         return copy.copy(error)
     except Exception:

@@ -1,9 +1,9 @@
-"""The pool: lends connections, first come first served. It acts, outside the lock, on what `PoolState` decides inside.
+"""The pool: lends connections, first come, first served. `PoolState` decides under the lock, the pool acts outside it.
 
-Connections are opened by short-lived threads, not by borrowers (`openers`): whichever comes first, an opened or a
-returned connection, serves the first borrower who waits. The invariants I1 to I12 stand at the top of `state`.
+Short-lived threads open connections, not borrowers (`openers`): the first borrower who waits gets whichever comes
+first, an opened or a returned connection. The invariants I1 to I12 stand at the top of `state`.
 
-Knows borrowers, owners, and in which order things are asked and done. Does not know SQL, retries or any driver.
+Knows borrowers, owners, and the order of the steps. Does not know SQL, retries or any driver.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
-logger = logging.getLogger("improved_db.pool")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 
 class Pool(Generic[C]):
-    """At most ``max_size`` connections, shared first come first served.
+    """At most ``max_size`` connections, lent first come, first served.
 
-    A finalizer or a signal handler may interrupt a thread in the middle of the pool's bookkeeping and call the pool:
-    then `acquire` and `wait` raise a `PoolError`; what has nothing to return is done as soon as that thread goes on.
+    If a finalizer or a signal handler interrupts a thread in the middle of the pool's bookkeeping and calls the pool,
+    `acquire` and `wait` raise a `PoolError`; verbs that return nothing act as soon as that thread goes on.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Pool(Generic[C]):
             settings: Sizes and times.
             clock: The time; a test's own, or the real one.
             spawn: Runs an opener; by default in a thread of its own.
-            max_idle: Makes the size a soft one, for `acquire_now`: how many connections may be idle; one more is closed
-                when it is returned.
+            max_idle: How many connections may be idle if ``max_size`` is a soft limit (`acquire_now`); the pool closes
+                one more when it is returned. None: ``max_size`` is a hard limit.
         """
-        self.settings = settings
-        self.clock = MonotonicClock() if clock is None else clock
+        self.settings: PoolSettings = settings
+        self.clock: Clock = MonotonicClock() if clock is None else clock
         self._driver = driver
         self._now = now = self.clock.now
         self._state: PoolState[C] = PoolState(settings, now, max_idle)
@@ -84,14 +84,14 @@ class Pool(Generic[C]):
 
         Args:
             timeout: Seconds to wait at the most; ``acquire_timeout`` if None.
-            note_place: Remember where the caller stands, for reports of lost and long loans.
-            ping: Have the server answer first, however short the connection's silence.
+            note_place: Note the caller's frames, for reports of lost and long loans.
+            ping: Ping the server first, however lately it has answered.
 
         Raises:
-            PoolTimeout: The pool had none in time.
+            PoolTimeout: No connection was free in time.
             PoolClosed: The pool is closed, or was closed meanwhile.
             TooManyWaiting: Too many borrowers wait already.
-            Exception: What the driver said, if the pool could not open a connection and none is in use.
+            Exception: What the driver said, if no connection is in use and the pool could not open one.
         """
         if self._pid != getpid():  # a fork that runs no hooks, as uWSGI's
             self.begin_in_child()
@@ -118,18 +118,18 @@ class Pool(Generic[C]):
     def acquire_now(self, limit: float, *, ping: bool = False) -> Loan[C] | None:
         """Borrow an idle connection, or open one in the caller's thread if there are fewer than *limit*; never wait.
 
-        A connection that was idle for ``idle_timeout`` or longer is replaced.
+        If a connection was idle for ``idle_timeout`` or longer, it is replaced.
 
         Args:
             limit: Connections; there may be more than ``max_size``.
-            ping: Lend one whose server has just answered.
+            ping: As for `acquire`.
 
         Returns:
             The loan; None if no connection is idle and there are *limit*.
 
         Raises:
             PoolClosed: The pool is closed.
-            Exception: What the driver said when it was to open one.
+            Exception: What the driver said, if it could not open one.
         """
         if self._pid != getpid():
             self.begin_in_child()
@@ -150,7 +150,7 @@ class Pool(Generic[C]):
         return loan
 
     def _wait_for_slot(self, loan: Loan[C], *, first: bool) -> None:
-        """Wait until a slot is handed over, *first* ahead of those who came later."""
+        """Wait until a slot is handed over, *first* ahead of the others who wait."""
         queued = self._state.queue(loan, first=first)
         if queued is None:
             return
@@ -193,7 +193,7 @@ class Pool(Generic[C]):
         return True
 
     def _swap(self, loan: Loan[C], flaw: str, pause: float) -> float:
-        """Give up an unfit connection and take another, ahead of those who came later."""
+        """Replace an unfit connection by another, ahead of the borrowers who wait."""
         slot = loan.slot
         assert slot is not None
         fresh = slot.opened_at >= loan.started_at
@@ -210,7 +210,7 @@ class Pool(Generic[C]):
         return pause
 
     def _give_up(self, loan: Loan[C]) -> None:
-        """Stop waiting; a slot that was handed over meanwhile loses its connection, whose state is unknown."""
+        """Stop waiting; if a slot was handed over meanwhile, close its connection, whose state is unknown."""
         if loan.signal is not None:
             self._state.stop_waiting(loan)
         if loan.slot is not None:
@@ -223,10 +223,10 @@ class Pool(Generic[C]):
 
         Args:
             loan: What `acquire` returned; spent afterwards.
-            discard: Why its connection must not be used again, if so.
+            discard: Why the connection must not be lent again; None if it may.
 
         Returns:
-            Why its connection was not kept; None if it was.
+            Why the pool closed the connection; None if it kept it.
 
         Raises:
             LoanSpent: It was returned before, or is another pool's.
@@ -235,7 +235,7 @@ class Pool(Generic[C]):
         if slot is None or loan.pool is not self:
             raise LoanSpent(SPENT)
         try:
-            # If the loan is another thread's to return by now, this look is harmless, and `take_back` refuses.
+            # If another thread has just returned the loan, this look is harmless, and `take_back` refuses.
             if discard is None and slot.connection is not None and self._driver.is_clean(slot.connection):
                 discard = self._state.take_back(loan)
                 if discard is None:
@@ -248,11 +248,11 @@ class Pool(Generic[C]):
             return None
         except LoanSpent:
             if loan.ref() is None:
-                return "lost"  # a collected object returns it late: the collector had cleared the weak reference before
+                return "lost"  # a finalizer returns it too late: the collector had cleared the weak reference before
             raise
 
     def _renew(self, loan: Loan[C], flaw: str | None) -> str | None:
-        """Restore the connection of a returned loan, or close it; a loan of the pool's own holds the slot meanwhile."""
+        """Restore the connection of a returned loan, or close it; meanwhile a loan of the pool's own holds the slot."""
         keeper: Loan[C] = Loan(self, loan.started_at, float("inf"))
         keeper.taken_at, keeper.reported = loan.taken_at, loan.reported
         try:
@@ -266,7 +266,7 @@ class Pool(Generic[C]):
             raise
 
     def _put_back(self, holder: Loan[C], flaw: str | None, borrower: Loan[C] | None = None) -> str | None:
-        """Move a slot out of its holder's hands: to a waiter, into the rack, or cold; return why cold."""
+        """Move on the holder's slot: to a waiter, into the rack, or cold; return why it is cold, if it is."""
         flaw = self._state.move(holder, flaw, borrower)
         if flaw is not None:
             self._end(holder, flaw)
@@ -275,7 +275,7 @@ class Pool(Generic[C]):
         return flaw
 
     def _end(self, holder: Loan[C], flaw: str) -> None:
-        """End a session; only then is its slot cold, so that there are never more sessions than slots."""
+        """End the session, then make its slot cold: so there are never more sessions than slots."""
         connection = None if holder.slot is None else holder.slot.connection
         try:
             if connection is not None:
@@ -285,11 +285,11 @@ class Pool(Generic[C]):
         self._openers.start(openers)
 
     def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
-        """Distrust every connection that is not younger than this loan's: one outage, one invalidation.
+        """Suspect every connection of the loan's generation and before: one outage, one invalidation.
 
         Args:
-            loan: The one that failed.
-            retire: Replace them all (the server has become read-only) instead of pinging each before its next use.
+            loan: Its connection failed.
+            retire: Replace them all (the server has become read-only) instead of pinging each before its next loan.
         """
         self._do(partial(self._state.invalidate, loan, retire=retire))
 
@@ -306,20 +306,20 @@ class Pool(Generic[C]):
         return loan
 
     def still_answers(self, loan: Loan[C]) -> bool:
-        """Ping the server over a loan of maintenance's; afterwards the connection counts as heard of."""
+        """Ping the server over a connection that the caller holds, and note when."""
         return self._fitness.still_answers(loan)
 
     def has_spare(self) -> bool:
-        """Say whether there are more connections than are kept; asked by maintenance while it chooses."""
+        """Say whether there are more than ``min_size`` connections; maintenance asks it while it chooses."""
         return self._state.rack.connected > self._state.rack.min_size
 
     def count_leak(self, loan: Loan[C]) -> bool:
-        """Note that a loan has been reported as held for too long; False if it was before."""
+        """Note that a loan was reported as held for too long; False if it was noted before."""
         return self._state.count_leak(loan)
 
     @property
     def idle_limit(self) -> float | None:
-        """Seconds after which the server ends idle sessions, once known."""
+        """Seconds after which the server ends idle sessions; None until a connection has asked it."""
         return self._driver.idle_limit
 
     # --- the owner's verbs -----------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ class Pool(Generic[C]):
         Args:
             timeout: Seconds.
             at_least: How many have to be up.
-            patient: Keep trying while the server is not there; else the first connect error is raised.
+            patient: Retry while the server does not answer; otherwise raise the first connect error.
 
         Raises:
             PoolTimeout: They were not up in time; the last connect error is the cause.
@@ -386,7 +386,7 @@ class Pool(Generic[C]):
         self._do(lambda: self._close_all(self._state.clear()))
 
     def recover(self) -> None:
-        """Take back the slots of borrowers that vanished, and serve those who wait with them."""
+        """Take back lost slots, and open connections for the borrowers who wait."""
 
         def decided() -> None:
             lost, openers = self._state.recover()
@@ -400,7 +400,7 @@ class Pool(Generic[C]):
         self._do(self._state.suspend)
 
     def resume(self) -> None:
-        """Serve those who waited, in their order."""
+        """Serve the borrowers who wait, in their order."""
         self._do(lambda: self._openers.start(self._state.resume()))
 
     def pause(self, seconds: float) -> None:
@@ -421,7 +421,7 @@ class Pool(Generic[C]):
             force: Cut the connections that are still in use then, so that calls blocked on them raise an error.
 
         Returns:
-            Who still holds a connection; also logged.
+            The loans that were not returned in time; the log has them, too.
         """
         try:
             idle = self._state.close()
@@ -437,7 +437,7 @@ class Pool(Generic[C]):
         watch(state, self.clock, lambda: all(slot.thread is me for slot in state.rack.busy()), deadline)
         left = self.borrowed()
         if left:
-            logger.warning("pool %r closed while lent to: %s", self.settings.name, "; ".join(map(str, left)))
+            logger.warning("pool %r closed; still in use: %s", self.settings.name, "; ".join(map(str, left)))
         if left and force:
             for slot, _ in self.reports.holders():
                 connection = slot.connection
@@ -446,7 +446,7 @@ class Pool(Generic[C]):
         return left
 
     def _do(self, decided: Callable[[], object]) -> None:
-        """Do something now, or as soon as the thread goes on that a finalizer or signal handler has interrupted."""
+        """Do something now; if this call has interrupted the pool in its own thread, as soon as that thread goes on."""
         try:
             decided()
         except Reentered:
@@ -457,7 +457,7 @@ class Pool(Generic[C]):
             try:
                 verb(*args, **keywords)
             except Exception:
-                logger.exception("pool %r: what an interrupting call left to be done failed", self.settings.name)
+                logger.exception("pool %r: postponed work failed", self.settings.name)
 
         self._state.section.postponed.append(later)
 
@@ -465,12 +465,12 @@ class Pool(Generic[C]):
 
     @property
     def listeners(self) -> list[Listener]:
-        """Who hears how long connections are waited for, used and opened."""
+        """The listeners: they hear how long each wait, use and opening of a connection took."""
         return self.reports.listeners
 
     @property
     def ever_opened(self) -> bool:
-        """Whether a connection was ever opened: an address that never answered is a mistake until proven an outage."""
+        """Whether a connection was ever opened: if an address never answered, it is probably wrong, not down."""
         return self._state.rack.counters.opened > 0
 
     @property
@@ -489,11 +489,11 @@ class Pool(Generic[C]):
         return self.reports.stats()
 
     def borrowed(self, longer_than: float = 0.0) -> list[Borrowed]:
-        """Return the loans that have been out for *longer_than* seconds, the oldest first."""
+        """Return the loans held for *longer_than* seconds or more, the oldest first."""
         return [borrowed for _, borrowed in self.reports.loans_out(longer_than)]
 
     def loans_out(self, longer_than: float = 0.0) -> list[tuple[Loan[C], Borrowed]]:
-        """Return the loans that have been out for *longer_than* seconds with what can be told of each."""
+        """Return the same, each with its loan."""
         return self.reports.loans_out(longer_than)
 
     def _close_all(self, connections: list[C]) -> None:
@@ -507,9 +507,9 @@ class Pool(Generic[C]):
                 self._driver.abandon(connection)
 
     def begin_in_child(self) -> None:
-        """Start cold in a forked child: drop our copies of the parent's sockets without a word on them."""
+        """Start cold in a forked child: close our copies of the parent's sockets, and send nothing on them."""
         for slot in self._state.rack.slots:
-            slot.loan = None  # what the parent had lent out is no loan here
+            slot.loan = None  # a loan of the parent's is none here
             if slot.connection is not None:
                 self._driver.abandon(slot.connection)
         self._state.begin()

@@ -1,4 +1,4 @@
-"""The rack and the waiters: which slot goes to whom. Every method decides and moves; none waits, calls out or logs.
+"""The rack and the waiters: which borrower gets which slot. Methods decide and move; none waits, calls out or logs.
 
 `PoolState` calls all of it inside its critical section. Between two stores that belong together there is no call:
 CPython delivers a signal or an asynchronous exception only after calls and at backward jumps, so a move happens whole
@@ -28,26 +28,29 @@ class Rack(Generic[C]):
     """N slots, those of them that are in the rack, and the borrowers who wait for one.
 
     Attributes:
+        max_size: How many slots there are to be.
+        min_size: How many connections are kept.
+        max_opening: How many slots openers may hold at a time.
         slots: All of them.
         idle: Those with an idle connection; the last one in is the first one out.
         cold: Those without a connection.
-        waiters: The borrowers who wait, first come first served; one leaves in O(1).
+        waiters: The borrowers who wait, first come, first served; one leaves in O(1).
         opening: How many slots openers hold.
         suspended: Whether every borrower has to wait for now.
         counters: What has happened so far.
     """
 
     def __init__(self, max_size: int, min_size: int, max_opening: int) -> None:
-        self.max_size = max_size
-        self.min_size = min_size
-        self.max_opening = max_opening
+        self.max_size: int = max_size
+        self.min_size: int = min_size
+        self.max_opening: int = max_opening
         self.slots: list[Slot[C]] = [Slot() for _ in range(max_size)]
         self.idle: list[Slot[C]] = []
         self.cold: list[Slot[C]] = list(self.slots)
         self.waiters: OrderedDict[Loan[C], None] = OrderedDict()
-        self.opening = 0
-        self.suspended = False
-        self.counters = Counters()
+        self.opening: int = 0
+        self.suspended: bool = False
+        self.counters: Counters = Counters()
 
     @property
     def used(self) -> int:
@@ -77,12 +80,12 @@ class Rack(Generic[C]):
         return True
 
     def take_cold(self, loan: Loan[C], limit: float) -> bool:
-        """Lend a slot without a connection to a borrower who opens one itself; a new slot if there is none.
+        """Lend a slot without a connection to a borrower who opens one itself; if there is none, add one.
 
-        A slot beyond `max_size` is gone when it is cold again.
+        A slot beyond `max_size` leaves the pool when it is cold again.
 
         Returns:
-            False if *limit* slots or more are in use already.
+            False if there are *limit* connections already.
         """
         if self.suspended or len(self.slots) - len(self.cold) >= limit:
             return False
@@ -134,9 +137,9 @@ class Rack(Generic[C]):
         Args:
             slot: Its connection is fit to be lent.
             now: The time.
-            used: Whether a borrower or an opener had it. If the pool only looked at the connection, the slot goes to
-                the far end of the rack, as idle as it was.
-            holder: The loan that is spent by it.
+            used: Whether a borrower or an opener had it. If only maintenance had it, the slot goes to the far end of
+                the rack, and its idle time goes on.
+            holder: The loan that this spends.
         """
         if self.waiters and (first := self.first_waiter(now)) is not None:
             self._hand_over(slot, first, now, holder)
@@ -165,7 +168,7 @@ class Rack(Generic[C]):
                 return loan
             assert loan.signal is not None
             del self.waiters[loan]
-            loan.signal.release()  # it is not served after its deadline; it finds neither slot nor error
+            loan.signal.release()  # past its deadline it is not served: it finds neither slot nor error
         return None
 
     def _hand_over(self, slot: Slot[C], loan: Loan[C], now: float, holder: Loan[C] | None) -> None:
@@ -181,13 +184,14 @@ class Rack(Generic[C]):
             del self.idle[-1]
         if holder is not None:
             holder.slot = None
+        # The stores of `_lend`, not a call of it: an interrupt could come before or after the call, in mid-move.
         slot.state, slot.loan, slot.thread, slot.place = USED, loan.ref, loan.thread, loan.place
         loan.slot = slot
         del self.waiters[loan]
         loan.signal.release()
 
     def hopeless(self) -> bool:
-        """Say whether the borrowers wait in vain: no connection is in use, and every opener has failed by now."""
+        """Say whether the borrowers wait in vain: no connection is in use, and every opener has failed."""
         return self.used == 0 and not self.suspended and all(s.failed for s in self.slots if s.state is OPENING)
 
     def fail_all(self, error: BaseException) -> None:
@@ -200,7 +204,7 @@ class Rack(Generic[C]):
             loan.signal.release()
 
     def reclaim(self, loan: Loan[C], keeper: Loan[C]) -> bool:
-        """Pass a borrower's slot on to a loan of the pool's own; False if the borrower's loan does not hold one."""
+        """Pass a borrower's slot to a loan of the pool's own; False if the borrower's loan holds none."""
         slot = loan.slot
         if slot is None or slot.loan is not loan.ref:
             return False

@@ -1,6 +1,6 @@
-"""What others hear of a pool: listeners, logs, who holds what, and why a borrower got nothing.
+"""What a pool reports: durations to listeners, lines to the log, its loans, and why a borrower got no connection.
 
-Knows the state, to look at, and listeners. Does not know how anything is decided.
+Knows listeners, and the state to read. Does not know how the state decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from improved_db.pool.stats import Listener, PoolStats
 
 C = TypeVar("C")
-logger = logging.getLogger("improved_db.pool")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 
 class Reports(Generic[C]):
@@ -53,7 +53,7 @@ class Reports(Generic[C]):
         """Report that a borrower has returned its loan."""
         seconds = self._now() - loan.taken_at
         if loan.reported:
-            logger.warning("pool %r: a loan held for too long came back after %.1f s", self._name, seconds)
+            logger.warning("pool %r: a connection held for too long was returned after %.1f s", self._name, seconds)
         self._tell(lambda listener: listener.used(self._name, seconds))
 
     def created(self, seconds: float, *, kept: bool) -> None:
@@ -63,10 +63,10 @@ class Reports(Generic[C]):
             self.on_opened()
 
     def lost(self, places: Iterable[Place]) -> None:
-        """Report loans that never came back."""
+        """Report connections that were never returned."""
         for place in places:
             where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
-            logger.warning("pool %r: a connection never came back; borrowed at %s", self._name, where)
+            logger.warning("pool %r: a connection was never returned; borrowed at %s", self._name, where)
 
     def _tell(self, report: Callable[[Listener], object]) -> None:
         for listener in self.listeners:
@@ -85,7 +85,7 @@ class Reports(Generic[C]):
             return self._state.look()
 
     def loans_out(self, longer_than: float) -> list[tuple[Loan[C], Borrowed]]:
-        """Return the loans that have been out for *longer_than* seconds with what can be told of each."""
+        """Return the loans held for *longer_than* seconds or more, the oldest first, each with its report."""
         now = self._now()
         out = [(slot, loan) for slot, loan in self.holders() if not loan.upkeep]
         out.sort(key=lambda pair: pair[1].taken_at)
@@ -103,7 +103,7 @@ class Reports(Generic[C]):
             return self._state.look_at_holders()
 
     def timeout(self, loan: Loan[Any], why: str = "") -> PoolTimeout:
-        """Return the error of a borrower that got nothing in time, with what may help its reader."""
+        """Return the error for a borrower that got no connection in time, with hints for its reader."""
         stats = self.stats()
         out = [borrowed for _, borrowed in self.loans_out(0.0)]
         mine = sum(borrowed.thread == loan.thread.name for borrowed in out)
@@ -122,4 +122,4 @@ class Reports(Generic[C]):
 
 
 def _nothing() -> None:
-    """Stand where no hook is set."""
+    """Do nothing: the default of both hooks."""

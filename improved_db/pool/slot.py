@@ -33,16 +33,16 @@ class SlotState(enum.Enum):
 class Slot(Generic[C]):
     """The right to have one connection.
 
-    While it is lent, the connection and the times belong to the borrower; the pool reads `state` and who holds it.
+    While a borrower holds it, the connection and the times are the borrower's; the pool reads its state and holder.
 
     Attributes:
-        loan: Whose it is now, weakly: a borrower that vanishes must not be kept alive by the pool.
-        thread: The borrower's thread; None for an opener, who is nobody's borrower.
-        place: Where it was borrowed; empty while a call of ours holds it for its caller.
+        loan: The loan that holds it, weakly: the pool must not keep alive what its borrower has dropped.
+        thread: The borrower's thread; None while an opener holds the slot.
+        place: Where it was borrowed; empty while a method of this package holds it for one call.
         opened_at: When its connection was opened.
-        expires_at: When that connection has to be replaced, whatever its health.
-        idle_since: When the connection last came home.
-        checked_at: When the server last proved to be there: an answer to a borrower or to a ping.
+        expires_at: When that connection has to be replaced, healthy or not.
+        idle_since: When the connection was last returned.
+        checked_at: When the server last answered, a borrower or a ping.
         generation: The pool's generation in which the connection was opened or last proven fit.
         failed: Whether its opener's last attempt failed.
     """
@@ -62,17 +62,20 @@ class Slot(Generic[C]):
     )
 
     def __init__(self) -> None:
-        self.state = SlotState.COLD
+        self.state: SlotState = SlotState.COLD
         self.connection: C | None = None
         self.loan: weakref.ref[Loan[C]] | None = None
         self.thread: Thread | None = None
         self.place: Place = ()
-        self.opened_at = self.expires_at = self.idle_since = self.checked_at = 0.0
-        self.generation = 0
-        self.failed = False
+        self.opened_at: float = 0.0
+        self.expires_at: float = 0.0
+        self.idle_since: float = 0.0
+        self.checked_at: float = 0.0
+        self.generation: int = 0
+        self.failed: bool = False
 
     def is_lost(self) -> bool:
-        """Say whether the holder vanished without a return: its loan was collected, or its thread has ended."""
+        """Say whether its holder can no longer return it: the loan was collected, or the holder's thread has ended."""
         if self.loan is None:
             return False
         loan = self.loan()

@@ -1,25 +1,25 @@
-"""What a pool knows and decides: every public method is one critical section, and returns what is left to be done.
+"""What a pool knows and decides: every public method is one critical section, and returns what is left to do.
 
-I1  Conservation. Every slot is in exactly one place, the rack or one holder's hands; ``cold + idle + used + opening ==
+I1  Conservation. Every slot is in exactly one place, in the rack or with one holder; ``cold + idle + used + opening ==
     max_size``, also while an exception is on its way. Outside the rack, a slot is held by one loan.
 I2  One lock. It guards the rack, the waiters, every slot's state and `closed`. A waiter sleeps on a signal of its own,
     which guards nothing and is released under the lock. There is no second lock. No interrupt leaves the lock held,
     and its holder never waits for it (`improved_db.critical`).
-I3  Nothing that can block, log or call user code runs under the lock: this class is given nothing that could. It
-    decides; `Pool` and `Openers` act outside.
+I3  Nothing that can block, log or call user code runs under the lock: this class has nothing that could. It decides;
+    `Pool` and `Openers` act outside.
 I4  Sole owner. Between `acquire` and `release` one thread touches a slot's connection; the pool never does. Maintenance
     borrows, as borrowers do.
 I5  No borrower waits while a usable slot is in the rack; a returned slot goes straight to the first live waiter.
 I6  Waiters are served first come, first served; the rack is last in, first out, with cold slots at the far end.
 I7  One monotonic deadline per call, computed once. No borrower is served later than that, but for the 50 ms that a
     ping or check may always take (`fitness.SHORTEST_PING`).
-I8  Cold until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
-I9  `close()` is final: every waiter is woken, connections in use are closed by the call that returns them.
+I8  Unfit until proven fit: a connection is lent again only after `is_clean()` or `restore()` said yes.
+I9  `close()` is final: it wakes every waiter, and the call that returns a connection closes it.
 I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
 I11 In a forked child every slot is cold and the parent's sockets are untouched.
-I12 A slot whose loan cannot be reached any more is back within one housekeeping period, or when the next borrower would
-    otherwise wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed it; a call
-    of ours lives with its thread.
+I12 If a loan cannot be reached any more, the pool takes its slot back within one housekeeping period, or before the
+    next borrower has to wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed
+    it; a loan that a method of this package holds for one call lives as long as its thread.
 
 Knows the rack, the waiters, generations and the last failure. Does not know drivers, logs, listeners or how time
 passes.
@@ -54,8 +54,8 @@ Watcher = tuple["Callable[[], bool]", "Signal"]
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 
-#: Seconds for each slot between two looks for lost loans, while borrowers come and wait one after the other: a
-#: hundred times what the look takes.
+#: Seconds for each slot between two looks for lost loans, while borrowers keep coming to wait: a hundred times what a
+#: look takes.
 LOOK_PERIOD: Final = 0.00002
 
 #: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
@@ -89,26 +89,27 @@ class PoolState(Generic[C]):
         generation: Grows when all older connections become suspect.
         retire_below: Connections of an older generation are replaced, healthy or not.
         last_error: Of the last attempt to connect, if it failed.
-        rest_until: When the next attempt may be made.
+        rest_until: When the next attempt may begin.
         closed: Whether `close` was called.
     """
 
     def __init__(self, settings: PoolSettings, now: Callable[[], float], max_idle: int | None = None) -> None:
-        self.settings = settings
-        self.max_idle = max_idle
-        self.generation = self.retire_below = 0
+        self.settings: PoolSettings = settings
+        self.max_idle: int | None = max_idle
+        self.generation: int = 0
+        self.retire_below: int = 0
         self.last_error: BaseException | None = None
-        self.rest_until = 0.0
-        self.closed = False
+        self.rest_until: float = 0.0
+        self.closed: bool = False
         self._now = now
         self._failures = 0  # to connect, since the last success
         self._looked_at = 0.0  # for lost loans
         self.begin()
 
     def begin(self) -> None:
-        """Start with cold slots and a lock of one's own: at first, and in a forked child."""
+        """Start with cold slots and a new lock: at first, and in a forked child."""
         settings = self.settings
-        self.section = Section()
+        self.section: Section = Section()
         self.rack: Rack[C] = Rack(settings.max_size, settings.min_size, settings.max_opening)
         self._watchers: list[Watcher] = []
 
@@ -121,11 +122,11 @@ class PoolState(Generic[C]):
 
     @critical_for_one
     def take_back(self, loan: Loan[C]) -> str | None:
-        """Move the slot of a loan with a clean connection on.
+        """Move on the slot of a loan whose connection is clean.
 
         Returns:
-            None if the slot has moved. Else the rule by which the connection has to be closed first: the loan still has
-            the slot.
+            None if the slot has moved. Else the rule by which the pool has to close the connection first; the loan
+            still holds the slot.
 
         Raises:
             LoanSpent: The loan has no slot.
@@ -149,7 +150,7 @@ class PoolState(Generic[C]):
 
     @critical
     def leave(self, loan: Loan[C]) -> tuple[bool, BaseException | None]:
-        """Stop waiting; return whether the borrower was served, and if not, why not, if the pool knows."""
+        """Stop waiting; return whether the borrower was served, and an error if the pool knows why not."""
         self.rack.waiters.pop(loan, None)
         if loan.slot is not None:
             return True, None
@@ -165,7 +166,7 @@ class PoolState(Generic[C]):
 
     @critical
     def take_cold(self, loan: Loan[C], limit: float) -> tuple[bool, Lost[C]]:
-        """Lend a slot without a connection, if fewer than *limit* slots have one; return the lost ones, too."""
+        """Lend a slot without a connection, if there are fewer than *limit* connections; return the lost slots, too."""
         self.ensure_open()
         lost = self._look_for_lost(loan.started_at)
         return self.rack.take_cold(loan, limit), lost
@@ -188,7 +189,7 @@ class PoolState(Generic[C]):
 
     @critical
     def move(self, holder: Loan[C], flaw: str | None, borrower: Loan[C] | None) -> str | None:
-        """Move the holder's slot on, unless its connection has to be closed first; return why, if so."""
+        """Move on the holder's slot, or return why the pool has to close its connection first."""
         slot = holder.slot
         return None if slot is None else self._move(slot, flaw, holder, borrower)
 
@@ -216,7 +217,7 @@ class PoolState(Generic[C]):
 
     @critical
     def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
-        """Begin a new generation, unless the loan's connection is older than this one: one outage, one invalidation."""
+        """Begin a new generation, unless the connection is of an older one: one outage, one invalidation."""
         if loan.slot is not None and loan.slot.generation >= self.generation:
             self.generation += 1
             self.retire_below = self.generation if retire else self.retire_below
@@ -246,12 +247,12 @@ class PoolState(Generic[C]):
 
     @critical
     def open_failed(self, slot: Slot[C], kept: BaseException, error: BaseException) -> None:
-        """Note a failed attempt to connect; tell the borrowers who wait, if nothing else can come for them.
+        """Note a failed attempt to connect; if no other connection can come, the borrowers who wait get the error.
 
         Args:
             slot: The opener's.
             kept: A copy without a traceback, for reports.
-            error: For those who wait.
+            error: For the borrowers who wait.
         """
         self._note_failure(kept)
         self._failures += 1
@@ -263,7 +264,7 @@ class PoolState(Generic[C]):
 
     @critical
     def goes_on(self, holder: Loan[C], *, final: bool) -> bool:
-        """Say whether an opener that failed tries again; its slot is cold if not."""
+        """Say whether an opener that failed retries; if not, make its slot cold."""
         again = not final and not self.is_idle()
         if not again and holder.slot is not None:
             self.rack.make_cold(holder.slot, holder)
@@ -272,21 +273,21 @@ class PoolState(Generic[C]):
 
     @critical
     def gave_up(self, holder: Loan[C], kept: BaseException) -> list[Loan[C]]:
-        """Make the slot of a borrower that could not connect cold; return openers: a waiter may have better luck."""
+        """Make cold the slot of a borrower that could not connect; return openers for the borrowers who wait."""
         self._note_failure(kept)
         if holder.slot is not None:
             self.rack.make_cold(holder.slot, holder)
         return self._after()
 
     def is_idle(self) -> bool:
-        """Say, under the lock, whether no opener is needed for a borrower that waits."""
+        """Say, under the lock, whether no borrower who waits needs an opener."""
         return self.closed or self.rack.first_waiter(self._now()) is None
 
     # --- the owner -------------------------------------------------------------------------------------------------
 
     @critical
     def missing(self, target: int) -> list[Loan[C]] | None:
-        """Return openers for what is missing to *target* connections; None if there are as many."""
+        """Return openers for what is missing to *target* connections; None if nothing is."""
         self.ensure_open()
         return None if self.rack.connected >= target else self.rack.grow(upkeep_loan, at_least=target)
 
@@ -307,7 +308,7 @@ class PoolState(Generic[C]):
 
     @critical
     def drain(self) -> tuple[list[C], list[Loan[C]]]:
-        """Retire every connection there is; return the idle ones, to be closed, and openers."""
+        """Retire every connection; return the idle ones, to be closed, and openers."""
         self.ensure_open()
         self.generation += 1
         self.retire_below = self.generation
@@ -320,7 +321,7 @@ class PoolState(Generic[C]):
 
     @critical
     def recover(self) -> tuple[Lost[C], list[Loan[C]]]:
-        """Take back the slots of borrowers that vanished; return where each was borrowed, its connection, openers."""
+        """Take back lost slots; return for each where it was borrowed and its connection, and openers."""
         return self.rack.recover(), self._after()
 
     @critical
@@ -348,7 +349,7 @@ class PoolState(Generic[C]):
 
     @critical
     def watch(self, predicate: Callable[[], bool], signal: Signal) -> Watcher | None:
-        """Release *signal* once *predicate*, asked under the lock after every move, holds; None if it does now."""
+        """Release *signal* once *predicate* holds, asked under the lock after each move; None if it holds now."""
         if predicate():
             return None
         watcher = (predicate, signal)
@@ -366,10 +367,10 @@ class PoolState(Generic[C]):
         if self.closed:
             raise PoolClosed(f"pool {self.settings.name!r} is closed")
 
-    # --- looking: each in two forms, for a caller that re-enters may look, too ----------------------------------------
+    # --- looking: each in two forms, because a caller that re-enters may look, too -----------------------------------
 
     def look(self) -> PoolStats:
-        """Return every gauge and counter; without the lock a slot that moves meanwhile counts as used."""
+        """Return every gauge and counter; without the lock, a slot that is moving counts as used."""
         rack = self.rack
         counters = dataclasses.asdict(rack.counters)
         return PoolStats(
@@ -392,8 +393,15 @@ class PoolState(Generic[C]):
         loans = [(slot, ref()) for slot, ref in held if ref is not None]
         return [(slot, loan) for slot, loan in loans if loan is not None]
 
-    stats = critical(look)
-    holders = critical(look_at_holders)
+    @critical
+    def stats(self) -> PoolStats:
+        """Return every gauge and counter, as of one instant."""
+        return self.look()
+
+    @critical
+    def holders(self) -> list[tuple[Slot[C], Loan[C]]]:
+        """Return the slots that are held, each with the loan that holds it, as of one instant."""
+        return self.look_at_holders()
 
     # --- parts of critical sections --------------------------------------------------------------------------------
 
@@ -402,7 +410,7 @@ class PoolState(Generic[C]):
         used = borrower is not None and not borrower.upkeep
         if used and borrower is not None:
             self.rack.counters.use_seconds += now - borrower.taken_at
-            if not borrower.place:  # a call of ours has just had an answer; of a user's calls the pool knows nothing
+            if not borrower.place:  # our own call has just had an answer; of a user's calls the pool knows nothing
                 slot.checked_at = now
         flaw = flaw or self._rule(slot, now)
         if flaw is None:
@@ -424,7 +432,7 @@ class PoolState(Generic[C]):
         return idle
 
     def _look_for_lost(self, now: float) -> Lost[C]:
-        """Reclaim lost slots before a borrower has to wait; while others wait, look once per `LOOK_PERIOD` at most."""
+        """Take back lost slots before a borrower has to wait; while others wait, at most once per `LOOK_PERIOD`."""
         if self.rack.waiters and now < self._looked_at + LOOK_PERIOD * len(self.rack.slots):
             return []
         self._looked_at = now

@@ -1,28 +1,15 @@
 """What the pool looks like at one instant, and what has happened so far: frozen snapshots.
 
-Knows names and numbers. Does not know who asks, or any metrics library.
+Knows names and numbers. Does not know their readers, or any metrics library.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-#: Our gauges and counters under OpenTelemetry's names (semantic conventions 1.44, ``db.client.connection.*``).
-OPENTELEMETRY: Final = {
-    "idle": ("db.client.connection.count", {"db.client.connection.state": "idle"}),
-    "used": ("db.client.connection.count", {"db.client.connection.state": "used"}),
-    "max_size": ("db.client.connection.max", {}),
-    "min_size": ("db.client.connection.idle.min", {}),
-    "waiting": ("db.client.connection.pending_requests", {}),
-    "timed_out": ("db.client.connection.timeouts", {}),
-    "open_seconds": ("db.client.connection.create_time", {}),
-    "wait_seconds": ("db.client.connection.wait_time", {}),
-    "use_seconds": ("db.client.connection.use_time", {}),
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +21,26 @@ class PoolStats:
         max_size: How many connections it may have.
         min_size: How many it keeps.
         idle: Connections in the rack.
-        used: Connections with borrowers.
+        used: Connections that borrowers hold.
         opening: Connections being opened.
-        cold: Slots without a connection; ``idle + used + opening + cold == max_size``, but for a pool that was shrunk
-            while lent.
-        waiting: Borrowers in line.
-        acquired: Loans given out.
-        acquired_at_once: Of those, how many did not stand in line.
-        waited: Of those, how many stood in line.
-        wait_seconds: Time spent in line by those who were served.
-        use_seconds: Time connections spent with borrowers, of the loans that ended.
+        cold: Slots without a connection; ``idle + used + opening + cold == max_size``, unless the pool was made smaller
+            while connections were in use.
+        waiting: Borrowers who wait.
+        acquired: Borrowers who were served.
+        acquired_at_once: Of those, how many did not wait.
+        waited: Of those, how many waited.
+        wait_seconds: How long those waited, in sum.
+        use_seconds: How long borrowers held connections that they have returned, in sum.
         timed_out: Borrowers who left without a connection at their deadline.
-        refused: Borrowers refused because the line was full.
+        refused: Borrowers refused because ``max_waiting`` others waited.
         opened: Connections opened.
-        open_seconds: Time that took.
+        open_seconds: How long that took, in sum.
         open_errors: Attempts to open that failed.
-        discarded: Connections thrown away because they were unfit, by reason.
+        discarded: Connections closed because they were unfit, by reason.
         retired: Healthy connections replaced or closed by rule (age, idleness, drain, resize, close), by reason.
-        lost: Loans that never came back and were recovered.
+        lost: Loans that were never returned; the pool took their slots back.
         leaks: Loans reported as held for too long.
-        retries: Attempts made again by the executor, by verdict.
+        retries: Retries by the executor, by verdict.
         closed: Whether the pool is closed.
     """
 
@@ -84,16 +71,16 @@ class PoolStats:
 
     @property
     def size(self) -> int:
-        """Connections there are: idle, used or being opened."""
+        """How many connections there are: idle, used or being opened."""
         return self.idle + self.used + self.opening
 
 
 class Borrowed(NamedTuple):
-    """One loan that is out now.
+    """One loan that a borrower holds now.
 
     Attributes:
-        thread: The borrower's thread name.
-        seconds: How long it has been out.
+        thread: The name of the borrower's thread.
+        seconds: How long the borrower has held it.
         place: Where it was borrowed, innermost frame first, as ``file:line in function``.
     """
 
@@ -107,13 +94,13 @@ class Borrowed(NamedTuple):
 
 
 class Listener(Protocol):
-    """Whoever wants to hear each duration in seconds, as it happens; called outside the lock."""
+    """Hears each duration, in seconds, as it happens; the pool calls it outside its lock."""
 
     def waited(self, pool: str, seconds: float) -> None:
-        """Hear that a borrower was served after standing in line (0.0: at once)."""
+        """Hear that a borrower was served after a wait (0.0: at once)."""
 
     def used(self, pool: str, seconds: float) -> None:
-        """Hear that a loan came home."""
+        """Hear that a borrower returned its connection."""
 
     def created(self, pool: str, seconds: float) -> None:
         """Hear that a connection was opened."""

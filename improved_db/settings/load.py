@@ -1,7 +1,7 @@
-"""The settings of one `ImprovedDb`, made once from everything a user may give.
+"""The settings of one `ImprovedDb`, read once from everything a user may give.
 
-The only reader of dict, URL, keyword arguments, environment and option file. What is given later in this list wins:
-option file, ``IMPROVED_DB_URL``, config, keyword arguments. Nothing here prints or raises a password.
+The only reader of dict, URL, keyword arguments, environment and option file. Later sources in this list win: option
+file, ``IMPROVED_DB_URL``, config, keyword arguments. Nothing here prints a password or puts one into an error.
 
 Knows the sources and which of them wins. Does not know what the settings are used for.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: The environment variable that is read when there is no config.
 URL_VARIABLE: Final = "IMPROVED_DB_URL"
-#: Read when there is neither a config nor the variable; a missing one is no error.
+#: Read if there is neither a config nor the variable; a missing file is not an error.
 OPTION_FILES: Final = ("~/.my.cnf",)
 
 Config = Mapping[str, object] | str
@@ -38,11 +38,11 @@ def load(
     environ: Mapping[str, str] = os.environ,
     option_files: Sequence[str | Path] = OPTION_FILES,
 ) -> Settings:
-    """Make the settings of everything given.
+    """Return the settings that all sources give together.
 
-    A host given by one source leaves out the socket of those it wins over, a whole ``ssl`` their ``ssl_*``, and any of
-    these their ``ssl_disabled``. An option that is None counts as not given, except where None means something. A
-    config that is a callable is asked here, and again at each connect; a password that is one only at each connect.
+    A source's ``host`` replaces the ``unix_socket`` of weaker sources, its ``ssl`` their ``ssl_*``, and each of these
+    TLS options their ``ssl_disabled``. An option that is None counts as missing, except where None has a meaning. If
+    the config is a callable, it is called here and at each connect; if the password is one, at each connect only.
 
     Args:
         config: Options by name, a URL, or a callable that returns either; None means the variable ``IMPROVED_DB_URL``
@@ -50,17 +50,16 @@ def load(
         options: Keyword arguments. Pass both sealed (`Secret.of`, `seal`) where a traceback might show the caller.
         driver_options: Names of the driver's options.
         environ: Where the variable is looked up.
-        option_files: Read as the last resort, and for a ``read_default_group`` without ``read_default_file``.
+        option_files: Read if config and variable are missing, or a ``read_default_group`` has no ``read_default_file``.
 
     Raises:
-        ConfigError: An option has an invalid value, or there is none of that name. What a callable raises passes
-            through.
+        ConfigError: An option has an unknown name or an invalid value. What a callable raises passes through.
     """
     source, label = Secret.of(config), "the URL"
     if source.value is None:
         source, label = Secret(environ.get(URL_VARIABLE) or None), URL_VARIABLE
     given = seal(options)
-    del config, options, environ  # a traceback shows locals
+    del config, options, environ  # a traceback shows the locals
     known = driver_options | OWN
     gather = partial(_gathered, source, label, accepted(given, known), known, option_files)
     found = gather()
@@ -74,6 +73,8 @@ def load(
         "deadline": own.pop("deadline", None),
         "connection_pool": own.pop("connection_pool", False),
         "pool_init_size": own.pop("pool_init_size", None),
+        "reset": own.pop("reset", "rollback"),
+        "configure": own.pop("configure", None),
         "aware_datetimes": own.pop("aware_datetimes", "refuse"),
         "multiplex": own.pop("multiplex", "auto"),
         "pipelining": own.pop("pipelining", "auto"),
@@ -96,7 +97,7 @@ def _driver_part(found: Options) -> dict[str, object]:
 def _gathered(
     source: Sealed, label: str, given: Options, known: frozenset[str], files: Sequence[str | Path]
 ) -> Options:
-    """Return the options of all sources in one."""
+    """Return the options of all sources together."""
     found = _over(given, _from_source(source, label, known))
     file = found.pop("read_default_file", Secret(None)).value
     group = found.pop("read_default_group", Secret(None)).value
@@ -106,12 +107,12 @@ def _gathered(
 
 
 def _with_trust(found: Options) -> Options:
-    """Have a certificate authority that is given verify the server, as MySQL's own client does (VERIFY_CA).
+    """Let a given ``ssl_ca`` verify the server's certificate, as MySQL's own client does (VERIFY_CA).
 
-    PyMySQL would take its certificate and ask nothing of the server, unless another option says so.
+    PyMySQL would load it and verify nothing, unless another option says so.
 
     Raises:
-        ConfigError: A certificate or key that would be used is not there.
+        ConfigError: The file of a certificate or key that would be used does not exist.
     """
     if "ssl_disabled" in found and found["ssl_disabled"].value:
         return found
@@ -138,7 +139,7 @@ def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
 
 _CERTIFICATES: Final = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
 _TLS: Final = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity")
-#: An option that is given, and what it leaves out of the sources it wins over: the driver would prefer these.
+#: An option, and those of weaker sources that it replaces: the driver would prefer them.
 _SETTLES: Final[Mapping[str, frozenset[str]]] = {
     "host": frozenset({"unix_socket"}),
     **dict.fromkeys(_TLS, frozenset({"ssl_disabled"})),

@@ -1,10 +1,10 @@
-"""What every option is called, what its value may be, and what is said when it is something else.
+"""The names of all options, their valid values, and the errors for invalid ones.
 
 A value is sealed in a `Secret` the moment it arrives, and a secret one stays so until the driver gets it: error
 reporters print the locals of a traceback's frames, and even a misspelt option may hold a password. For the same reason
 an error repeats names and numbers, never a text that was given as a value.
 
-Knows the names and types of the options, the driver's and ours. Does not know where a value came from or who uses it.
+Knows the names and types of the options, the driver's and ours. Does not know where a value comes from or goes to.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Kind:
     """One kind of value.
 
     Attributes:
-        must: What is expected, as an error says it after "must be".
-        take: Returns the value as the program wants it; raises TypeError, ValueError or OverflowError if it is unfit.
-        read: Makes a value for *take* of the text in a URL or option file; None if no text can say it.
-        nullable: Whether None is a value; elsewhere None means "not given".
+        must: What is valid, as an error says it after "must be".
+        take: Returns the value as the program needs it; raises TypeError, ValueError or OverflowError if it is invalid.
+        read: Turns the text in a URL or option file into a value for *take*; None if the option has no text form.
+        nullable: Whether None is a value; if not, None counts as missing.
     """
 
     must: str
@@ -101,7 +101,7 @@ def _take_verify(value: object) -> object:
 
 
 def _is_text(value: object) -> bool:
-    # An unpaired surrogate is refused here and not by a codec later, whose error would carry the whole password.
+    # This refuses an unpaired surrogate before a codec does, whose error would have the whole password in it.
     return isinstance(value, bytes) or (isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None)
 
 
@@ -109,10 +109,10 @@ def _is_host(value: object) -> bool:
     return isinstance(value, str) and not re.search(r"[/@\s]", value)
 
 
-#: MySQL's --ssl-mode, which the URLs of hosting companies carry, in the driver's words.
+#: MySQL's --ssl-mode, which the URLs of hosting companies have, as options of the driver.
 _SSL_MODES: Final[Mapping[str, Mapping[str, object]]] = {
     "disabled": {"ssl_disabled": True},
-    "preferred": {"ssl_disabled": False, "ssl_verify_cert": False},  # whoever says so wants nothing verified
+    "preferred": {"ssl_disabled": False, "ssl_verify_cert": False},  # as in MySQL, neither verifies
     "required": {"ssl": {"verify_mode": "none"}, "ssl_verify_cert": False},
     "verify_ca": {"ssl_verify_cert": True, "ssl_verify_identity": False},
     "verify_identity": {"ssl_verify_cert": True, "ssl_verify_identity": True},
@@ -129,7 +129,7 @@ _TEXT: Final = Kind(must="a str or bytes", take=_fits(_is_text))
 _PASSWORD: Final = Kind(
     must="a str or bytes, or a callable that returns one", take=_fits(lambda value: callable(value) or _is_text(value))
 )
-_HOST: Final = Kind(must="the name or address of a host alone (a URL goes in as the config)", take=_fits(_is_host))
+_HOST: Final = Kind(must="the name or address of a host alone (give a URL as the config)", take=_fits(_is_host))
 _PATH: Final = Kind(must="a path", take=os.fspath)
 _BOOL: Final = Kind(must="a bool (in a URL true, yes, on, 1 or false, no, off, 0)", take=_take_bool, read=_read_bool)
 _VERIFY: Final = Kind(must="a bool, or 'none', 'optional' or 'required'", take=_take_verify, read=_read_bool)
@@ -157,7 +157,7 @@ _SSL_MODE: Final = Kind(
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),
 )
 
-#: The driver's options, by PyMySQL's names; one that is missing here goes to the driver unchecked.
+#: The driver's options, by PyMySQL's names; the driver gets one that is missing here unchecked.
 _DRIVER_KINDS: Final[Mapping[str, Kind]] = {
     "host": _HOST,
     "port": _whole(0, 65535),
@@ -214,32 +214,32 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
 }
 _KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}
 
-#: The options that are ours and not the driver's.
+#: The options of this package, not the driver's.
 OWN: Final = frozenset(_OWN_KINDS)
-#: Options whose value must not be shown: ``ssl`` may be a dict with a key's password, a plugin may hold anything.
+#: Options whose value is never shown: ``ssl`` may be a dict with a key's password, a plugin may hold any secret.
 HIDDEN: Final = frozenset({"password", "ssl", "ssl_key_password", "auth_plugin_map"})
-#: Spellings the driver deprecates, and what it wants instead.
+#: Spellings that the driver deprecates, and its own.
 ALIASES: Final[Mapping[str, str]] = {"passwd": "password", "db": "database"}
-#: Options of the driver that cannot be given, and why.
+#: Options of the driver that are refused, and why.
 REFUSED: Final[Mapping[str, str]] = {
-    "defer_connect": "connections are opened when they are needed, by the pool or by connect()",
+    "defer_connect": "the pool and connect() open connections when they are needed",
     "compress": "PyMySQL does not support it",
     "named_pipe": "PyMySQL does not support it",
 }
 
 
 def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False, called: str = "") -> Sealed:
-    """Return the value of the option *name* as the program wants it, sealed.
+    """Return the value of the option *name* as the program needs it, sealed.
 
     Args:
         name: A known option, or one that only the driver knows.
         sealed: Its value.
-        where: Source that the error names, empty for an argument.
+        where: The source, for the error; empty for an argument.
         text: Whether the value is text from a URL or option file and has to be read first.
-        called: What the caller calls the option, if by another name: errors say it so.
+        called: The caller's own name for the option, if it has one, for the error.
 
     Raises:
-        ConfigError: The value does not fit; the text says what would.
+        ConfigError: The value is invalid; the text says what is valid.
     """
     right = ALIASES.get(name, name)
     kind = _KINDS.get(right, _ANY)
@@ -249,16 +249,16 @@ def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False, c
         value = Secret(kind.read(sealed.value) if text and kind.read else sealed.value)
         return value if value.value is None and kind.nullable else Secret(kind.take(value.value))
     except (TypeError, ValueError, OverflowError):
-        pass  # raised below: the error of a conversion carries the value, here and as __context__
+        pass  # raised below: the error of a conversion has the value in it, here and as __context__
     shown = "" if text else f", not {describe(sealed, hidden=right in HIDDEN)}"
     raise ConfigError(f"{at(where)}{called or name} must be {kind.must}{shown}")
 
 
 def answered(sealed: Sealed) -> Sealed:
-    """Return what a password callable answered.
+    """Return what a password callable returned.
 
     Raises:
-        ConfigError: It is no str or bytes.
+        ConfigError: It is not a str or bytes.
     """
     if isinstance(sealed.value, (str, bytes)):
         return checked("password", sealed)
@@ -266,12 +266,12 @@ def answered(sealed: Sealed) -> Sealed:
 
 
 def at(where: str) -> str:
-    """Begin an error's text with the source it is about."""
+    """Return the beginning of an error's text: the source it is about."""
     return f"{where}: " if where else ""
 
 
 def describe(sealed: Sealed, *, hidden: bool = False) -> str:
-    """Say what a value is: a small number itself, of everything else the type."""
+    """Return a small number as it is, and of every other value its type."""
     if sealed.value is None:
         return "None"
     if not hidden and isinstance(sealed.value, (int, float)) and not abs(sealed.value) > 1e15:  # NaN is shown
@@ -280,15 +280,15 @@ def describe(sealed: Sealed, *, hidden: bool = False) -> str:
 
 
 def accepted(values: Options, known: frozenset[str], *, where: str = "") -> Options:
-    """Return one source's options, checked and under their right names, without those whose None says nothing.
+    """Return one source's options, checked and under the driver's names, without those whose None has no meaning.
 
     Args:
         values: Options by name.
-        known: Every name that may stand there.
-        where: Source that errors name, empty for arguments.
+        known: Every valid name.
+        where: The source, for errors; empty for arguments.
 
     Raises:
-        ConfigError: A name is unknown or refused, a value does not fit, or two spellings of one name disagree.
+        ConfigError: A name is unknown or refused, a value is invalid, or two spellings of one name disagree.
     """
     found: Options = {}
     for name, sealed in values.items():
@@ -312,10 +312,10 @@ def accepted(values: Options, known: frozenset[str], *, where: str = "") -> Opti
 def _refuse_unknown(name: object, known: frozenset[str], where: str) -> NoReturn:
     if not isinstance(name, str):
         raise ConfigError(f"{at(where)}the name of an option must be a str, not a value of type {type(name).__name__}")
-    # What does not look like a name may be a piece of a badly written URL.
+    # A text that does not look like a name may be a piece of a badly written URL.
     quoted = f" {name!r}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", name) else ""
     names = sorted(known - REFUSED.keys())
-    import difflib  # noqa: PLC0415  # only who misspells pays for it
+    import difflib  # noqa: PLC0415  # only a misspelt name needs it
 
     near = difflib.get_close_matches(name[:64].lower().replace("-", "_"), names, n=1, cutoff=0.5)
     hint = (

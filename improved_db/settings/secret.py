@@ -1,6 +1,6 @@
 """A value that no printed traceback, log or repr shows.
 
-Knows how to wrap and compare values. Does not know what they are.
+Knows how to wrap and compare values. Does not know what they mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Secret(Generic[T]):
     """A value that printing does not show: ``repr`` and ``str`` are ``Secret('***')``.
 
     Attributes:
-        value: What is kept. Read it in an expression, not into a local variable.
+        value: The value itself. Read it in an expression, not into a local variable.
     """
 
     __slots__ = ("value",)
@@ -43,12 +43,12 @@ Options = dict[str, Sealed]
 
 
 def seal(values: Mapping[Any, object]) -> Options:
-    """Return *values* with each value sealed; the first line of a function that takes options from a caller."""
+    """Return *values*, each sealed; a function that takes options from a caller does this first."""
     return {name: Secret.of(value) for name, value in values.items()}
 
 
 def frozen(value: Any) -> Any:
-    """Return what is hashable, and equal for equal values of the same type only: a key for what they make."""
+    """Return a hashable form that is equal only for equal values of the same type: a key for what is made of them."""
     if isinstance(value, Secret):
         return frozen(value.value)
     if isinstance(value, Mapping):

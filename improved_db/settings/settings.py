@@ -1,6 +1,6 @@
 """The settings of one `ImprovedDb`: frozen, checked, printable.
 
-Knows names, defaults and limits. Does not know where a value came from, or what the settings are used for.
+Knows names, defaults and limits. Does not know where a value comes from, or what the settings are used for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Default(enum.Enum):
         return f"<{self.value}>"
 
 
-#: `Settings.retry_source` when there was no ``retry=``, which may be None.
+#: `Settings.retry_source` if there is no ``retry=``, whose value may be None.
 DEFAULT_RETRY: Final = _Default.RETRY
 
 
@@ -35,27 +35,24 @@ class PoolSettings:
 
     Attributes:
         name: Shown in logs, errors and metrics.
-        min_size: Connections kept open even when they are not needed.
-        max_size: The most that are ever open, at least 1.
-        acquire_timeout: Seconds to wait for one; 0 never waits, not even for a connect.
+        min_size: Connections that stay open even if they are not needed.
+        max_size: The most connections that may be open, at least 1.
+        acquire_timeout: Seconds to wait for a connection; 0 never waits, not even for a connect.
         max_waiting: Borrowers that may wait; None sets no limit.
         max_lifetime: Seconds after which a connection is replaced; None means never.
-        lifetime_jitter: Fraction from 0 to 1; each connection's lifetime is shorter by a random part of up to this, so
-            that those opened together do not end together.
-        idle_timeout: Seconds unused after which a connection above *min_size* is closed; None means never.
-        ping_idle_after: Seconds unused after which the server is asked before lending; 0 asks each time, None never.
-        ping_timeout: Seconds the server has to answer that.
+        lifetime_jitter: Fraction from 0 to 1: the pool shortens each lifetime by a random part of up to this, so that
+            connections opened together are not replaced together.
+        idle_timeout: Idle seconds after which a connection above *min_size* is closed; None means never.
+        ping_idle_after: Silent seconds after which a connection is pinged before a loan; 0 means always, None never.
+        ping_timeout: Seconds the server has to answer a ping.
         keepalive: Seconds between pings of idle connections; None derives it from the server's ``wait_timeout``.
-        leak_warn_after: Seconds after which a connection still lent is reported; None means never.
-        max_opening: Connects under way at once.
-        reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
-            callable that is given it.
-        configure: Called with each new connection, and with one whose session had to be made new again.
-        check: Called with a connection before it is lent; raises if it must not be.
-        on_leak: Called when *leak_warn_after* has passed.
+        leak_warn_after: Seconds after which the pool reports a loan that is still out; None means never.
+        max_opening: The most connections being opened at a time.
+        check: Called with a connection before it is lent; raises if it must not be lent.
+        on_leak: Called with a `Borrowed` when *leak_warn_after* has passed.
 
     Raises:
-        ConfigError: A value does not fit.
+        ConfigError: A value is invalid.
     """
 
     name: str = "pool"
@@ -71,8 +68,6 @@ class PoolSettings:
     keepalive: float | None = None
     leak_warn_after: float | None = None
     max_opening: int = 4
-    reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
-    configure: Callable[[Any], object] | None = None
     check: Callable[[Any], object] | None = None
     on_leak: Callable[[Any], object] | None = None
 
@@ -85,15 +80,15 @@ class PoolSettings:
 
 
 class ConnectOptions(Mapping[str, object]):
-    """The driver's options, in a form that can be printed: hidden ones are `Secret`.
+    """The driver's options, in a form that may be printed: hidden ones are `Secret`.
 
-    `resolve` is the one place where they become plain.
+    Only `resolve` returns plain values.
     """
 
     __slots__ = ("_again", "_values")
 
     def __init__(self, values: Mapping[str, object], again: Callable[[], ConnectOptions] | None = None) -> None:
-        """Take the driver's options by the driver's names, checked; *again* makes newer ones for each connect."""
+        """Take checked options by the driver's names; *again* returns newer ones for each connect."""
         self._values = {name: Secret.of(value) if name in HIDDEN else value for name, value in values.items()}
         self._again = again
 
@@ -123,7 +118,7 @@ class ConnectOptions(Mapping[str, object]):
 
     @property
     def user(self) -> str | None:
-        """The account; None lets the driver take the name of the operating system's user."""
+        """The account; if None, the driver takes the name of the operating system's user."""
         return _text(self._values.get("user"))
 
     @property
@@ -138,19 +133,19 @@ class ConnectOptions(Mapping[str, object]):
 
     @property
     def address(self) -> str:
-        """``host:port/database`` or ``socket/database``, the name OpenTelemetry's conventions give a nameless pool."""
+        """``host:port/database`` or ``socket/database``: a pool's default name, as in OpenTelemetry's conventions."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         server = self.unix_socket or f"{host}:{self.port}"
         return f"{server}/{self.database}" if self.database else server
 
     def resolve(self) -> dict[str, object]:
-        """Return plain keyword arguments for the driver, asking a config or password that is a callable again.
+        """Return plain keyword arguments for the driver; a callable config or password is called again.
 
         Raises:
-            ConfigError: A callable answered something unfit. What it raises itself passes through.
+            ConfigError: A callable returned an invalid value. What it raises itself passes through.
         """
         current = self if self._again is None else self._again()
-        # One expression, so that no local has a password while a callable may raise.
+        # One expression: no local holds a password while a callable may raise.
         return {name: _plain(name, value) for name, value in current.items()}
 
 
@@ -172,29 +167,32 @@ def _plain(name: str, value: object) -> object:
 
 
 def _sendable(password: Sealed) -> object:
-    """Return it as the driver can encode it: that takes Latin-1, and its error would carry the password."""
+    """Return the password in a form that the driver can encode: its codec is Latin-1, whose error would show it."""
     plain = isinstance(password.value, bytes) or all(char <= "\xff" for char in password.value)
     return password.value if plain else password.value.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an `ImprovedDb` was told.
+    """All settings of an `ImprovedDb`.
 
     Attributes:
-        pool: How many connections, and for how long.
+        pool: How many connections there are, and for how long.
         connect: The driver's options.
-        retry_source: What was given as ``retry=``, untouched; `DEFAULT_RETRY` if nothing was.
-        deadline: Seconds for a whole call: line, connect, run, sleeps; None sets no limit.
-        connection_pool: Whether the pool is to be made at once and not with the first use.
-        pool_init_size: Connections to open when it is made; None opens ``pool.min_size``.
+        retry_source: The value of ``retry=``, untouched; `DEFAULT_RETRY` if it is missing.
+        deadline: Seconds for a whole call, with all waits, connects and retries; None sets no limit.
+        connection_pool: Whether connections are opened at once, not with the first use.
+        pool_init_size: How many are opened at once; None means ``pool.min_size``, at least one.
+        reset: What happens to a returned connection: ``"rollback"``, ``"session"`` (all session state too), or a
+            callable that gets the connection.
+        configure: Called with each new connection, and after each reset of its session.
         multiplex: Whether short reads of threads that would wait for connections share round trips: "auto" or False.
-        pipelining: Whether several statements are written at once: True, False, or "auto": unless the server is known
-            not to take them (ProxySQL, Aurora), or does not say what it is.
-        aware_datetimes: What becomes of a datetime with a time zone, which no column can hold: "refuse" it, or write it
-            without its zone, as the time in the "session"'s time zone or in "utc". The server does the former,
-            for times from 1970 to January 2038; of an hour that its zone has twice, when clocks are set back, it does
-            not keep which it was.
+        pipelining: Whether several statements may be written at once: True, False, or "auto", which means True unless
+            the server does not accept that (ProxySQL, Aurora) or does not say what it is.
+        aware_datetimes: What to do with a datetime that has a time zone, which no column can hold: "refuse" it, or
+            write it without its zone, as the time in the "session"'s time zone or in "utc". The server converts to the
+            session's, for times from 1970 to January 2038; an hour that occurs twice, when clocks are set back, stays
+            ambiguous.
     """
 
     pool: PoolSettings
@@ -203,6 +201,8 @@ class Settings:
     deadline: float | None = None
     connection_pool: bool = False
     pool_init_size: int | None = None
+    reset: Literal["rollback", "session"] | Callable[[Any], object] = "rollback"
+    configure: Callable[[Any], object] | None = None
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"
     multiplex: Literal["auto", False] = "auto"
     pipelining: Literal["auto"] | bool = "auto"

@@ -1,8 +1,8 @@
-"""Signatures for those who ask while a program runs: `help`, IPython, `inspect.signature`.
+"""Signatures for tools that ask while a program runs: `help`, IPython, `inspect.signature`.
 
-A type checker reads overloads and `typed`; neither is there at run time.
+Type checkers read overloads and `typed`, which do not exist at run time.
 
-Knows the parameters of functions and of the class. Does not know what is done with them.
+Knows the parameters of functions and of the class. Does not know what they mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def shown_as(signature: Signature) -> Callable[[F], F]:
-    """Let *signature* be what is shown for a function that takes ``*positional, **keywords``."""
+    """Let tools show *signature* for a function that takes ``*positional, **keywords``."""
 
     def decorate(function: F) -> F:
         function.__dict__["__signature__"] = signature
@@ -32,7 +32,7 @@ def shown_as(signature: Signature) -> Callable[[F], F]:
 
 
 def typed_as(model: F) -> Callable[[Callable[..., Any]], F]:
-    """Let a function have the type of *model*, with all its overloads, and the signature that is shown for it."""
+    """Let a function have the type of *model*, with all its overloads, and the signature that tools show for it."""
 
     def decorate(function: Callable[..., Any]) -> F:
         shown: Any = shown_as(inspect.signature(model))(function)
@@ -43,13 +43,13 @@ def typed_as(model: F) -> Callable[[Callable[..., Any]], F]:
 
 
 def signature_with_options(driver: Mapping[str, Parameter]) -> Signature:
-    """Return the signature of a function that takes a config and every option by its name.
+    """Return the signature of a method that takes a config and every option by its name.
 
     Args:
         driver: The parameters of the driver's own `connect`, by name.
 
     Returns:
-        Our options before the driver's, without second spellings and those that are refused.
+        Our options, then the driver's, without second spellings and refused ones.
     """
     fields = {field.name: field for kind in (PoolSettings, Settings) for field in dataclasses.fields(kind)}
     ours = [_option(name, fields[name].default, fields[name].type) for name in sorted(OWN & fields.keys())]

@@ -1,4 +1,4 @@
-"""Options out of text: a database URL, and MySQL's option files.
+"""Options from text: a database URL, and MySQL's option files.
 
 Knows how a URL and an option file are written. Does not know which source wins.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCHEMES: Final = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
 _FORM: Final = "mysql://user:password@host:3306/database?option=value"
 _ENCODE: Final = "percent-encode it: urllib.parse.quote(text, safe='')"
-# Not urllib.parse: it remembers the URLs it has split, its errors repeat them, and importing it takes milliseconds.
+# Not urllib.parse: it caches the URLs it has split, its errors repeat them, and its import takes milliseconds.
 _URL: Final = (
     r"(?s)(?P<scheme>[^:/?#]*)://"
     r"(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
@@ -30,28 +30,28 @@ _URL: Final = (
 
 
 def parse_url(url: str | Secret[str]) -> dict[str, object]:
-    """Take a database URL apart.
+    """Split a database URL into options.
 
     Everything is percent-decoded; in the query ``+`` is a space, as `urllib.parse.urlencode` writes it. Options of the
-    query get their types; whether there is an option of that name is not looked at here.
+    query get their types; their names are not checked here.
 
     Args:
         url: ``mysql://``, ``mariadb://`` or either with ``+pymysql``; ``user:password@`` may be missing, an IPv6
-            address stands in brackets, the host may be left out when the query has ``unix_socket`` or ``host``.
+            address is in brackets, the host may be missing if the query has ``unix_socket`` or ``host``.
 
     Returns:
-        Options by the driver's names, those that the URL has. The password is a `Secret`.
+        The options in the URL, by the driver's names. The password is a `Secret`.
 
     Raises:
-        ConfigError: It cannot be read as such; the text repeats no part of it.
+        ConfigError: The URL is invalid; the text repeats no part of it.
     """
     sealed = Secret.of(url)
-    del url  # a traceback shows locals
+    del url  # a traceback shows the locals
     return {name: value if name in HIDDEN else value.value for name, value in from_url(sealed, "the URL").items()}
 
 
 def from_url(url: Sealed, where: str) -> Options:
-    """Do what `parse_url` says, with every value sealed; errors call the URL *where*."""
+    """Do as `parse_url` does, with every value sealed; *where* names the URL in errors."""
     parts: Sealed = Secret(re.fullmatch(_URL, url.value))
     _check_shape(parts, where)
     found: Options = {}
@@ -70,19 +70,17 @@ def from_url(url: Sealed, where: str) -> Options:
 
 def _check_shape(parts: Sealed, where: str) -> None:
     if parts.value is None:
-        raise _unreadable("it is no URL", where)
+        raise _unreadable("it is not a URL", where)
     if parts.value["scheme"].lower() not in _SCHEMES:
         raise _unreadable(f"it does not begin with one of {', '.join(_SCHEMES)}", where)
     if any("@" in (parts.value[name] or "") for name in ("database", "query", "fragment")):
-        raise _unreadable(
-            f"there is an '@' behind the host; if '/', '?' or '#' is part of the password, {_ENCODE}", where
-        )
+        raise _unreadable(f"it has an '@' after the host; if '/', '?' or '#' is part of the password, {_ENCODE}", where)
     if parts.value["fragment"]:
-        raise _unreadable(f"a '#' begins nothing in it; if it is part of a value, {_ENCODE}", where)
+        raise _unreadable(f"it has a '#'; if that is part of a value, {_ENCODE}", where)
     if "/" in (parts.value["database"] or ""):
         raise _unreadable(f"it names more than one database; if '/' is part of the name, {_ENCODE}", where)
     if not re.fullmatch(r"[0-9A-Fa-f:.]+(%.+)?", parts.value["address"] or "::"):
-        raise _unreadable("what stands in brackets is no IPv6 address", where)
+        raise _unreadable("the text in brackets is not an IPv6 address", where)
 
 
 def _read_pair(pair: Sealed, found: Options, where: str) -> None:
@@ -90,7 +88,7 @@ def _read_pair(pair: Sealed, found: Options, where: str) -> None:
         raise _unreadable("its query has a part without '='", where)
     name = _decoded(Secret(pair.value.partition("=")[0]), "name of an option", where)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name.value):
-        raise _unreadable("its query has something before '=' that is no name of an option", where)
+        raise _unreadable("its query has a text before '=' that is not an option's name", where)
     # MySQL writes its options with dashes (ssl-mode), Python cannot.
     right = ALIASES.get(name.value.replace("-", "_"), name.value.replace("-", "_"))
     if right in found:
@@ -105,21 +103,21 @@ _ESCAPE: Final = rb"%(..)"
 def _decoded(text: Sealed, what: str, where: str) -> Sealed:
     if re.search(r"%(?![0-9A-Fa-f]{2})", text.value):
         raise _unreadable(
-            f"the {what} has a '%' without two hexadecimal digits behind it; for the sign itself write %25", where
+            f"the {what} has a '%' without two hexadecimal digits after it; for the sign itself write %25", where
         )
     try:
         return Secret(re.sub(_ESCAPE, lambda escape: bytes.fromhex(escape[1].decode()), text.value.encode()).decode())
     except UnicodeError:
-        pass  # its error carries the text
+        pass  # its error has the text in it
     raise _unreadable(f"the {what} is not UTF-8 when percent-decoded", where)
 
 
 def _unreadable(reason: str, where: str) -> ConfigError:
-    return ConfigError(f"{where} cannot be read: {reason}. It looks like {_FORM}")
+    return ConfigError(f"{where} cannot be read: {reason}. Write {_FORM}")
 
 
-#: What is read from an option file, MySQL's name (dashes as underscores) to the driver's. The other programs that share
-#: the file have many more.
+#: The options that are read from an option file: MySQL's name (dashes as underscores), and the driver's. A file has
+#: many more, for other programs.
 _FILE_NAMES: Final = {
     **{name: name for name in ("user", "password", "host", "port", "database", "bind_address")},
     **{name: name for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_mode")},
@@ -130,7 +128,7 @@ _FILE_NAMES: Final = {
 
 
 def from_option_files(paths: Sequence[str | Path], group: str | None, *, named: bool) -> Options:
-    """Read ``[client]``, and then *group*, of MySQL's option files; what is read later wins.
+    """Read ``[client]``, and then *group*, of MySQL's option files; later values win.
 
     Written after "Using Option Files" of MySQL's manual, with one difference, PyMySQL's: a ``#`` begins a comment only
     after white space, so that an unquoted password may have one. As with PyMySQL, ``ssl-ca`` in a file means that the
@@ -138,11 +136,11 @@ def from_option_files(paths: Sequence[str | Path], group: str | None, *, named: 
 
     Args:
         paths: Files, ``~`` allowed.
-        group: A further group that must be there, or None.
-        named: Whether the caller named these files; if not, one that cannot be read counts as empty.
+        group: Another group, which must exist, or None.
+        named: Whether the caller named these files; if not, a file that cannot be read counts as empty.
 
     Raises:
-        ConfigError: A named file cannot be read, no file has the group, or a value is unfit.
+        ConfigError: A named file cannot be read, no file has the group, or a value is invalid.
     """
     found: Options = {}
     groups: set[str] = set()
@@ -165,7 +163,7 @@ def _lines(path: str | Path, *, named: bool) -> Sealed:
         with open(os.path.expanduser(path), encoding="utf-8-sig", errors="surrogateescape") as file:
             return Secret(list(file))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "that is no path"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
     if named:
         raise ConfigError(f"the option file {path} cannot be read: {reason}")
     return Secret([])
@@ -196,7 +194,7 @@ def _value(text: str) -> str:
 
 
 def _translated(section: Options, where: str) -> Options:
-    if "ssl_capath" in section:  # dropping it would mean verifying less than the file asks for
+    if "ssl_capath" in section:  # without it, less would be verified than the file asks for
         raise ConfigError(f"{where}: the driver has no ssl-capath; give ssl=<an ssl.SSLContext> instead")
     if "ssl_verify_server_cert" in section and section["ssl_verify_server_cert"].value is None:
         section = {**section, "ssl_verify_server_cert": Secret("on")}

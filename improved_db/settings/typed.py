@@ -1,6 +1,6 @@
-"""What may be given, as type checkers see it: they complete the names, and a name that does not exist is an error.
+"""The options as type checkers see them: they complete the names, and report unknown ones.
 
-Imported for types alone; what is checked while a program runs is in `options`, and a test holds the two together.
+Imported for types alone; `options` checks values while a program runs, and a test holds the two together.
 
 Knows the names of the options and the types of their values. Does not know how a value is checked, or what it does.
 """

@@ -1,6 +1,6 @@
 """What the server's settings promise about a write it has acknowledged.
 
-Knows the settings of MySQL, MariaDB and Galera and what they mean. Does not know connections.
+Knows settings of MySQL, MariaDB and Galera, and what they mean. Does not know connections.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Finding(NamedTuple):
 
     Attributes:
         setting: Its name on the server, or of ours.
-        value: What it is.
+        value: Its value.
         meaning: What may happen because of it, and what to set instead.
     """
 
@@ -103,7 +103,7 @@ CHECKS: Final = (
     ),
 )
 
-#: What to ask the server for.
+#: The settings to ask the server for.
 SETTINGS: Final = tuple(sorted({check.setting for check in CHECKS} | {"log_bin", "wait_timeout"}))
 #: The statement that asks for them.
 SHOW_SETTINGS: Final = f"SHOW GLOBAL VARIABLES WHERE Variable_name IN {SETTINGS}"
@@ -113,9 +113,9 @@ def findings(settings: Mapping[str, str], *, idle_timeout: float | None, min_siz
     """Return what weakens the promises, in the order of `CHECKS`.
 
     Args:
-        settings: The server's global variables; those it does not have are not looked at.
-        idle_timeout: After how many seconds the pool closes an idle connection; None never.
-        min_size: How many it keeps all the same.
+        settings: The server's global variables; missing ones are skipped.
+        idle_timeout: Seconds after which the pool closes an idle connection; None means never.
+        min_size: How many idle connections it keeps.
     """
     found = [
         Finding(check.setting, settings[check.setting], check.meaning)

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 #: What may follow the parentheses: an alias, ON DUPLICATE KEY UPDATE, RETURNING.
 _AFTER: Final = frozenset({"AS", "ON", "RETURNING"})
 
-#: These make an INSERT without VALUES, or one whose rows look at what the row before them did.
+#: These make an INSERT without VALUES, or one whose rows depend on the row before.
 _NOT_BEFORE: Final = frozenset({"SELECT", "SET"})
 _NOT_INSIDE: Final = frozenset({"SELECT", "LAST_INSERT_ID", "ROW_COUNT"})
 
 
 class Insert(NamedTuple):
-    """An INSERT or REPLACE taken apart; ``%%`` has become ``%`` in *prefix* and *postfix*.
+    """The parts of an INSERT or REPLACE; ``%%`` has become ``%`` in *prefix* and *postfix*.
 
     Attributes:
-        prefix: Up to and with VALUES.
+        prefix: Up to VALUES, included.
         values: The parentheses with the placeholders, as they were.
         postfix: What follows them, without a semicolon at the end.
     """
@@ -38,13 +38,13 @@ class Insert(NamedTuple):
 
 
 def split_insert(query: str) -> Insert | None:
-    """Take an INSERT or REPLACE ... VALUES (...) apart, so that one statement can carry many rows.
+    """Split an INSERT or REPLACE ... VALUES (...), so that one statement can carry many rows.
 
     The parentheses may hold anything: constants, functions, parentheses in quotes.
 
     Returns:
-        None if *query* is no such statement, or if its rows must go one by one: placeholders outside the parentheses,
-        several groups of parentheses, a row that depends on the one before, quoting that cannot be told for sure.
+        None if *query* is another statement, or if its rows must go one by one: placeholders outside the parentheses,
+        several groups of parentheses, a row that depends on the one before, unclear quoting.
     """
     tokens = [token for token in tokens_of(query, filled=True) if token.kind != "comment"]
     if not tokens or tokens[0].key not in {"INSERT", "REPLACE"} or tokens[-1].kind == "unclear":

@@ -1,6 +1,6 @@
-"""Who answers at the other end: the kinds of servers and proxies, and how a version gives them away.
+"""The kinds of servers and proxies, and how to tell them by their version.
 
-Knows names and versions of servers. Does not know connections or what is asked of them.
+Knows names and versions of servers. Does not know connections or what they are asked.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Final
 
 
 class Flavour(enum.Enum):
-    """Who answers at the other end, as far as it gives itself away."""
+    """The kind of server or proxy, as far as it can be told."""
 
-    MYSQL = "mysql"  #: MySQL, Percona Server, and whoever cannot be told from them
+    MYSQL = "mysql"  #: MySQL, Percona Server, and every server that looks like them
     MARIADB = "mariadb"
     GALERA = "galera"
     TIDB = "tidb"
@@ -35,16 +35,16 @@ _FLAVOUR_MARKS: Final = (
 
 
 def flavour_of(server_version: str) -> Flavour:
-    """Read who answers from the version in the handshake.
+    """Return the kind of server, read from the version in the handshake.
 
-    A proxy may give a false version, and most Galera nodes do not name Galera: what is known better (``@@wsrep_on``,
-    ``@@aurora_version``, the user's word) should win over this.
+    A proxy may give a false version, and most Galera nodes do not name Galera: better sources (``@@wsrep_on``,
+    ``@@aurora_version``, the user) should win over this.
 
     Args:
         server_version: For example ``"5.5.5-10.11.6-MariaDB"`` or ``"8.0.11-TiDB-v7.5.0"``.
 
     Returns:
-        The flavour; `Flavour.MYSQL` where nothing says otherwise.
+        The flavour; `Flavour.MYSQL` if the version names no other.
     """
     lower = server_version.lower()
     # MariaDB before 11 puts this in front, so that old replicas do not take 10 for less than 5.

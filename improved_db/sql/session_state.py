@@ -1,8 +1,8 @@
-"""What a statement does to its session: does it provably leave it as it was, but for a transaction?
+"""Whether a statement provably leaves its session as it was, but for a transaction.
 
-A session that was touched is made new before the next borrower has it. What is not listed here touches: CALL, SET, USE,
-FLUSH, LOCK, PREPARE, EXECUTE, DO, HANDLER, XA. What a stored function or a trigger does within a listed statement, the
-text does not tell.
+If one may not, the session is reset before the next borrower gets it. Statements not listed here touch the session:
+CALL, SET, USE, FLUSH, LOCK, PREPARE, EXECUTE, DO, HANDLER, XA. The text does not tell what a stored function or a
+trigger does within a listed statement.
 
 Knows the first words of statements and what sets user variables or takes locks. Does not know connections.
 """
@@ -22,7 +22,7 @@ KEEPING: Final = frozenset(
     b"sel wit tab val ins rep upd del tru com rol sta sav rel sho des exp alt dro ren ana opt che kil gra rev".split()
 )
 
-#: A byte is found sooner than a text of one.
+#: A search for a byte is faster than one for a text of one byte.
 AT, LOW_LINE = b"@_"
 
 _WORDS: Final = frozenset(
@@ -61,10 +61,10 @@ _WORDS: Final = frozenset(
 )
 _LOCKS: Final = frozenset({"GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS"})
 
-#: Of a longer text that may touch the session it is said that it does: reading it would cost more than a new session.
+#: A longer text that may touch the session counts as one that does: reading it would cost more than the reset.
 _LONG: Final = 10_000
 
-#: Charsets whose characters have no byte of an ASCII character in them.
+#: Charsets in which the bytes of other characters are never those of ASCII characters.
 _PLAIN: Final = frozenset({"utf8", "utf-8", "latin1", "cp1252", "ascii"})
 
 #: How a statement with a time limit begins (`statement.with_time_limit`).
@@ -74,19 +74,19 @@ _LOCKING: Final = re.compile(rb"get_lock|release_lock|release_all_locks", re.IGN
 
 
 def is_suspect(sql: bytes) -> bool:
-    """Say whether a statement has what may set a user variable or take a lock by name."""
+    """Say whether a statement has a character or word that may set a user variable or take a named lock."""
     return AT in sql or (LOW_LINE in sql and b"_lock" in sql.lower())
 
 
 def touches(sql: bytes, encoding: str) -> bool:
-    """Say whether a session may differ after a statement from one before it, in more than a transaction.
+    """Say whether a statement may change its session, in more than a transaction.
 
     Args:
         sql: The statement as it is sent.
-        encoding: How its text was encoded.
+        encoding: Of its text.
 
     Returns:
-        True whenever there is a doubt.
+        True if in doubt.
     """
     limited = _LIMITED.match(sql)
     if limited is not None:
@@ -106,7 +106,7 @@ def touches(sql: bytes, encoding: str) -> bool:
 def _touches(text: str) -> bool:
     tokens = clear_tokens(text)
     keys = [token.key for token in tokens]
-    if keys[:2] == ["SET", "STATEMENT"] and "FOR" in keys:  # which lasts for one statement only
+    if keys[:2] == ["SET", "STATEMENT"] and "FOR" in keys:  # its setting lasts for one statement only
         keys = keys[keys.index("FOR") + 1 :]
     if not keys or not {"@", ":=", ";"}.isdisjoint(keys) or not _LOCKS.isdisjoint(keys):
         return True

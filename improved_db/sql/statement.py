@@ -1,7 +1,7 @@
-"""What one SQL text gives away: does it only read, does it end a transaction, its name in a log, its time limit.
+"""What one SQL text tells: whether it only reads or ends a transaction, its form for logs, its time limit.
 
-Most answers are asked for after a failure, so they are conservative rather than clever. No answer that would allow
-something is given for a text that is not clear (`tokens`).
+Most answers are needed after a failure, so they are conservative rather than clever. If a text is not clear (`tokens`),
+no answer allows anything.
 
 Knows what statements mean. Does not know connections, arguments, or what an answer is used for.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CACHED_TEXTS: Final = 1024
-_LONG: Final = 10_000  # characters; a longer text holds its values and will not come again
+_LONG: Final = 10_000  # characters; a longer text has its values in it and will not be seen again
 _DIGEST_LENGTH: Final = 120
 _LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
 
@@ -43,8 +43,8 @@ _SHOWN: Final = _words(
     INDEX INDEXES KEYS MASTER OPEN PLUGINS PROCESSLIST REPLICA SCHEMAS SLAVE STORAGE TABLE TABLES TRIGGERS
     """
 )
-#: Anywhere in a text, these make it more than a read, or a read of what only this session knows. After WITH only
-#: UPDATE and DELETE can follow besides a query; INSERT and REPLACE come before theirs.
+#: Anywhere in a text, these make it more than a read, or a read of the session's own state. After WITH only UPDATE and
+#: DELETE can follow besides a query; INSERT and REPLACE come before WITH.
 _DENIED: Final = _words(
     """
     @ := ; INTO UPDATE DELETE LOCK ANALYZE SQL_CALC_FOUND_ROWS CURRENT_ROLE NEXTVAL CURRVAL
@@ -61,8 +61,8 @@ _RESERVED: Final = _words(
     """
 )
 #: Built into MySQL from 5.7 and MariaDB from 10.5 on, without effects, and independent of the session. A name that is
-#: built into some of them only, or there for some numbers of arguments only (POINT), can be anybody's stored function
-#: elsewhere. EXTRACTVALUE reads user variables.
+#: built into some of them only, or for some numbers of arguments only (POINT), can be a user's stored function on the
+#: others. EXTRACTVALUE reads user variables.
 READ_ONLY_FUNCTIONS: Final = _words(
     """
     AVG BIT_AND BIT_OR BIT_XOR COUNT GROUP_CONCAT JSON_ARRAYAGG JSON_OBJECTAGG MAX MIN STD STDDEV STDDEV_POP
@@ -92,7 +92,7 @@ READ_ONLY_FUNCTIONS: Final = _words(
     ST_TOUCHES ST_UNION ST_WITHIN ST_X ST_Y
     """
 )
-#: Functions only in front of OVER (...): where they are not built in, that is an error.
+#: Functions only in front of OVER (...): on servers without them, that is an error.
 _WINDOWED: Final = _words(
     """
     CUME_DIST DENSE_RANK FIRST_VALUE LAG LAST_VALUE LEAD NTH_VALUE NTILE PERCENT_RANK RANK ROW_NUMBER
@@ -108,7 +108,7 @@ _LISTS: Final = r"\(\.\.\.\)(?: ?, ?\(\.\.\.\))+"
 
 
 def _remembered(decide: Callable[[str], T]) -> Callable[[str], T]:
-    """Keep the answers for the texts asked about last, short ones only."""
+    """Keep the answers for the latest texts, short ones only."""
     remembered = functools.lru_cache(_CACHED_TEXTS)(decide)
 
     @functools.wraps(decide)
@@ -123,15 +123,15 @@ def is_read_only(query: str) -> bool:
     """Say whether a statement provably only reads, so that running it twice is the same as once.
 
     True for one SELECT, WITH ... SELECT, TABLE, VALUES, SHOW, DESCRIBE or EXPLAIN of a query that locks nothing, calls
-    nothing but functions built into every server, and whose result does not depend on what only this session knows
-    (user variables, the last insert id, warnings). The text cannot tell what a view calls, nor that a table is
-    temporary: who reads those and minds says ``idempotent=False``.
+    nothing but functions built into every server, and whose result does not depend on the session's own state (user
+    variables, the last insert id, warnings). The text cannot tell what a view calls, nor that a table is temporary: if
+    that matters, the caller passes ``idempotent=False``.
 
     Args:
         query: The statement, before its arguments are put in.
 
     Returns:
-        False whenever there is a doubt.
+        False if in doubt.
     """
     tokens = clear_tokens(query)
     keys = [token.key for token in tokens]
@@ -145,15 +145,15 @@ def is_read_only(query: str) -> bool:
 
 @_remembered
 def ends_transaction(query: str) -> str:
-    """Say whether a statement ends the transaction it runs in by its own words, and how.
+    """Say whether a statement ends its transaction by its own words, and how.
 
-    One that also begins another transaction cannot be told by what the server says of itself afterwards.
+    If it also begins another one, the server's status afterwards does not show it.
 
     Args:
         query: The statement.
 
     Returns:
-        ``"COMMIT"`` (BEGIN and START commit first), ``"ROLLBACK"``, or nothing.
+        ``"COMMIT"`` (BEGIN and START commit first), ``"ROLLBACK"`` or ``""``.
     """
     first, second, third = first_words(query, 3)
     if first == "BEGIN":
@@ -167,8 +167,8 @@ def ends_transaction(query: str) -> str:
 def digest(query: str) -> str:
     """Return the statement without its values, for logs: at most 120 characters, on one line.
 
-    Literals and placeholders become ``?``, lists of them ``(...)``, comments and runs of white space a space. The text
-    is cut, with ``...`` at the end, where it is too long and where it is not clear any more what is a literal.
+    Literals and placeholders become ``?``, lists of them ``(...)``, comments and runs of white space a space. If the
+    text is too long, or unclear from some point on, it is cut there and ends in ``...``.
 
     Args:
         query: The statement.
@@ -198,21 +198,21 @@ def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple
     Args:
         query: The statement, before its arguments are put in.
         seconds: The limit; less than a millisecond counts as one.
-        flavour: Who answers at the other end.
+        flavour: The kind of server.
         version: Its version, as in ``(10, 11, 6)``.
 
     Returns:
-        None where this server has no limit for this statement, or it is not sure that it would be heeded, or the text
-        is longer than 10,000 characters.
+        None if this server has no limit for this statement or might ignore it, or if the text is longer than 10,000
+        characters.
     """
     if len(query) > _LONG:
-        return None  # asked before every attempt, and to read a megabyte takes a second
+        return None  # this runs before every attempt, and reading a megabyte takes a second
     seconds = max(0.001, min(seconds, _LONGEST_LIMIT))
     verb, end = _outermost(query)
     if flavour in _MARIADB and version >= (10, 1, 2) and verb in _LIMITED_BY_MARIADB:
         watched = flavour is Flavour.MARIADB or is_read_only(query)
         return f"SET STATEMENT max_statement_time={seconds:.3f} FOR {query}" if watched else None
-    # A second hint is not heeded, nor one outside the outermost SELECT, which WITH and parentheses hide.
+    # MySQL ignores a second hint, and one outside the outermost SELECT, which WITH and parentheses hide.
     if flavour in _MYSQL and version >= (5, 7, 8) and verb == "SELECT" and end and "/*+" not in query:
         hint = f" /*+ MAX_EXECUTION_TIME({math.ceil(seconds * 1000)}) */ "
         return query[:end] + hint + query[end:] if is_read_only(query) else None
@@ -242,7 +242,7 @@ def _begins_as_a_read(tokens: Sequence[Token]) -> bool:
 
 
 def _explains_a_query(tokens: Sequence[Token]) -> bool:
-    """Whether what follows EXPLAIN is a query, or a table and perhaps its column."""
+    """Say whether a query follows EXPLAIN, or a table and perhaps its column."""
     keys = [token.key for token in tokens]
     if keys[:2] == ["FORMAT", "="]:
         tokens = tokens[3:]
@@ -270,7 +270,7 @@ def _parentheses(tokens: Sequence[Token]) -> dict[int, int] | None:
 
 
 def _calls_nothing_unknown(tokens: Sequence[Token], at: int, close: int) -> bool:
-    """Whether the parenthesis at *at* does not open the arguments of a function that we do not know."""
+    """Say whether the parenthesis at *at* opens anything but the arguments of an unknown function."""
     before = tokens[at - 1] if at > 0 else _NOTHING
     earlier = tokens[at - 2] if at > 1 else _NOTHING
     after = [token.key for token in tokens[close + 1 : close + 3]]

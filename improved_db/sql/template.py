@@ -31,10 +31,10 @@ class Template(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def parse_template(text: str) -> Template | None:
-    """Find the placeholders in *text*, which nothing but ``%`` quotes, as in PyMySQL.
+    """Find the placeholders in *text*; as in PyMySQL, only ``%%`` writes a percent sign.
 
     Returns:
-        None if it has both kinds of placeholders, or a percent sign that is part of none and not doubled.
+        None if it has both kinds of placeholders, or a single percent sign outside one.
     """
     pieces = [""]
     names: list[str | None] = []

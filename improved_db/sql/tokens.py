@@ -1,7 +1,7 @@
 r"""The lexer: a statement cut into tokens, as every server and every ``sql_mode`` reads it.
 
-Whatever a server could read in another way than we do (depending on its version, ``sql_mode`` or character set) is not
-clear: ``/*! ... */``, for example, or ``'\''``, which ends elsewhere under NO_BACKSLASH_ESCAPES.
+If a server could read a piece in another way than we do (depending on its version, ``sql_mode`` or character set), the
+piece is unclear: ``/*! ... */``, for example, or ``'\''``, which ends elsewhere under NO_BACKSLASH_ESCAPES.
 
 Texts are templates as PyMySQL takes them: ``%s`` and ``%(name)s`` stand for one value each.
 
@@ -36,7 +36,7 @@ _LEXEME: Final = r"""(?xs)
   | (?P<mark>    %% | %(?!\() | := | /(?!\*) | [-!&()*+,.:;<=>?@^{|}~] )
   | (?P<unclear> . )
     """
-#: Texts that PyMySQL can put arguments in, as far as one sees: every % begins a conversion.
+#: Texts that PyMySQL can perhaps put arguments into: every % begins a conversion.
 _FORMATTABLE: Final = r"[^%]*(?:%[-#0-9 +.*]*[%(hlLdiouxXeEfFgGcrsa][^%]*)*"
 
 
@@ -52,12 +52,12 @@ class Token(NamedTuple):
 
 
 def tokens_of(query: str, *, filled: bool = False) -> Iterator[Token]:
-    """Cut a text into tokens, comments included; the first one that is not clear is the last.
+    """Cut a text into tokens, comments included; the first unclear one is the last.
 
     Args:
         query: The statement.
-        filled: Whether placeholders will surely be filled in, so that they may have any name, such as
-            ``%(first name)s``. What is sent as it is has an expression there.
+        filled: Whether arguments will be put in, so that placeholders may have any name, such as ``%(first name)s``;
+            if not, that text is an expression.
     """
     gap = False
     for match in re.finditer(_LEXEME, query):
@@ -80,12 +80,12 @@ def _key(kind: str, text: str) -> str:
 
 
 def clear_tokens(query: str) -> list[Token]:
-    """Return the tokens of a text without its comments and its last semicolon; none if anything is not clear."""
+    """Return the tokens of a text without its comments and its last semicolon; none if a piece is unclear."""
     tokens = list(tokens_of(query))
     if not tokens or tokens[-1].kind == "unclear":
         return []
-    # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' holds none: the last % shows that
-    # nothing will be put into this text.
+    # The value of a placeholder inside quotes or a comment can end them. LIKE '%s%' has no placeholder: its last %
+    # shows that no arguments are put into this text.
     quoted = (token.text for token in tokens if token.kind in {"comment", "text", "name"})
     if re.fullmatch(_FORMATTABLE, query) and any("%" in text.replace("%%", "") for text in quoted):
         return []
@@ -94,7 +94,7 @@ def clear_tokens(query: str) -> list[Token]:
 
 
 def first_words(query: str, number: int) -> list[str]:
-    """Return the first *number* tokens in upper case, without comments; "" for what is no word, or is not there."""
+    """Return the first *number* tokens in upper case, without comments; "" for one that is missing or not a word."""
     words = (token.key if token.kind == "word" else "" for token in tokens_of(query) if token.kind != "comment")
     found = list(islice(words, number))
     return found + [""] * (number - len(found))

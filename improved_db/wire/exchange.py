@@ -16,7 +16,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR
 
 from improved_db.clock import MonotonicClock
-from improved_db.errors import GIVEN_BACK, LoanSpent, StatementError
+from improved_db.errors import RETURNED, LoanSpent, StatementError
 from improved_db.failures.verdict import Phase
 from improved_db.sql.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
 from improved_db.wire.buffer import Buffer
@@ -240,7 +240,7 @@ class Exchange(Base):
 
     def _closed_error(self) -> Exception:
         if self._spent:
-            return LoanSpent(GIVEN_BACK)
+            return LoanSpent(RETURNED)
         return err.InterfaceError(0, "")
 
     # --- several at once -------------------------------------------------------------------------------------------

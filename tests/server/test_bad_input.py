@@ -62,10 +62,10 @@ def nobody_there() -> Iterator[int]:
         ({"port": "3306"}, "port must be an int"),
         ({"retry": "yes"}, "retry must be a RetryPolicy, a tenacity.Retrying or None"),
         ({"reset": "never"}, "reset must be 'rollback', 'session' or a callable"),
-        ({"host": "mysql://db/shop"}, "a URL goes in as the config"),
+        ({"host": "mysql://db/shop"}, "give a URL as the config"),
     ],
 )
-def test_an_option_that_cannot_be_meant(options: dict[str, Any], says: str) -> None:
+def test_an_invalid_option_is_refused_with_what_is_valid(options: dict[str, Any], says: str) -> None:
     """It is found where it is written, not when the first connection is opened, and the text has the right one."""
     with pytest.raises(ConfigError) as caught:
         ImprovedDb({}, **options)
@@ -279,7 +279,7 @@ def test_a_connection_given_to_another_pool(db: ImprovedDb, database: dict[str, 
 def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> None:
     """``connect()`` and ``pool_get_connection()`` are easily mixed up; the text says what to do instead."""
     with db.connect() as connection:
-        with pytest.raises(LoanSpent, match=r"close\(\) one that connect\(\) opened"):
+        with pytest.raises(LoanSpent, match=r"if connect\(\) opened it, close\(\) it"):
             db.pool_put_connection(connection)
         with pytest.raises(LoanSpent):
             db.execute_query_multiplex(connection, "select 1")

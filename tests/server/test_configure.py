@@ -80,6 +80,19 @@ def test_a_session_that_cannot_be_configured_is_an_error_and_leaves_no_session(
         assert db.stats().size == 0
 
 
+def test_an_interrupted_configure_closes_its_connection(database: dict[str, Any]) -> None:
+    """Ctrl-C in the middle of it must not leave a session open that no caller has."""
+    opened: list[Connection] = []
+
+    def configure(connection: Connection) -> None:
+        opened.append(connection)
+        raise KeyboardInterrupt
+
+    with ImprovedDb(database, configure=configure) as db, pytest.raises(KeyboardInterrupt):
+        db.connect()
+    assert [connection.open for connection in opened] == [False]
+
+
 def test_a_configure_that_raises_on_a_reset_is_logged(
     database: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from improved_db.failures.error_table import ROWS, Row, Where
-from improved_db.failures.verdict import Failure, Fate, Flavour, Judgement, Kind, Phase, Verdict, judge
+from improved_db.failures.verdict import Backoff, Failure, Fate, Flavour, Judgement, Phase, Verdict, judge
 
 #: "No particular one"; that there is a SQLSTATE at all says that the server spoke.
 HY000 = "HY000"
@@ -45,7 +45,7 @@ def test_a_deadlock_undoes_the_whole_transaction(code: int, judged: Judged) -> N
 
 def test_a_lock_wait_undoes_the_statement_only() -> None:
     """The earlier statements are still pending, with their locks: a COMMIT now would commit half of the unit."""
-    assert in_body(1205) == Judgement(Verdict.STATEMENT_ROLLED_BACK, Fate.ROLLBACK, Kind.CONTENTION, "lock wait")
+    assert in_body(1205) == Judgement(Verdict.STATEMENT_ROLLED_BACK, Fate.ROLLBACK, Backoff.CONTENTION, "lock wait")
     assert alone(1205).verdict is Verdict.STATEMENT_ROLLED_BACK
 
 
@@ -65,7 +65,7 @@ def test_a_lock_wait_at_commit_leaves_nothing_after_the_rollback() -> None:
 @pytest.mark.parametrize("code", [1317, 1969, 3024, 3572, 1028])
 def test_what_somebody_asked_to_stop_is_not_run_again(code: int) -> None:
     """KILL QUERY, a time limit and NOWAIT are decisions; a retry would overrule them."""
-    assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, alone(code).reason)
+    assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, alone(code).reason)
     assert in_body(code).fate is Fate.ROLLBACK
     assert at_commit(code).verdict is Verdict.UNKNOWN
 
@@ -113,7 +113,7 @@ def test_a_changed_row_is_a_deadlock_on_mariadb(flavour: Flavour) -> None:
 
 def test_a_changed_row_elsewhere_is_not_run_again_and_its_session_goes() -> None:
     """Where nobody knows whether the transaction is gone, nothing may autocommit in its place."""
-    assert in_body(1020) == Judgement(Verdict.PERMANENT, Fate.DISCARD, Kind.OTHER, "row changed since it was read")
+    assert in_body(1020) == Judgement(Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "row changed since it was read")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,15 @@ def test_a_demoted_server_refuses_and_takes_every_old_connection_with_it(
 def test_another_option_that_prevents_a_statement_is_permanent(option: str) -> None:
     """The same 1290 also forbids LOAD DATA: no server will allow it, and the pool has done nothing wrong."""
     message = f"The MySQL server is running with the {option} option so it cannot execute this statement"
-    assert alone(1290, message) == Judgement(Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, "forbidden by a server option")
+    assert alone(1290, message) == Judgement(
+        Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "forbidden by a server option"
+    )
 
 
 def test_our_own_read_only_session_refuses_for_good() -> None:
     """A write in a transaction we opened READ ONLY is the caller's mistake, not a failover."""
     failure = Failure(phase=Phase.AWAIT, code=1792, sqlstate="25006", read_only_session=True)
-    assert judge(failure) == Judgement(Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, "we are read-only")
+    assert judge(failure) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "we are read-only")
 
 
 def test_a_node_outside_its_cluster_refuses_and_an_unknown_command_does_not() -> None:
@@ -181,7 +183,7 @@ def test_a_node_outside_its_cluster_refuses_and_an_unknown_command_does_not() ->
 def test_4031_is_a_missing_trigger_on_mariadb() -> None:
     """MySQL says "idle for too long" under the number MariaDB uses for a mistake in CREATE TRIGGER."""
     assert alone(4031, flavour=Flavour.MARIADB) == Judgement(
-        Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, "no such trigger"
+        Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "no such trigger"
     )
     assert alone(4031).fate is Fate.DISCARD
 
@@ -292,7 +294,7 @@ def test_every_row_of_the_table_can_be_reached(row: Row) -> None:
     # While connecting every verdict but PERMANENT is NOT_CONNECTED, so a row is better told by its other places.
     places = row.where & ~Where.CONNECT or row.where
     connecting = places is Where.CONNECT and row.verdict is not Verdict.PERMANENT
-    expected = (Verdict.NOT_CONNECTED if connecting else row.verdict, row.kind, row.reason)
+    expected = (Verdict.NOT_CONNECTED if connecting else row.verdict, row.backoff, row.reason)
     seen = set()
     for where, (phase, in_transaction, unsolicited) in situations.items():
         for flavour, flag, text in itertools.product(Flavour, [False, True], row.texts or [""]):
@@ -309,7 +311,7 @@ def test_every_row_of_the_table_can_be_reached(row: Row) -> None:
             )
             judgement = judge(failure)
             if where & places:
-                seen.add((judgement.verdict, judgement.kind, judgement.reason))
+                seen.add((judgement.verdict, judgement.backoff, judgement.reason))
     assert expected in seen
 
 
@@ -372,26 +374,26 @@ def test_what_others_call_transient_is_not_permanent(code: int) -> None:
 )
 def test_a_mistake_in_the_statement_is_permanent_and_keeps_the_connection(code: int) -> None:
     """A duplicate key is no reason to reconnect, and no reason to try again."""
-    assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, "server error")
+    assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "server error")
     assert in_body(code).fate is Fate.ROLLBACK
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("code", "backoff"),
     [
-        (1213, Kind.CONTENTION),
-        (1020, Kind.CONTENTION),
-        (1205, Kind.CONTENTION),
-        (1040, Kind.OVERLOAD),
-        (1203, Kind.OVERLOAD),
-        (1206, Kind.OVERLOAD),
-        (9003, Kind.OVERLOAD),
-        (2013, Kind.CONNECTION),
-        (1053, Kind.CONNECTION),
-        (1836, Kind.CONNECTION),
-        (1064, Kind.OTHER),
+        (1213, Backoff.CONTENTION),
+        (1020, Backoff.CONTENTION),
+        (1205, Backoff.CONTENTION),
+        (1040, Backoff.OVERLOAD),
+        (1203, Backoff.OVERLOAD),
+        (1206, Backoff.OVERLOAD),
+        (9003, Backoff.OVERLOAD),
+        (2013, Backoff.CONNECTION),
+        (1053, Backoff.CONNECTION),
+        (1836, Backoff.CONNECTION),
+        (1064, Backoff.OTHER),
     ],
 )
-def test_each_trouble_has_its_own_wait(code: int, kind: Kind) -> None:
+def test_each_trouble_has_its_own_wait(code: int, backoff: Backoff) -> None:
     """A deadlock is over in milliseconds; a full server needs seconds, and fewer of us."""
-    assert alone(code, flavour=Flavour.MARIADB).kind is kind
+    assert alone(code, flavour=Flavour.MARIADB).backoff is backoff

@@ -222,7 +222,7 @@ def test_long_loan_is_reported_once_with_its_place(caplog: pytest.LogCaptureFixt
         for _ in range(3):
             kept.after(1)
     (record,) = caplog.records
-    assert "has been out for 60.0 s" in record.getMessage()
+    assert "has been held for 60.0 s" in record.getMessage()
     assert "in test_long_loan_is_reported_once_with_its_place" in record.getMessage()
     assert [borrowed.seconds for borrowed in told] == [60.0]
     assert kept.pool.stats().leaks == 1
@@ -237,7 +237,7 @@ def test_long_loan_that_comes_back_after_all_is_reported_as_well(caplog: pytest.
     kept.clock.advance(30)
     with caplog.at_level(logging.WARNING, logger="improved_db"):
         kept.pool.release(loan)
-    assert "came back after 90.0 s" in caplog.text
+    assert "was returned after 90.0 s" in caplog.text
 
 
 def test_loans_are_not_reported_unless_asked_for() -> None:
@@ -259,7 +259,7 @@ def test_leak_callback_that_raises_does_not_end_housekeeping(caplog: pytest.LogC
     with caplog.at_level(logging.ERROR, logger="improved_db"):
         Housekeeper.look_after(threaded.pool, period=0.05)
         loan = threaded.pool.acquire()
-        eventually(lambda: "housekeeping failed; it goes on" in caplog.text)
+        eventually(lambda: "housekeeping failed; the next round is in" in caplog.text)
         threaded.pool.release(loan)
         threaded.pool.acquire()
         eventually(lambda: threaded.pool.stats().lost == 1)

@@ -190,5 +190,6 @@ def test_callbacks_of_the_pool_are_kept_as_given() -> None:
     def callback(connection: object) -> None:
         """Do nothing."""
 
-    found = settings({}, reset=callback, configure=callback, check=callback, on_leak=callback).pool
-    assert (found.reset, found.configure, found.check, found.on_leak) == (callback, callback, callback, callback)
+    found = settings({}, reset=callback, configure=callback, check=callback, on_leak=callback)
+    pool = found.pool
+    assert (found.reset, found.configure, pool.check, pool.on_leak) == (callback, callback, callback, callback)

@@ -305,45 +305,5 @@ def test_interrupt_of_an_opener_is_not_the_waiters_interrupt() -> None:
     pool.close()
 
 
-def test_configure_runs_once_for_each_connection() -> None:
-    """It sets a session up; doing it again at each loan would be a round trip for nothing."""
-    configured: list[int] = []
-    fake = FakePool(max_size=2, configure=lambda connection: configured.append(connection.number))
-    for _ in range(3):
-        for loan in fake.borrow(2):
-            fake.pool.release(loan)
-    fake.pool.release(fake.pool.acquire(1), "broken")
-    fake.borrow(2)
-    assert configured == [1, 2, 3]
-
-
-@pytest.mark.parametrize("error", [ValueError("no such variable"), KeyboardInterrupt()])
-def test_connection_that_cannot_be_configured_is_not_lent(error: BaseException) -> None:
-    """A session without its settings gives wrong answers, which is worse than none."""
-
-    def configure(_: object) -> None:
-        raise error
-
-    fake = FakePool(max_size=1, configure=configure)
-    with pytest.raises(type(error)):
-        fake.pool.acquire(1)
-    assert fake.driver.open == []
-    fake.pool.recover()
-    assert fake.pool.stats().cold == 1
-
-
-def test_configure_that_leaves_the_session_unfit_is_a_connect_error() -> None:
-    """An open transaction in a new connection would be the first borrower's."""
-
-    def configure(connection: object) -> None:
-        connection.restorable = False  # type: ignore[attr-defined]
-
-    fake = FakePool(max_size=1, configure=configure)
-    with pytest.raises(RuntimeError, match="configure"):
-        fake.pool.acquire(1)
-    assert fake.driver.open == []
-    assert fake.pool.stats().cold == 1
-
-
 def _wait(turns: threading.Semaphore) -> None:
     assert turns.acquire(timeout=PATIENCE)

@@ -15,7 +15,7 @@ from pymysql.err import OperationalError
 from improved_db.errors import ConfigError, OutcomeUnknown, PoolClosed, PoolError, PoolTimeout
 from improved_db.execution.retry import SHORTEST_WAIT, Budget, Retrier, RetryPolicy, inside_retry
 from improved_db.failures.raising import Failed
-from improved_db.failures.verdict import Kind, Verdict
+from improved_db.failures.verdict import Backoff, Verdict
 from improved_db.settings.settings import DEFAULT_RETRY
 from tests.fakes import Caller, FakeClock
 
@@ -28,12 +28,14 @@ def failed(
     error: BaseException | None = None,
     *,
     again: bool = True,
-    kind: Kind = Kind.CONTENTION,
+    backoff: Backoff = Backoff.CONTENTION,
     verdict: Verdict = Verdict.TRANSACTION_ROLLED_BACK,
 ) -> Failed:
     """Return what an attempt says that failed."""
     error = error or OperationalError(1213, "Deadlock found")
-    return Failed(error, again=again, verdict=verdict, kind=kind, reason="deadlock", statement="update t set n = 17")
+    return Failed(
+        error, again=again, verdict=verdict, backoff=backoff, reason="deadlock", statement="update t set n = 17"
+    )
 
 
 class Attempts:
@@ -158,23 +160,23 @@ def test_none_never_tries_again() -> None:
     assert (caught.value, attempts.made) == (error, 0)
 
 
-@pytest.mark.parametrize("kind", [Kind.CONTENTION, Kind.OVERLOAD, Kind.CONNECTION])
-def test_attempts_limit_all_retries_where_they_are_given(kind: Kind) -> None:
+@pytest.mark.parametrize("backoff", [Backoff.CONTENTION, Backoff.OVERLOAD, Backoff.CONNECTION])
+def test_attempts_limit_all_retries_where_they_are_given(backoff: Backoff) -> None:
     """A statement that runs into the same limit of a proxy each time piles up on the server."""
     bench = Bench(RetryPolicy(attempts=4, within=10.0, overload=tenacity.wait_fixed(0.1)))
-    attempts = Attempts(forever=lambda: failed(kind=kind))
+    attempts = Attempts(forever=lambda: failed(backoff=backoff))
     with pytest.raises(OperationalError):
-        bench.again(attempts, failed(kind=kind))
+        bench.again(attempts, failed(backoff=backoff))
     assert attempts.made == 3
 
 
-@pytest.mark.parametrize("kind", [Kind.CONTENTION, Kind.CONNECTION])
-def test_time_alone_limits_retries_where_no_attempts_are_given(kind: Kind) -> None:
+@pytest.mark.parametrize("backoff", [Backoff.CONTENTION, Backoff.CONNECTION])
+def test_time_alone_limits_retries_where_no_attempts_are_given(backoff: Backoff) -> None:
     """A failover takes as long as it takes, and ten attempts at a deadlock run out on a busy machine."""
     bench = Bench(RetryPolicy(within=10.0))
-    attempts = Attempts(forever=lambda: failed(kind=kind))
+    attempts = Attempts(forever=lambda: failed(backoff=backoff))
     with pytest.raises(OperationalError):
-        bench.again(attempts, failed(kind=kind))
+        bench.again(attempts, failed(backoff=backoff))
     assert attempts.made > 10
     assert bench.clock.now() > 5.0
 
@@ -183,10 +185,10 @@ def test_the_time_of_a_policy_counts_from_the_start_of_the_call() -> None:
     """The first attempt may have taken most of it."""
     bench = Bench(RetryPolicy(within=4.0))
     bench.clock.advance(3.9)
-    first = failed(kind=Kind.CONNECTION)
+    first = failed(backoff=Backoff.CONNECTION)
     first.started_at = 0.0
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: failed(kind=Kind.CONNECTION)), first)
+        bench.again(Attempts(forever=lambda: failed(backoff=Backoff.CONNECTION)), first)
     assert bench.clock.now() <= 4.0
 
 
@@ -194,7 +196,7 @@ def test_no_wait_of_a_policy_is_shorter_than_a_few_milliseconds() -> None:
     """Tenacity's own default is a hot loop."""
     bench = Bench(RetryPolicy(attempts=11, contention=tenacity.wait_none()))
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: failed(kind=Kind.CONTENTION)), failed(kind=Kind.CONTENTION))
+        bench.again(Attempts(forever=lambda: failed(backoff=Backoff.CONTENTION)), failed(backoff=Backoff.CONTENTION))
     assert bench.clock.now() == pytest.approx(10 * 0.005)
 
 
@@ -202,19 +204,19 @@ def test_each_kind_of_failure_has_its_wait() -> None:
     """Locks are gone in milliseconds, a failover takes seconds, a full server needs rest."""
     waits = {"contention": 0.01, "connection": 0.2, "overload": 3.0}
     bench = Bench(RetryPolicy(**{name: tenacity.wait_fixed(wait) for name, wait in waits.items()}))  # type: ignore[arg-type]
-    kinds = [Kind.OVERLOAD, Kind.CONNECTION, Kind.CONTENTION, Kind.OTHER]
-    bench.again(Attempts(*(failed(kind=kind) for kind in kinds[1:])), failed(kind=kinds[0]))
+    backoffs = [Backoff.OVERLOAD, Backoff.CONNECTION, Backoff.CONTENTION, Backoff.OTHER]
+    bench.again(Attempts(*(failed(backoff=backoff) for backoff in backoffs[1:])), failed(backoff=backoffs[0]))
     assert bench.pauses == [3.0, 0.2, 0.01, 0.2]
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_the_defaults_keep_to_their_order_of_magnitude(kind: Kind) -> None:
+@pytest.mark.parametrize("backoff", list(Backoff))
+def test_the_defaults_keep_to_their_order_of_magnitude(backoff: Backoff) -> None:
     """And no two clients wait for the same time, or they would all come back at once."""
-    longest = {Kind.CONTENTION: 1.0, Kind.CONNECTION: 2.0, Kind.OVERLOAD: 20.0, Kind.OTHER: 2.0}[kind]
+    longest = {Backoff.CONTENTION: 1.0, Backoff.CONNECTION: 2.0, Backoff.OVERLOAD: 20.0, Backoff.OTHER: 2.0}[backoff]
     pauses = []
     for _ in range(20):
         bench = Bench(RetryPolicy(within=1000.0))
-        bench.again(Attempts(*(failed(kind=kind) for _ in range(5))), failed(kind=kind))
+        bench.again(Attempts(*(failed(backoff=backoff) for _ in range(5))), failed(backoff=backoff))
         pauses += bench.pauses
     assert max(pauses) <= longest
     assert len(set(pauses)) > 50
@@ -223,7 +225,7 @@ def test_the_defaults_keep_to_their_order_of_magnitude(kind: Kind) -> None:
 def test_within_ends_what_has_no_deadline_and_a_deadline_wins() -> None:
     """Seconds from the beginning of the retries; a call that has a deadline has that."""
     bench = Bench(RetryPolicy(within=2.0, connection=tenacity.wait_fixed(0.5)))
-    lost = failed(kind=Kind.CONNECTION)
+    lost = failed(backoff=Backoff.CONNECTION)
     with pytest.raises(OperationalError):
         bench.again(Attempts(forever=lambda: lost), lost)
     assert bench.clock.now() == 1.5
@@ -372,7 +374,7 @@ def test_a_policys_own_sleep_is_used() -> None:
 def test_a_spent_budget_raises_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """When nothing succeeds, a thousand clients that all try ten times are the outage."""
     bench = Bench(RetryPolicy(budget=20))
-    lost = failed(kind=Kind.CONNECTION)
+    lost = failed(backoff=Backoff.CONNECTION)
     attempts = Attempts(forever=lambda: lost)
     with caplog.at_level(logging.WARNING, logger="improved_db.retry"), pytest.raises(OperationalError):
         bench.again(attempts, lost)
@@ -386,7 +388,7 @@ def test_a_spent_budget_raises_at_once(caplog: pytest.LogCaptureFixture) -> None
 def test_a_spent_budget_is_filled_again_by_work_that_needs_no_retry() -> None:
     """Those who succeed at once never come here; if they did not count, one outage would end retries for good."""
     bench = Bench(RetryPolicy(budget=10))
-    lost = failed(kind=Kind.CONNECTION)
+    lost = failed(backoff=Backoff.CONNECTION)
     with pytest.raises(OperationalError):
         bench.again(Attempts(forever=lambda: lost), lost, lent=lambda: 0)
     with pytest.raises(OperationalError):
@@ -398,8 +400,8 @@ def test_a_spent_budget_is_filled_again_by_work_that_needs_no_retry() -> None:
 def test_a_budget_is_never_more_than_full() -> None:
     """A quiet year does not pay for a storm."""
     budget = Budget(10)
-    assert budget.spend(Kind.OVERLOAD, 1_000_000)
-    assert (budget.left, budget.spend(Kind.CONTENTION, 1_000_000)) == (0, False)
+    assert budget.spend(Backoff.OVERLOAD, 1_000_000)
+    assert (budget.left, budget.spend(Backoff.CONTENTION, 1_000_000)) == (0, False)
     budget.refund(100)
     assert budget.left == 10
 
@@ -407,16 +409,16 @@ def test_a_budget_is_never_more_than_full() -> None:
 def test_work_is_counted_once_however_late_its_count_comes() -> None:
     """Threads read the pool's counter before they get here: one that comes late with an older number fills nothing."""
     budget = Budget(20)
-    assert budget.spend(Kind.OVERLOAD, 10)
-    assert budget.spend(Kind.OVERLOAD, 4)
-    assert not budget.spend(Kind.CONTENTION, 10)
+    assert budget.spend(Backoff.OVERLOAD, 10)
+    assert budget.spend(Backoff.OVERLOAD, 4)
+    assert not budget.spend(Backoff.CONTENTION, 10)
     assert budget.left == 0
 
 
 def test_a_retry_that_succeeds_is_given_back_to_the_budget() -> None:
     """Deadlocks that are mended are no outage: a busy program would run out of retries otherwise."""
     bench = Bench(RetryPolicy(budget=10))
-    lost = failed(kind=Kind.CONNECTION)
+    lost = failed(backoff=Backoff.CONNECTION)
     for _ in range(5):
         assert bench.again(Attempts(), lost) == "done"
     assert bench.retrier.budget.left == 10
@@ -429,7 +431,7 @@ def test_each_retry_is_logged_once_and_counted_without_values(caplog: pytest.Log
     """A log is read by more people than may read the data."""
     bench = Bench(RetryPolicy(contention=tenacity.wait_fixed(0.25)))
     with caplog.at_level(logging.WARNING, logger="improved_db"):
-        bench.again(Attempts(failed(kind=Kind.CONNECTION, verdict=Verdict.NOT_SENT), failed()))
+        bench.again(Attempts(failed(backoff=Backoff.CONNECTION, verdict=Verdict.NOT_SENT), failed()))
     first, second, third = [record.getMessage() for record in caplog.records]
     assert first == (
         "attempt 1 failed (transaction_rolled_back: deadlock at update t set n = ?); trying again in 0.250 s"
@@ -442,7 +444,7 @@ def test_each_retry_is_logged_once_and_counted_without_values(caplog: pytest.Log
 
 def test_an_error_with_a_verdict_tells_its_story() -> None:
     """Who reads the report of an outage asks what was tried."""
-    lost = failed(OutcomeUnknown(2013, "lost"), again=False, verdict=Verdict.UNKNOWN, kind=Kind.CONNECTION)
+    lost = failed(OutcomeUnknown(2013, "lost"), again=False, verdict=Verdict.UNKNOWN, backoff=Backoff.CONNECTION)
     with pytest.raises(OutcomeUnknown) as caught:
         Bench().again(Attempts(failed(), lost))
     assert [line.split(":")[0] for line in caught.value.attempts] == [
@@ -461,14 +463,14 @@ def test_budget_survives_a_call_from_the_middle_of_its_own_bookkeeping() -> None
         if event == "call" and frame.f_code.co_name == "spend":
             sys.setprofile(None)
             try:
-                budget.spend(Kind.CONTENTION, 0)
+                budget.spend(Backoff.CONTENTION, 0)
             except PoolError:
                 refused.append(True)
 
     sys.setprofile(visit)
     try:
-        assert budget.spend(Kind.CONTENTION, 0)
+        assert budget.spend(Backoff.CONTENTION, 0)
     finally:
         sys.setprofile(None)
     assert (refused, budget.left) == ([True], 9)
-    assert Caller(lambda: budget.spend(Kind.CONTENTION, 0)).result()
+    assert Caller(lambda: budget.spend(Backoff.CONTENTION, 0)).result()

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.error_table import ROWS
 from improved_db.failures.verdict import (
+    Backoff,
     Failure,
     Fate,
     Flavour,
     Judgement,
-    Kind,
     Phase,
     Verdict,
     flavour_of,
@@ -84,7 +84,7 @@ def test_a_goodbye_with_sequence_number_zero_means_not_executed(code: int, phase
 def test_an_unsolicited_error_of_another_kind_proves_nothing() -> None:
     """Only goodbyes are known to be sent unasked; anything else out of turn is a protocol out of step."""
     judgement = judge(Failure(phase=Phase.AWAIT, code=1062, sqlstate="23000", unsolicited=True))
-    assert judgement == Judgement(Verdict.UNKNOWN, Fate.DISCARD, Kind.CONNECTION, "error out of turn")
+    assert judgement == Judgement(Verdict.UNKNOWN, Fate.DISCARD, Backoff.CONNECTION, "error out of turn")
 
 
 def test_a_goodbye_in_the_middle_of_a_stream_is_not_not_sent() -> None:
@@ -134,7 +134,7 @@ def test_an_error_before_the_whole_command_left_is_not_sent_but_for_permanent_on
     """A server may answer 1153 while we still write: too large today is too large tomorrow."""
     assert judge(server_error(1053, phase=Phase.SEND)).verdict is Verdict.NOT_SENT
     assert judge(server_error(1153, phase=Phase.SEND)) == Judgement(
-        Verdict.PERMANENT, Fate.DISCARD, Kind.OTHER, "larger than max_allowed_packet"
+        Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "larger than max_allowed_packet"
     )
 
 
@@ -176,7 +176,7 @@ def test_a_closed_connection_has_sent_nothing() -> None:
 def test_a_misused_driver_is_the_callers_mistake_and_harms_no_connection() -> None:
     """A closed cursor would be closed at the second attempt too."""
     judgement = judge_exception(pymysql.err.ProgrammingError("Cursor closed"), phase=Phase.CHECKOUT)
-    assert judgement == Judgement(Verdict.PERMANENT, Fate.KEEP, Kind.OTHER, "not a server error")
+    assert judgement == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "not a server error")
 
 
 @pytest.mark.parametrize("phase", [Phase.SEND, Phase.AWAIT, Phase.STREAM, Phase.COMMIT])
@@ -194,7 +194,7 @@ def test_a_foreign_exception_is_raised_as_it_is_and_costs_the_connection(error: 
 def test_an_interruption_is_never_run_again(error: BaseException, phase: Phase) -> None:
     """Ctrl-C between a send and its answer would hand the answer to the next borrower."""
     judgement = judge_exception(error, phase=phase)
-    assert judgement == Judgement(Verdict.PERMANENT, Fate.DISCARD, Kind.OTHER, "interrupted")
+    assert judgement == Judgement(Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "interrupted")
 
 
 BARE_ERRORS = [ConnectionResetError(104, "reset"), TimeoutError("timed out"), EOFError()]
