@@ -112,10 +112,10 @@ class Window:
     """Statements on one connection: some sent, their answers outstanding; the others wait until there is room."""
 
     def __init__(self, connection: Connection, waiting: deque[Statement]) -> None:
-        self.waiting = waiting
+        self.waiting: deque[Statement] = waiting
         self.sent: deque[Statement] = deque()
-        self._connection = connection
-        self._bytes = 0
+        self._connection: Connection = connection
+        self._bytes: int = 0
 
     def answers(self) -> Iterator[tuple[Statement, Any]]:
         """Send what there is room for, and yield each statement with its result, or with the server's error."""
@@ -153,10 +153,10 @@ class Exchange:
             waiting: The statements.
             others: Whether they are those of other threads, too: to them an interrupt is a lost connection.
         """
-        self._executor = executor
-        self._others = others
-        self._loan = loan
-        self._window = Window(loan.connection, waiting)
+        self._executor: Executor = executor
+        self._others: bool = others
+        self._loan: Loan[Connection] = loan
+        self._window: Window = Window(loan.connection, waiting)
         self._worst: Judgement | None = None
         self.retried: list[tuple[Statement, Failed]] = []
 

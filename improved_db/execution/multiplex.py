@@ -62,8 +62,8 @@ class Joined(Statement):
         alone: Whether it has to be run alone.
     """
 
-    leads = False
-    alone = False
+    leads: bool = False
+    alone: bool = False
     failed: Failed | None = None
 
     def __init__(self, query: str, args: object, dict_rows: bool) -> None:
@@ -95,21 +95,22 @@ class Multiplexer:
     """
 
     def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self.groups = 0
+        self._executor: Executor = executor
+        self.groups: int = 0
         self.begin_in_child()
         remember(self)
 
     def begin_in_child(self) -> None:
         """Start anew, at first and in a forked child: the threads that waited are the parent's."""
-        self.section = Section()
-        self._pid = getpid()
-        self.crowded = False
+        self.section: Section = Section()
+        self._pid: int = getpid()
+        self.crowded: bool = False
         self._waiting: deque[Joined] = deque()
-        self._led = False
+        self._led: bool = False
         self.short: set[str] = set()
-        self._few = self._others = 0
-        self._quickest = float("inf")
+        self._few: int = 0
+        self._others: int = 0
+        self._quickest: float = float("inf")
         self._times: dict[str, list[float]] = {}
         self._proofs: dict[str, int] = {}
 
