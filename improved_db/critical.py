@@ -13,6 +13,7 @@ Knows locks. Does not know what they guard.
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 
 class Reentered(PoolError):
@@ -52,6 +54,17 @@ class Section:
         self.lock: threading.RLock = threading.RLock()
         self.busy: bool = False
         self.postponed: list[Callable[[], object]] = []
+
+    def postpone(self, work: Callable[[], object]) -> None:
+        """Have *work* done by the thread that this call has interrupted, as soon as it has left the section."""
+
+        def done_later() -> None:
+            try:
+                work()
+            except Exception:
+                logger.exception("work that an interrupting call had postponed failed")
+
+        self.postponed.append(done_later)
 
     def catch_up(self) -> None:
         """Do the postponed work, outside the section."""

@@ -17,7 +17,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from improved_db.errors import PoolError
+from improved_db.errors import PoolError, PoolTimeout
+from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,25 @@ class Openers(Generic[C]):
                 for unstarted in loans:
                     self._failed(unstarted, self._interrupted(error), final=True)
                 raise
+
+    def wait(self, target: int, timeout: float, *, patient: bool) -> None:
+        """Wait until *target* connections are up; see `Pool.wait`."""
+        state, deadline, pause = self._state, self._now() + timeout, FIRST_PAUSE
+        while (loans := state.missing(target)) is not None:
+            self.start(loans)
+            watch(state, self._clock, lambda: state.rack.opening == 0 or state.closed, deadline)
+            have, left = state.rack.connected, deadline - self._now()
+            if have >= target:
+                continue
+            if not patient and state.last_error is not None:
+                raise own_copy(state.last_error)
+            if left <= 0:
+                raise PoolTimeout(
+                    f"pool {self._settings.name!r}: {have} of {target} connections after {timeout:g} s"
+                ) from state.last_error
+            if state.last_error is not None:
+                self._clock.sleep(min(pause, left))
+                pause = min(pause * 2, LONGEST_PAUSE)
 
     def open_here(self, loan: Loan[C], slot: Slot[C]) -> C:
         """Open a connection in the borrower's own thread, on the slot that its loan holds.

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
 from improved_db.critical import Reentered
-from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
+from improved_db.errors import LoanSpent, TooManyWaiting
 from improved_db.pool.fitness import Fitness
 from improved_db.pool.fork import remember
 from improved_db.pool.loan import Loan
 from improved_db.pool.openers import Openers, own_copy, start_thread, watch
 from improved_db.pool.reports import Reports
 from improved_db.pool.slot import SlotState
-from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE, RULES, SPENT, PoolState
+from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE, SPENT, PoolState
+from improved_db.pool.stats import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,7 +245,7 @@ class Pool(Generic[C]):
                     return None
             return self._renew(loan, discard)
         except Reentered:
-            self._postpone(self.release, loan, discard)
+            self._state.section.postpone(partial(self.release, loan, discard))
             return None
         except LoanSpent:
             if loan.ref() is None:
@@ -336,23 +337,7 @@ class Pool(Generic[C]):
             PoolTimeout: They were not up in time; the last connect error is the cause.
             PoolClosed: The pool is closed.
         """
-        state, deadline, pause = self._state, self._now() + timeout, FIRST_PAUSE
-        target = max(at_least, state.rack.min_size)
-        while (openers := state.missing(target)) is not None:
-            self._openers.start(openers)
-            watch(state, self.clock, lambda: state.rack.opening == 0 or state.closed, deadline)
-            have, left = state.rack.connected, deadline - self._now()
-            if have >= target:
-                continue
-            if not patient and state.last_error is not None:
-                raise own_copy(state.last_error)
-            if left <= 0:
-                raise PoolTimeout(
-                    f"pool {self.settings.name!r}: {have} of {target} connections after {timeout:g} s"
-                ) from state.last_error
-            if state.last_error is not None:
-                self.clock.sleep(min(pause, left))
-                pause = min(pause * 2, LONGEST_PAUSE)
+        self._openers.wait(max(at_least, self._state.rack.min_size), timeout, patient=patient)
 
     def replenish(self) -> None:
         """Start opening what is missing to ``min_size``, and what the borrowers who wait need."""
@@ -426,7 +411,7 @@ class Pool(Generic[C]):
         try:
             idle = self._state.close()
         except Reentered:
-            self._postpone(self.close, timeout, force=force)
+            self._state.section.postpone(partial(self.close, timeout, force=force))
             return self.borrowed()
         deadline = self._now() + timeout
         me = threading.current_thread()
@@ -450,16 +435,7 @@ class Pool(Generic[C]):
         try:
             decided()
         except Reentered:
-            self._postpone(decided)
-
-    def _postpone(self, verb: Callable[..., object], *args: object, **keywords: object) -> None:
-        def later() -> None:
-            try:
-                verb(*args, **keywords)
-            except Exception:
-                logger.exception("pool %r: postponed work failed", self.settings.name)
-
-        self._state.section.postponed.append(later)
+            self._state.section.postpone(decided)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

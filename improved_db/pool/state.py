@@ -58,9 +58,6 @@ LONGEST_PAUSE: Final = 2.0
 #: look takes.
 LOOK_PERIOD: Final = 0.00002
 
-#: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
-RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout", "overflow"})
-
 
 class Queued(NamedTuple, Generic[C]):
     """What became of a borrower that found no idle slot.
@@ -198,7 +195,7 @@ class PoolState(Generic[C]):
         """Make the holder's slot cold, now that its session has ended; return the openers to be started."""
         if holder.slot is not None:
             self.rack.make_cold(holder.slot, holder)
-            self._count(reason)
+            self.rack.counters.count(reason)
         return self._after()
 
     @critical
@@ -237,7 +234,7 @@ class PoolState(Generic[C]):
             self.rack.give(slot, now, holder=holder)
         else:
             self.rack.make_cold(slot, holder)
-            self._count(unwanted)
+            self.rack.counters.count(unwanted)
         return unwanted, self._after()
 
     @critical
@@ -303,7 +300,7 @@ class PoolState(Generic[C]):
         self.settings = settings
         self.rack.min_size = settings.min_size
         dropped = self.rack.resize(settings.max_size)
-        self._count("resized", len(dropped))
+        self.rack.counters.count("resized", len(dropped))
         return dropped, self._after()
 
     @critical
@@ -428,7 +425,7 @@ class PoolState(Generic[C]):
 
     def _cleared(self, reason: str) -> list[C]:
         idle = self.rack.clear()
-        self._count(reason, len(idle))
+        self.rack.counters.count(reason, len(idle))
         return idle
 
     def _look_for_lost(self, now: float) -> Lost[C]:
@@ -464,12 +461,6 @@ class PoolState(Generic[C]):
         if self.max_idle is not None:
             return "overflow" if len(rack.idle) >= self.max_idle and rack.first_waiter(now) is None else None
         return "resized" if len(rack.slots) > rack.max_size else None
-
-    def _count(self, reason: str, number: int = 1) -> None:
-        if number:
-            counters = self.rack.counters
-            counts = counters.retired if reason in RULES else counters.discarded
-            counts[reason] = counts.get(reason, 0) + number
 
     def _wake(self) -> None:
         for watcher in list(self._watchers):

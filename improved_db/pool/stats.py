@@ -6,7 +6,7 @@ Knows names and numbers. Does not know their readers, or any metrics library.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,6 +106,10 @@ class Listener(Protocol):
         """Hear that a connection was opened."""
 
 
+#: The reasons for which a healthy connection is retired. Every other reason means that it was unfit and is discarded.
+RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_timeout", "overflow"})
+
+
 @dataclasses.dataclass(slots=True)
 class Counters:
     """The counters of a pool, changed under its lock only; each is explained in `PoolStats`."""
@@ -123,3 +127,9 @@ class Counters:
     retired: dict[str, int] = dataclasses.field(default_factory=dict)
     lost: int = 0
     leaks: int = 0
+
+    def count(self, reason: str, number: int = 1) -> None:
+        """Count connections that were retired or discarded, by reason."""
+        if number:
+            counts = self.retired if reason in RULES else self.discarded
+            counts[reason] = counts.get(reason, 0) + number
