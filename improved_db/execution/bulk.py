@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.errors import OutcomeUnknown, StatementError
@@ -107,10 +108,12 @@ class Loading:
         if source is None:
             return rows_counted(0)
         load = LocalLoad(table, columns, source)
-        connection = self._executor.driver.connect_for_load()
+        deadline = self._executor.deadline()
+        connection = self._executor.driver.connect_for_load(self._executor.left(deadline))
         try:
             with shown(progress, _number(rows)) as tell:
-                return self._load_local(connection, load, tell, strict)
+                run = partial(self._load_local, connection, load, tell, strict)
+                return self._executor.bounded(connection, deadline, run)
         except CallersOwn as own:
             raise own.error from own.error.__cause__
         except DriverError as error:

@@ -22,6 +22,7 @@ from improved_db.errors import (
     VerdictError,
 )
 from improved_db.execution.bulk import load_on
+from improved_db.execution.executor import KILL_WAIT
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
@@ -242,12 +243,17 @@ class Transaction:
         else:
             broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
             # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
-            if broken or not self._connection._answers(PING_TIMEOUT):
+            if broken or not self._connection._answers(self._ping_timeout()):
                 self.state = State.LOST
             elif not self._connection._in_transaction():
                 self._end()
         self._failure, self._judgement = error, judgement
         return error_for(what, error)
+
+    def _ping_timeout(self) -> float:
+        if self._deadline is None:
+            return PING_TIMEOUT
+        return min(PING_TIMEOUT, max(self._deadline - self._executor.pool.clock.now(), 0.0) + KILL_WAIT)
 
     def _refuse_if_over(self) -> None:
         if self.state is not State.OPEN:
