@@ -281,6 +281,7 @@ class Executor:
             self.hand_back(loan, deadline)
             raise own from own.__cause__
         judgement = self.judge(loan.connection, told, standing)
+        failed_at = self.pool.clock.now()
         self.end_if_given_up(loan.connection, told)
         if (judgement.verdict in UNDONE or unit is Unit.BULK_CHUNKS) and unit is not Unit.READ:
             end = self.pool.clock.now() + RESTORE_TIMEOUT if deadline is None else deadline + KILL_WAIT
@@ -301,6 +302,8 @@ class Executor:
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
         message = Failed.judged(final, judgement, again=decision.again, statement=standing.statement)
         message.started_at = loan.started_at
+        if unit is not Unit.BULK_CHUNKS:  # each attempt at those begins further on
+            message.lasted = failed_at - loan.taken_at
         return message
 
     def end_if_given_up(self, connection: Connection, error: BaseException, *, streaming: bool = False) -> None:

@@ -257,7 +257,7 @@ class PyMySQLDriver:
             return False
         finally:
             if mine is not None:
-                self.abandon(mine)  # the server is told by the end of the socket, and nobody has to wait
+                self.close(mine)
         return done
 
     def cut(self, connection: Connection) -> None:
