@@ -111,6 +111,7 @@ class Handshake(Exchange):
         if self._spent:
             raise self._closed_error()
         self._phase, self._touched, self._failed = Phase.CONNECT, False, False
+        self._server_identity = ""
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
         clearer: BaseException | None = None
