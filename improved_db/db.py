@@ -76,25 +76,25 @@ class ImprovedDb:
         source, given = Secret.of(config), seal(options)
         del config, options  # a traceback shows the locals of this frame
         self._settings: Settings = load(source, given, driver_options=OPTIONS)
+        found = self._settings
         self._driver = PyMySQLDriver(
-            self._settings.connect.resolve,
-            reset=self._settings.reset,
-            configure=self._settings.configure,
-            aware_datetimes=self._settings.aware_datetimes,
-            pipelining=self._settings.pipelining,
+            found.connect.resolve,
+            reset=found.reset,
+            configure=found.configure,
+            aware_datetimes=found.aware_datetimes,
+            pipelining=found.pipelining,
         )
         self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
         Housekeeper.look_after(self._pool)
-        self._retrier = Retrier(self._settings.retry_source, self._pool.clock, self._pool.pause)
-        autocommit = bool(self._settings.connect.get("autocommit", True))
-        limit = self._settings.deadline
-        self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=limit)
-        if autocommit and self._settings.multiplex:
+        self._retrier = Retrier(found.retry_source, self._pool.clock, self._pool.pause)
+        autocommit = bool(found.connect.get("autocommit", True))
+        self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=found.deadline)
+        if autocommit and found.multiplex:
             self._executor.multiplexer = Multiplexer(self._executor)
         self._loading = Loading(self._executor)
         self._units = UnitsOfWork(self._executor)
         self._server: Any = None  # of `ephemeral`
-        if self._settings.connection_pool or self._settings.pool_init_size:
+        if found.connection_pool or found.pool_init_size:
             self.create_pool()
         elif self._settings.pool.min_size:
             self._pool.replenish()
@@ -310,31 +310,42 @@ class ImprovedDb:
 
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[False] = False, batch_size: int = 1000
+        self, query: str, args: Any = None, *, dictcursor: Literal[False] = False, **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[TupleRow]]: ...
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[True], batch_size: int = 1000
+        self, query: str, args: Any = None, *, dictcursor: Literal[True], **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[DictRow]]: ...
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: bool = False, batch_size: int = 1000
+        self, query: str, args: Any = None, *, dictcursor: bool = False, **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[Any]]: ...
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: bool = False, batch_size: int = 1000
+        self,
+        query: str,
+        args: Any = None,
+        *,
+        dictcursor: bool = False,
+        batch_size: int = 1000,
+        timeout: float | None = None,
     ) -> AbstractContextManager[Stream[Any]]:
         """Run one statement and iterate over its rows as the server sends them, with constant memory.
 
         If starting it fails, it is retried where that is safe; once rows have come, nothing is. If the block ends
         early, the connection is closed instead of reading the rest.
 
+        The stream as a whole has no time limit, since the caller's own work goes on between the batches. Its start has
+        *timeout* and the pool's ``deadline``; each batch has *timeout*, or the connection's ``read_timeout``, also
+        where its bytes come one by one.
+
         Args:
             query: The statement.
             args: As for `execute_query`.
             dictcursor: Rows as dicts.
             batch_size: How many rows are decoded at a time, at most.
+            timeout: Seconds that the start, and the wait for each batch, may take; None for ``read_timeout``.
         """
-        return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
+        return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size, timeout=timeout)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.
@@ -448,9 +459,8 @@ class ImprovedDb:
         Returns:
             A list for people to read, each with the setting, its value and what it means; empty if all is well.
         """
-        rows = self._execute(SHOW_SETTINGS)
         pool = self._pool.settings
-        return findings(dict(rows), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
+        return findings(dict(self._execute(SHOW_SETTINGS)), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
 
     # --- connections -----------------------------------------------------------------------------------------------
 
@@ -495,8 +505,7 @@ class ImprovedDb:
         Raises:
             PoolTimeout: No connection was free in ``timeout * retry_num`` seconds.
         """
-        patience = None if timeout is None else timeout * max(retry_num, 1)
-        loan = self._pool.acquire(patience, note_place=True)
+        loan = self._pool.acquire(None if timeout is None else timeout * max(retry_num, 1), note_place=True)
         loan.outlive_thread()
         return loan.connection._handle(loan)
 

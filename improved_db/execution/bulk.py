@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.errors import OutcomeUnknown, StatementError
@@ -61,6 +62,7 @@ class Loading:
         progress: bool | Progress | None,
         replayed: Callable[[Callable[[Borrower], Rows[TupleRow]]], Rows[TupleRow]] | None = None,
         strict: bool = False,
+        deadline: float | None = None,
     ) -> Rows[TupleRow]:
         """Run *query* for every row; see `ImprovedDb.exec_many`.
 
@@ -71,6 +73,7 @@ class Loading:
             progress: Who wants to know how far it is.
             replayed: Makes that transaction, exactly once; a plain one is made here if None.
             strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
+            deadline: When the call has to be over; None: as a call that begins now.
         """
         try:
             source = rows_of(rows)
@@ -85,7 +88,8 @@ class Loading:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
             if replayed is not None:
                 return replayed(lambda tx: tx._exchange(query, load.send))
-            deadline = self._executor.deadline()
+            if deadline is None:
+                deadline = self._executor.deadline()
             if atomic:
                 return self._executor.repeat(Unit.BULK_ATOMIC, load.strictly if strict else load.in_one, deadline)
             try:
@@ -107,10 +111,12 @@ class Loading:
         if source is None:
             return rows_counted(0)
         load = LocalLoad(table, columns, source)
-        connection = self._executor.driver.connect_for_load()
+        deadline = self._executor.deadline()
+        connection = self._executor.driver.connect_for_load(self._executor.left(deadline))
         try:
             with shown(progress, _number(rows)) as tell:
-                return self._load_local(connection, load, tell, strict)
+                run = partial(self._load_local, connection, load, tell, strict)
+                return self._executor.bounded(connection, deadline, run)
         except CallersOwn as own:
             raise own.error from own.error.__cause__
         except DriverError as error:
@@ -119,7 +125,9 @@ class Loading:
             logger.warning("the server refuses LOAD DATA LOCAL (%s); the rows go by INSERT instead", error)
         finally:
             self._executor.driver.close(connection)
-        return self.run(load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict)
+        return self.run(
+            load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict, deadline=deadline
+        )
 
     def _load_local(
         self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool

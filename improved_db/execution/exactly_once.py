@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import Failed
+from improved_db.wire.ending import mark
 
 if TYPE_CHECKING:
     from improved_db.execution.executor import Executor, Standing
@@ -106,7 +107,7 @@ class Outcomes:
     def _look(self, token: bytes, ghost: Connection | None, end: float) -> bool:
         def work(connection: Connection, _: Standing) -> bool:
             if ghost is not None:
-                self._executor.driver.end(ghost, through=connection)
+                self._executor.driver.end(mark(ghost), through=connection)
             connection._run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}")
             try:
                 write(connection, token, NEVER)

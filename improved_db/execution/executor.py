@@ -10,11 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from improved_db.errors import ImprovedDbError, StatementError
+from improved_db.execution.ending import end as end_on_server
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, causes, error_for
 from improved_db.failures.verdict import Backoff, Fate, Flavour, Judgement, Phase, Verdict, flavour_of, judge_exception
 from improved_db.sql.statement import is_read_only, with_time_limit
+from improved_db.wire.connection import RESTORE_TIMEOUT
 from improved_db.wire.exchange import DriverError
+from improved_db.wire.pymysql_driver import END_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,16 @@ logger: logging.Logger = logging.getLogger("improved_db.retry")
 
 #: Seconds the server gets to end an overdue statement by itself before we do it from a second connection.
 GRACE: Final = 0.2
+
+#: Seconds a call may go on after its deadline, to end on the server what it began and to hear what became of it.
+OVERTIME: Final = 0.5
+
+#: The same after the ``timeout`` of a statement, which is no deadline of the call: its caller wants to know whether the
+#: statement was undone, and a server may take a while to undo it.
+LAST_WORD: Final = 2.0
+
+#: Seconds to wait for KILL where nothing depends on it.
+KILL_WAIT: Final = 0.2
 
 UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
 
@@ -88,6 +101,10 @@ class Executor:
     def deadline(self) -> float | None:
         """Return when a call that starts now has to be over."""
         return None if self._limit is None else self.pool.clock.now() + self._limit
+
+    def left(self, deadline: float | None) -> float | None:
+        """Return how many seconds are left until *deadline*, at least a thousandth; None where there is none."""
+        return None if deadline is None else max(deadline - self.pool.clock.now(), 0.001)
 
     # --- one statement ---------------------------------------------------------------------------------------------
 
@@ -187,8 +204,8 @@ class Executor:
             unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
             standing = Standing()
             standing.at_commit, standing.statement = committing, query
-            raise self.failed(loan, error, unit, standing, idempotent) from error
-        self.pool.release(loan)
+            raise self.failed(loan, error, unit, standing, idempotent, deadline=deadline) from error
+        self.hand_back(loan, deadline)
         return result
 
     def perform(
@@ -208,21 +225,23 @@ class Executor:
         Raises:
             pymysql.err.OperationalError: 1969, 3024 or 1317 from the server; 2013 where it did not even answer that.
         """
-        left = None if deadline is None else deadline - self.pool.clock.now()
+        left = self.left(deadline)
         limits = [seconds for seconds in (timeout, left) if seconds is not None]
         if not limits:
             return connection._run(query, args, dict_rows)
         seconds = max(min(limits), 0.001)
         limited = with_time_limit(query, seconds, self._flavour(connection), connection._version())
         patience = seconds if limited is None else seconds + GRACE
-        end = partial(self.driver.end, connection, query_only=True)
-        return connection._run_limited(limited or query, args, dict_rows, patience, end)
+        overtime = LAST_WORD if left is None else min(LAST_WORD, left + OVERTIME - patience)
+        end = partial(end_on_server, self.driver, connection, query_only=True)
+        return connection._run_limited(limited or query, args, dict_rows, patience, overtime, end)
 
     def bounded(self, connection: Connection, deadline: float | None, exchange: Callable[[], T]) -> T:
         """Run *exchange*, whose every write to and read from *connection* ends by *deadline*."""
-        if deadline is None:
+        left = self.left(deadline)
+        if left is None:
             return exchange()
-        done: T = connection._within(max(deadline - self.pool.clock.now(), 0.001), exchange)
+        done: T = connection._within(left, exchange)
         return done
 
     # --- any unit of work ------------------------------------------------------------------------------------------
@@ -262,8 +281,8 @@ class Executor:
         try:
             done = self.bounded(loan.connection, deadline, partial(work, loan.connection, standing))
         except BaseException as error:
-            raise self.failed(loan, error, unit, standing) from error
-        self.pool.release(loan)
+            raise self.failed(loan, error, unit, standing, deadline=deadline) from error
+        self.hand_back(loan, deadline)
         return done
 
     def borrow(self, deadline: float | None, *, note_place: bool = False) -> Loan[Connection]:
@@ -291,21 +310,25 @@ class Executor:
         unit: Unit,
         standing: Standing,
         idempotent: bool | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Failed:
-        """Judge a failure on a loan of ours, return the loan, and say what follows.
+        """Judge a failure on a loan of ours, return the loan, all soon after *deadline*, and say what follows.
 
         Raises:
             BaseException: *error* itself, where no retry can help: an interrupt, or arguments that do not fit.
         """
         told, own = (error.made_of, error.error) if isinstance(error, CallersOwn) else (error, error)
         if told is None or isinstance(told, StatementError):
-            self.pool.release(loan)
+            self.hand_back(loan, deadline)
             raise own from own.__cause__
         judgement = self.judge(loan.connection, told, standing)
+        failed_at = self.pool.clock.now()
         self.end_if_given_up(loan.connection, told)
         if (judgement.verdict in UNDONE or unit is Unit.BULK_CHUNKS) and unit is not Unit.READ:
-            standing.kept_part = _keeps_part(loan.connection)
-        self.give_back(loan, judgement)
+            end = self.pool.clock.now() + RESTORE_TIMEOUT if deadline is None else deadline + KILL_WAIT
+            standing.kept_part = self.bounded(loan.connection, end, partial(_keeps_part, loan.connection))
+        self.give_back(loan, judgement, deadline)
         if not isinstance(error, Exception):
             raise error
         decision = decide(
@@ -321,12 +344,15 @@ class Executor:
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
         message = Failed.judged(final, judgement, again=decision.again, statement=standing.statement)
         message.started_at = loan.started_at
+        if unit is not Unit.BULK_CHUNKS:  # each attempt at those begins further on
+            message.lasted = failed_at - loan.taken_at
         return message
 
-    def end_if_given_up(self, connection: Connection, error: BaseException) -> None:
+    def end_if_given_up(self, connection: Connection, error: BaseException, *, streaming: bool = False) -> None:
         """End a session whose server is still at it, with its locks, because it was us who stopped waiting."""
-        if connection._phase is Phase.AWAIT and _given_up(error) and not connection._overdue:
-            self.driver.end(connection)
+        if (streaming or connection._phase is Phase.AWAIT) and _given_up(error) and not connection._overdue:
+            # After Ctrl-C the program may end, and its threads with it.
+            end_on_server(self.driver, connection, KILL_WAIT if isinstance(error, Exception) else END_TIMEOUT)
 
     def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
         """Say what is true after *error* on *connection*."""
@@ -343,12 +369,22 @@ class Executor:
             rollback_on_timeout=self.driver.rollback_on_timeout,
         )
 
-    def give_back(self, loan: Loan[Connection], judgement: Judgement) -> None:
+    def hand_back(self, loan: Loan[Connection], deadline: float | None) -> None:
+        """Return a loan; what it takes to make its session new again is over soon after *deadline*."""
+        connection, driver = loan.connection, self.driver
+        unfit = False
+        if deadline is not None and driver.restores_if_needed and not driver.is_clean(connection):
+            unfit = not self.bounded(connection, deadline + KILL_WAIT, partial(driver.restore, connection))
+        self.pool.release(loan, "unrestorable" if unfit else None)
+
+    def give_back(self, loan: Loan[Connection], judgement: Judgement, deadline: float | None = None) -> None:
         """Return a loan, and let the pool know what the failure says about its other connections."""
         if judgement.fate in {Fate.SUSPECT_ALL, Fate.RETIRE_ALL}:
             self.pool.invalidate(loan, retire=judgement.fate is Fate.RETIRE_ALL)
-        keep = judgement.fate in {Fate.KEEP, Fate.ROLLBACK}
-        self.pool.release(loan, None if keep else judgement.reason)
+        if judgement.fate in {Fate.KEEP, Fate.ROLLBACK}:
+            self.hand_back(loan, deadline)
+        else:
+            self.pool.release(loan, judgement.reason)
 
     def _flavour(self, connection: Connection) -> Flavour:
         version = connection.server_version

@@ -245,6 +245,14 @@ class _Attempts(Generic[T]):
         try:
             return self._attempt()
         except Failed as failed:
+            if failed.again and failed.repeats(self.failed):
+                failed.again = False
+                logger.warning(
+                    "lost twice after %.1f s, and so not sent again: something on the way ends it (an idle limit, a "
+                    "read_timeout), and each copy may run on; %s",
+                    failed.lasted,
+                    failed.story(),
+                )
             self.failed = failed
             self._story.append(failed.story())
             raise self.last_error() from failed.error.__cause__

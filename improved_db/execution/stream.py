@@ -29,12 +29,13 @@ class Stream(Generic[R_co]):
         error: What ended it before its end.
     """
 
-    def __init__(self, connection: Connection, batch_size: int) -> None:
+    def __init__(self, connection: Connection, batch_size: int, timeout: float | None = None) -> None:
         """Begin in front of the first row."""
         self.columns: tuple[str, ...] = connection._streamed_columns()
         self.error: BaseException | None = None
         self._connection = connection
         self._batch_size = batch_size
+        self._timeout = timeout
 
     def __iter__(self) -> Iterator[R_co]:
         while batch := self.batch():
@@ -43,11 +44,14 @@ class Stream(Generic[R_co]):
     def batch(self) -> list[R_co]:
         """Return the next rows, up to ``batch_size`` of them, as soon as some are there; none at the end.
 
+        Waiting for them takes no longer than the stream's ``timeout``, or the connection's ``read_timeout``, however
+        many bytes come meanwhile.
+
         Raises:
-            pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is tried again.
+            pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is retried.
         """
         try:
-            return self._connection._next_rows(self._batch_size)
+            return self._connection._next_rows(self._batch_size, self._timeout)
         except BaseException as error:
             self.error = error
             raise
@@ -55,27 +59,31 @@ class Stream(Generic[R_co]):
 
 @contextlib.contextmanager
 def streamed(
-    executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int
+    executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int, timeout: float | None = None
 ) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
     deadline = executor.deadline()
-    loan = executor.persist(lambda: _begin(executor, query, args, dict_rows, deadline), deadline)
-    stream: Stream[Any] = Stream(loan.connection, batch_size)
+    loan = executor.persist(lambda: _begin(executor, query, args, dict_rows, timeout, deadline), deadline)
+    stream: Stream[Any] = Stream(loan.connection, batch_size, timeout)
     try:
         yield stream
     finally:
         if stream.error is not None:
+            executor.end_if_given_up(loan.connection, stream.error, streaming=True)
             executor.give_back(loan, executor.judge(loan.connection, stream.error, Standing()))
         else:
             executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
 
 
-def _begin(executor: Executor, query: str, args: object, dict_rows: bool, deadline: float | None) -> Loan[Connection]:
+def _begin(
+    executor: Executor, query: str, args: object, dict_rows: bool, timeout: float | None, deadline: float | None
+) -> Loan[Connection]:
     loan = executor.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
-        loan.connection._start_stream(query, args, dict_rows)
+        limits = [seconds for seconds in (timeout, executor.left(deadline)) if seconds is not None]
+        loan.connection._start_stream(query, args, dict_rows, seconds=min(limits, default=None))
     except BaseException as error:
         unit = Unit.READ if is_read_only(query) else Unit.WRITE
-        raise executor.failed(loan, error, unit, Standing()) from error
+        raise executor.failed(loan, error, unit, Standing(), deadline=deadline) from error
     return loan

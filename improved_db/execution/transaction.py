@@ -17,6 +17,7 @@ from improved_db.errors import (
     StatementError,
 )
 from improved_db.execution.bulk import load_on
+from improved_db.execution.executor import KILL_WAIT
 from improved_db.execution.pipeline import pipelined
 from improved_db.execution.pipeline_in_transaction import run_in
 from improved_db.execution.transaction_state import REFUSALS, State
@@ -233,12 +234,17 @@ class Transaction:
         else:
             broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
             # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
-            if broken or not self._connection._answers(PING_TIMEOUT):
+            if broken or not self._connection._answers(self._ping_timeout()):
                 self.state = State.LOST
             elif not self._connection._in_transaction():
                 self._end()
         self._failure, self._judgement = error, judgement
         return error_for(what, error)
+
+    def _ping_timeout(self) -> float:
+        if self._deadline is None:
+            return PING_TIMEOUT
+        return min(PING_TIMEOUT, max(self._deadline - self._executor.pool.clock.now(), 0.0) + KILL_WAIT)
 
     def _refuse_if_over(self) -> None:
         if self.state is not State.OPEN:

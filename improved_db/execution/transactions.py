@@ -19,6 +19,7 @@ from improved_db.execution.transaction_state import State
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import CallersOwn, Failed, causes
 from improved_db.failures.verdict import Backoff, Verdict
+from improved_db.wire.ending import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,9 +54,9 @@ class UnitsOfWork:
             tx.commit()
         except BaseException as error:
             tx._abandon()
-            self._leave(loan, tx, error)
+            self._leave(loan, tx, error, deadline)
             raise
-        executor.pool.release(loan)
+        executor.hand_back(loan, deadline)
         tx._call_back()
 
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
@@ -64,17 +65,17 @@ class UnitsOfWork:
         try:
             self._executor.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
         except BaseException as error:
-            raise self._executor.failed(loan, error, Unit.READ, Standing()) from error
+            raise self._executor.failed(loan, error, Unit.READ, Standing(), deadline=deadline) from error
         return loan
 
-    def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException) -> None:
+    def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException, deadline: float | None) -> None:
         told = tx._failure if isinstance(error, Exception) else error
         if told is not None:
             self._executor.end_if_given_up(loan.connection, told)
         if tx._judgement is not None:
-            self._executor.give_back(loan, tx._judgement)
+            self._executor.give_back(loan, tx._judgement, deadline)
         else:
-            self._executor.pool.release(loan)
+            self._executor.hand_back(loan, deadline)
 
     def replayed(
         self,
@@ -136,7 +137,7 @@ class _Attempts(Generic[T]):
     def work(self, connection: Connection, standing: Standing) -> T:
         """Make one attempt, with a fresh handle and a fresh token."""
         if self.ghost is not None:
-            self._executor.driver.end(self.ghost, through=connection)  # it may still hold locks that we need
+            self._executor.driver.end(mark(self.ghost), through=connection)  # it may still hold locks that we need
         self.ghost = self.token = None
         connection._run_each(self._start)
         standing.in_transaction = True

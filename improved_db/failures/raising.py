@@ -31,6 +31,14 @@ ERRORS: Final[dict[Action, tuple[type[VerdictError], str]]] = {
 }
 
 
+#: Seconds: what is lost sooner is lost by chance, as in a restart, where many a statement is lost at once.
+SHORTEST_CUT: Final = 0.5
+
+#: How far two losses may lie apart to be the same cut: a share of the longer one, and seconds.
+SAME_CUT: Final = 0.1
+SHORTEST_DIFFERENCE: Final = 0.1
+
+
 class Failed(Exception):  # never seen outside: a message from an attempt to the retrier
     """One attempt failed.
 
@@ -42,9 +50,11 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         reason: A few words without values.
         statement: What was sent last, before its arguments were put in.
         started_at: When the attempt began to wait for a connection; None if it got none.
+        lasted: Seconds it had its connection; None if it got none.
     """
 
     started_at: float | None = None
+    lasted: float | None = None
 
     def __init__(
         self,
@@ -69,6 +79,15 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         """Return the message for a judged failure."""
         verdict, backoff, reason = judgement.verdict, judgement.backoff, judgement.reason
         return cls(error, again=again, verdict=verdict, backoff=backoff, reason=reason, statement=statement)
+
+    def repeats(self, earlier: Failed) -> bool:
+        """Say whether the same statement was lost after the same while: then something ends it, each time."""
+        if self.verdict is not Verdict.UNKNOWN or earlier.verdict is not Verdict.UNKNOWN:
+            return False
+        if self.lasted is None or earlier.lasted is None or self.statement != earlier.statement:
+            return False
+        shorter, longer = sorted((self.lasted, earlier.lasted))
+        return shorter >= SHORTEST_CUT and longer - shorter <= max(longer * SAME_CUT, SHORTEST_DIFFERENCE)
 
     def story(self) -> str:
         """Return one line about the failure, without values."""

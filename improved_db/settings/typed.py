@@ -192,3 +192,10 @@ class OneDictOnPool(OneDictInTransaction, OnPool, total=False):
 
 class AnyShapeOnPool(AnyShapeInTransaction, OnPool, total=False):
     """As `AnyShape`."""
+
+
+class Streaming(TypedDict, total=False):
+    """How the rows of a stream come."""
+
+    batch_size: int
+    timeout: float | None

@@ -41,9 +41,9 @@ logger: logging.Logger = logging.getLogger("improved_db.wire")
 #: Seconds that making a session new again may take before the connection is given up.
 RESTORE_TIMEOUT: Final = 5.0
 
-#: Seconds the server gets to answer for a statement that was ended because its time was over, or could not be.
-LAST_WORD_TIMEOUT: Final = 2.0
-LAST_LOOK_TIMEOUT: Final = 0.2
+#: Seconds the server gets at the least to answer for a statement that was ended because its time was over, or could not
+#: be.
+LAST_LOOK_TIMEOUT: Final = 0.1
 
 #: ER_WARNING_NOT_COMPLETE_ROLLBACK.
 KEPT_PART: Final = "1196"
@@ -146,7 +146,15 @@ class Connection(Handshake):
             self.decoders = decoders
         return [tuple(map(_text, row)) for row in rows]
 
-    def _run_limited(self, query: str, args: object, dict_rows: bool, seconds: float, end: Callable[[], object]) -> Any:
+    def _run_limited(
+        self,
+        query: str,
+        args: object,
+        dict_rows: bool,
+        seconds: float,
+        overtime: float,
+        end: Callable[[float], bool | None],
+    ) -> Any:
         """Run one statement, as `_run` does; if no answer has come after *seconds*, have it ended.
 
         Args:
@@ -154,7 +162,9 @@ class Connection(Handshake):
             args: As for `_run`.
             dict_rows: As for `_run`.
             seconds: How long to wait for the answer with all its rows.
-            end: Ends the statement on the server, whose answer then says so; false if it could not.
+            overtime: How many seconds more everything may take: to have the statement ended and to hear that it was.
+            end: Ends the statement on the server, whose answer then says so; gets the seconds it may take. False if it
+                could not, None if it is still at it.
 
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
@@ -165,10 +175,17 @@ class Connection(Handshake):
             ends_at = MonotonicClock.now() + seconds
             self._within(seconds, lambda: self._execute_command(QUERY, sql))
             patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
-            if not self._poller.poll(patience * 1000):
-                self._overdue = True
-                return self._within(LAST_WORD_TIMEOUT if end() else LAST_LOOK_TIMEOUT, self._finish)
-            return self._within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
+            if self._poller.poll(patience * 1000):
+                return self._within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
+            self._overdue = True
+            over_at = MonotonicClock.now() + overtime
+            ended = end(max(overtime - LAST_LOOK_TIMEOUT, LAST_LOOK_TIMEOUT))
+            if ended is None:  # KILL may still come, and must not meet the next statement of this session
+                self._force_close()
+                late = TimeoutError("timed out")
+                raise err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({late})") from late
+            left = max(over_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT)
+            return self._within(left if ended else LAST_LOOK_TIMEOUT, self._finish)
         finally:
             self._row_kind = tuple
             self._overdue = self._overdue and self._phase is not None
@@ -210,25 +227,46 @@ class Connection(Handshake):
             if more and self._phase is None:
                 self._phase = Phase.AWAIT
 
-    def _start_stream(self, query: str, args: object = None, dict_rows: bool = False) -> None:
-        """Run one statement and stop in front of the first row; `_next_rows` reads on."""
+    def _start_stream(
+        self, query: str, args: object = None, dict_rows: bool = False, *, seconds: float | None = None
+    ) -> None:
+        """Run one statement and stop in front of the first row; `_next_rows` reads on.
+
+        Args:
+            query: As for `_run`.
+            args: As for `_run`.
+            dict_rows: As for `_run`.
+            seconds: How long all of that may take; None: the answer, but for the rows, has the read timeout.
+        """
         sql = self._bind(query, args)
         self._row_kind = dict if dict_rows else tuple
         try:
-            self._execute_command(QUERY, sql)
-            self._affected_rows = self._read_query_result(unbuffered=True)
+            self._limited(seconds, lambda: self._execute_command(QUERY, sql))
+            limit = self._read_timeout if seconds is None else seconds
+            self._affected_rows = self._limited(limit, lambda: self._read_query_result(unbuffered=True))
         finally:
             self._row_kind = tuple
 
-    def _next_rows(self, most: int) -> list[Any]:
-        """Return the next rows of the stream, at most so many; none at its end."""
+    def _next_rows(self, most: int, seconds: float | None = None) -> list[Any]:
+        """Return the next rows of the stream, at most so many; none at its end.
+
+        Args:
+            most: At most so many rows.
+            seconds: How long to wait for the first of them, from its first byte to its last; None: the read timeout.
+        """
         if self._result is None:
             return []
         try:
-            return read_rows(self._result, most)
+            rows: list[Any] = self._limited(
+                self._read_timeout if seconds is None else seconds, lambda: read_rows(self._result, most)
+            )
         except DriverError:
             self._note_error()
             raise
+        return rows
+
+    def _limited(self, seconds: float | None, exchange: Callable[[], Any]) -> Any:
+        return exchange() if seconds is None else self._within(seconds, exchange)
 
     def _is_streaming(self) -> bool:
         """Say whether the server is still sending rows."""

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
         _current_timeout: float | None
         server_status: int
         server_version: str
+        host: str
+        port: int
+        bind_address: str | None
         unix_socket: str | None
         host_info: str
         _secure: bool

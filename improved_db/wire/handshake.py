@@ -62,6 +62,10 @@ class Handshake(Exchange):
     _local_port: int = 0
     #: When the session began.
     _opened_at: float = 0.0
+    #: Which server the session is on, as that server says; empty where it was not asked, or does not say.
+    _server_identity: str = ""
+    #: What asks for it; None: the server is not asked.
+    _identity_query: str | None = None
     #: Called with the connection by `_prepare`, each time the session has been made new.
     _on_new: Callable[[Any], object] | None = None
     enable_cleartext_plugin: bool = False
@@ -107,6 +111,7 @@ class Handshake(Exchange):
         if self._spent:
             raise self._closed_error()
         self._phase, self._touched, self._failed = Phase.CONNECT, False, False
+        self._server_identity = ""
         self._as_new = {name: getattr(self, name) for name in SESSION_ATTRIBUTES}
         settings = self.sql_mode, self.init_command, self.autocommit_mode
         clearer: BaseException | None = None
@@ -124,8 +129,8 @@ class Handshake(Exchange):
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
         self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
         self._read_timeout = self._write_timeout = None  # the user's are for statements, and come back afterwards
-        if sock is None and self.unix_socket:
-            sock = self._connect_to_path(self.unix_socket)
+        if sock is None:
+            sock = self._connect_to_path(self.unix_socket) if self.unix_socket else self._connect_to_host()
         super().connect(sock)
         self.sql_mode, self.init_command, self.autocommit_mode = settings
         if supported():
@@ -136,7 +141,45 @@ class Handshake(Exchange):
         self._local_port = 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
         self._opened_at = MonotonicClock.now()
         self._poller = watch(self._sock)
-        self._run_all(self._setup_commands())
+        if self._identity_query is None:
+            self._run_all(self._setup_commands())
+        else:
+            self._set_up_and_identify(self._identity_query)
+
+    def _set_up_and_identify(self, query: str) -> None:
+        """Set the session up and ask which server it is on, in one round trip where the server allows that."""
+        commands = self._setup_commands()
+        self._send_all([*commands, (COMMAND.COM_QUERY, query.encode(self.encoding))])
+        self._read_all(len(commands))
+        if self._queued:
+            self._execute_command(*self._queued.pop(0))
+        self._next_seq_id = 1
+        self._read_identity()
+
+    def _identify(self, query: str) -> None:
+        """Ask which server the session is on."""
+        touched = self._touched
+        self._execute_command(COMMAND.COM_QUERY, query)
+        self._read_identity()
+        self._touched = touched
+
+    def _read_identity(self) -> None:
+        decoders = self.decoders
+        self.decoders: dict[int, Callable[[str], Any]] = {}  # the user's are for the user's statements
+        try:
+            self._read_query_result()
+            rows = self._result.rows
+        except err.MySQLError:
+            if self._sock is None:
+                raise
+            rows = None  # it does not say
+            if type(self._rfile) is Buffer:
+                self._rfile.trim()
+        finally:
+            self.decoders = decoders
+            self._result, self._failed = None, False
+        name = rows[0][0] if rows else ""
+        self._server_identity = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
 
     def _connect_to_path(self, path: str) -> socket.socket:
         """Connect to a unix socket; PyMySQL would leave its end open when that fails."""
@@ -154,6 +197,53 @@ class Handshake(Exchange):
         self.host_info = "Localhost via UNIX socket"
         self._secure = True
         return sock
+
+    def _connect_to_host(self) -> socket.socket:
+        """Connect to the first address of the host that answers; PyMySQL would give each address the whole time.
+
+        Nothing here limits how long the system takes to look the name up.
+        """
+        try:
+            addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+            sock = self._connect_to_any(addresses)
+        except OSError as error:
+            lost: Any = err.OperationalError(
+                CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {self.host!r} ({error})"
+            )
+            lost.original_exception = error  # as PyMySQL's has it
+            raise lost from error
+        self.host_info: str = f"socket {self.host}:{self.port}"
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return sock
+
+    def _connect_to_any(self, addresses: list[Any]) -> socket.socket:
+        """Try one after the other; each may take its share of what is left, so that a dead one leaves time for others.
+
+        Raises:
+            OSError: What the last one said.
+        """
+        failure = OSError("the host has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock: socket.socket | None = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                sock.settimeout(self._time_left() / (len(addresses) - number))
+                if self.bind_address is not None:
+                    sock.bind((self.bind_address, 0))
+                sock.connect(address)
+            except BaseException as error:
+                if sock is not None:
+                    sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                failure = error
+            else:
+                return sock
+        try:
+            raise failure
+        finally:
+            del failure  # or its traceback would hold this frame, and this frame the error
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Set the session's charset (and collation); while connecting this is part of the one set-up statement."""

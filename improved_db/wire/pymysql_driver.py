@@ -17,12 +17,15 @@ from pymysql.constants import CR
 from improved_db.clock import MonotonicClock
 from improved_db.settings.secret import seal
 from improved_db.wire.connection import Connection
+from improved_db.wire.ending import UNIQUE, end_through
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.values import strict_encoders
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+
+    from improved_db.wire.ending import SessionMark
 
 
 logger: logging.Logger = logging.getLogger("improved_db.wire")
@@ -37,14 +40,20 @@ PARAMETERS: Final = {
 OPTIONS: Final = frozenset(PARAMETERS) - {"defer_connect"}
 
 #: What the first connection asks for, in a way that every server answers.
-LIMITS: Final = ("wait_timeout", "max_allowed_packet", "innodb_rollback_on_timeout", "init_connect", "aurora_version")
+LIMITS: Final = (
+    "wait_timeout",
+    "max_allowed_packet",
+    "innodb_rollback_on_timeout",
+    "init_connect",
+    "aurora_version",
+    *UNIQUE,
+)
 
 #: Seconds a polite goodbye may take.
 QUIT_TIMEOUT: Final = 0.2
 
-
-#: Seconds that ending a session from a second connection may take.
-END_TIMEOUT: Final = 1.0
+#: Seconds that ending a session from a second connection may take, connecting included.
+END_TIMEOUT: Final = 2.0
 
 
 class PyMySQLDriver:
@@ -87,6 +96,7 @@ class PyMySQLDriver:
         self._idle_limit: float | None = None
         self._pipelining = pipelining
         self._resettable, self._pipelines = True, pipelining is True
+        self._identity_query: str | None = None
         self.rollback_on_timeout: bool = False
         self._max_packet = 1_000_000  # less than any server's default, until one has told
 
@@ -95,6 +105,11 @@ class PyMySQLDriver:
         """The server's ``@@wait_timeout`` in seconds, once a connection has told."""
         return self._idle_limit
 
+    @property
+    def restores_if_needed(self) -> bool:
+        """Whether a returned session is left as it is where nothing in it has changed."""
+        return self._only_if_needed
+
     def max_packet(self) -> int:
         """Return the server's ``max_allowed_packet`` in bytes, once a connection has told."""
         return self._max_packet
@@ -102,7 +117,7 @@ class PyMySQLDriver:
     def connect(self) -> Connection:
         """Open a session, and ask the first one for the server's limits."""
         connection = self._prepare()
-        connection._pipelines = self._pipelines
+        connection._pipelines, connection._identity_query = self._pipelines, self._identity_query
         connection.connect()
         if self._idle_limit is None:
             self._learn(connection)
@@ -145,13 +160,24 @@ class PyMySQLDriver:
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
+        behind_proxy = "proxysql" in comment.lower()
         if self._pipelining == "auto":
-            self._pipelines = bool(comment) and "proxysql" not in comment.lower() and "aurora_version" not in told
+            self._pipelines = bool(comment) and not behind_proxy and "aurora_version" not in told
+        if not behind_proxy:  # it would answer for one of its servers, and has numbers of its own
+            self._identity_query = identity_query(told)
+            connection._identify(self._identity_query)
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
-    def connect_for_load(self) -> Connection:
-        """Open a session that may LOAD DATA LOCAL; it is for one call, and sends nothing but what it is given."""
+    def connect_for_load(self, seconds: float | None = None) -> Connection:
+        """Open a session that may LOAD DATA LOCAL; it is for one call, and sends nothing but what it is given.
+
+        Args:
+            seconds: How long that may take, where it is less than ``connect_timeout``.
+        """
         connection = self._prepare(local_infile=True)
+        connection._pipelines = self._pipelines
+        if seconds is not None:
+            connection.connect_timeout = min(connection.connect_timeout or seconds, seconds)
         connection.connect()
         return connection
 
@@ -200,27 +226,37 @@ class PyMySQLDriver:
         with contextlib.suppress(Exception):
             connection._drop()
 
-    def end(self, ghost: Connection, *, query_only: bool = False, through: Connection | None = None) -> bool:
-        """Have the server end a session that nobody waits for any more, or only its statement.
+    def end(
+        self,
+        ghost: SessionMark,
+        *,
+        query_only: bool = False,
+        through: Connection | None = None,
+        patience: float = END_TIMEOUT,
+    ) -> bool:
+        """Have the server end a session for which no caller waits any more, or only its statement.
 
-        KILL goes by number, and numbers come back after a restart or mean somebody else on another server: so only a
-        session that the server lists with our port, and that is not older than the server itself, is ended.
+        KILL goes by number, and a number means another session on another server, or after a restart: `end_through`.
 
         Args:
-            ghost: Its connection, open or not.
+            ghost: Which session.
             query_only: End the statement; the session goes on.
             through: A connection to do it on; one is opened for it if None.
+            patience: Seconds that all of it may take, connecting included.
 
         Returns:
             Whether it was ended. Never raises.
         """
         mine: Connection | None = None
+        ends_at = MonotonicClock.now() + patience
         try:
             if through is None:
                 mine = through = self._prepare()
-                mine.connect_timeout = min(mine.connect_timeout or END_TIMEOUT, END_TIMEOUT)
+                mine._pipelines, mine._identity_query = self._pipelines, self._identity_query
+                mine.connect_timeout = min(mine.connect_timeout or patience, patience)
                 mine.connect()
-            done: bool = through._within(END_TIMEOUT, lambda: _end_through(through, ghost, query_only))
+            left = max(ends_at - MonotonicClock.now(), 0.001)
+            done: bool = through._within(left, lambda: end_through(through, ghost, query_only))
         except Exception as error:
             logger.info("a session could not be ended on the server: %s", error)
             return False
@@ -232,18 +268,6 @@ class PyMySQLDriver:
     def cut(self, connection: Connection) -> None:
         """Shut the socket down, so that a thread blocked on it gets an error."""
         connection._shut_down()
-
-
-def _end_through(connection: Connection, ghost: Connection, query_only: bool) -> bool:
-    number = ghost.thread_id()
-    listed = connection._ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", number)
-    if not listed or (ghost._local_port and not str(listed[0][0]).endswith(f":{ghost._local_port}")):
-        return False
-    uptime = connection._ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
-    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost._opened_at:
-        return False
-    connection._run(f"KILL {'QUERY ' if query_only else ''}{number:d}")
-    return True
 
 
 def _comment(connection: Connection) -> str:

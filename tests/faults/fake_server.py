@@ -53,6 +53,11 @@ class Peer:
         return self._received.pop(0)
 
     @property
+    def port(self) -> int:
+        """The client's port."""
+        return int(self._client.getpeername()[1])
+
+    @property
     def has_more(self) -> bool:
         """Whether another packet has come already."""
         if not self._received and select.select([self._client], [], [], 0.01)[0]:
@@ -144,6 +149,7 @@ class FakeServer(Listener):
         version: str = "8.0.35",
         *,
         greeting: Response | None = None,
+        greeting_from: int = 1,
         login: Response | None = None,
         impatient: bool = False,
     ) -> None:
@@ -152,6 +158,7 @@ class FakeServer(Listener):
         Args:
             version: What it calls itself.
             greeting: What is said instead of the greeting; the session ends after it.
+            greeting_from: The first session, counted from 1, to which that is said.
             impatient: End a session that sends a command before the answer to the last one.
             login: What is said to the client's login; OK if None. An error here has the sequence number 2.
         """
@@ -162,8 +169,10 @@ class FakeServer(Listener):
         self.queries: list[str] = []
         self.commands: list[int] = []
         self._greeting = greeting
+        self._greeting_from = greeting_from
         self._login = login
         self._rules: list[_Rule] = []
+        self._commands: dict[int, Response] = {}
         self._bell_for_sessions = Bell()
 
     @property
@@ -175,6 +184,11 @@ class FakeServer(Listener):
         """Say this to the next *times* queries (None: to all) in which *pattern*, in any case, is found."""
         with self.changed:
             self._rules.append(_Rule(re.compile(pattern, re.IGNORECASE), response, times))
+
+    def on_command(self, command: int, response: Response) -> None:
+        """Say this to each command with that number that is no query."""
+        with self.changed:
+            self._commands[command] = response
 
     def count(self, pattern: str) -> int:
         """How many queries so far had *pattern*, in any case."""
@@ -207,7 +221,7 @@ class FakeServer(Listener):
         self._bell_for_sessions.close()
 
     def _shake_hands(self, peer: Peer) -> None:
-        if self._greeting is not None:
+        if self._greeting is not None and peer.number >= self._greeting_from:
             self._greeting(peer)
             raise HangUp
         peer.send(packets.greeting(self.version, peer.number), sequence=0)
@@ -244,4 +258,5 @@ class FakeServer(Listener):
             if beginning.startswith("show"):
                 return rows(["Variable_name", "Value"], [])
             return rows(["1"], [["1"]]) if beginning == "select" else ok()
-        return ok()
+        with self.changed:
+            return self._commands.get(command, ok())

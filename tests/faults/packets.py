@@ -88,13 +88,14 @@ def rows(columns: Sequence[str], values: Sequence[Sequence[str | None]], status:
     return [lenenc(len(columns)), *heads, eof(status), *body, eof(status)]
 
 
-def greeting(version: str, session: int, status: int = AUTOCOMMIT) -> bytes:
-    """The payload of a server's first packet, protocol 10, mysql_native_password."""
+def greeting(version: str, session: int, status: int = AUTOCOMMIT, *, more: int = 0) -> bytes:
+    """The payload of a server's first packet, protocol 10, mysql_native_password, and *more* capabilities."""
+    capabilities = _CAPABILITIES | more
     return b"".join(
         (
             b"\x0a" + version.encode() + b"\x00",
             struct.pack("<I", session) + b"saltsalt\x00",
-            struct.pack("<HBHH", _CAPABILITIES & 0xFFFF, _UTF8MB4, status, _CAPABILITIES >> 16),
+            struct.pack("<HBHH", capabilities & 0xFFFF, _UTF8MB4, status, capabilities >> 16),
             bytes([21]) + bytes(10) + b"saltsaltsalt\x00",
             b"mysql_native_password\x00",
         )

@@ -6,11 +6,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import MySQLError
 
 from improved_db import ImprovedDb, PoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: ER_QUERY_INTERRUPTED.
+INTERRUPTED = 1317
 
 #: Bytes that no system has for the stack of a thread.
 TOO_MUCH = 1 << 46
@@ -37,3 +41,17 @@ def test_a_thread_that_cannot_be_started_is_an_error_of_the_pool(database: dict[
             db.pool_get_connection()
         threading.stack_size(0)
         assert db.execute_query("select 1") == ((1,),)
+
+
+def test_a_statement_whose_time_is_over_is_ended_without_a_thread(database: dict[str, Any]) -> None:
+    """KILL goes out from the caller's own thread then."""
+    with ImprovedDb(database) as db:
+        db.execute_query("select 1")
+        before = threading.stack_size(TOO_MUCH)
+        try:
+            with pytest.raises(MySQLError) as caught:
+                db.execute_query("create table slow select sleep(60) as n", timeout=0.2)
+        finally:
+            threading.stack_size(before)
+        assert caught.value.args[0] == INTERRUPTED
+        assert db.stats().discarded == {}

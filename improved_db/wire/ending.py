@@ -1,0 +1,74 @@
+"""Which session on which server KILL is for: a number alone means another session on another server.
+
+Knows what a server says about itself and its sessions. Does not know pools, or why a session is ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from improved_db.clock import MonotonicClock
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+#: Variables that no two servers share; MySQL has the first one, MariaDB from 10.5.26 and 11.4.3 on the second one.
+UNIQUE: Final = ("server_uuid", "server_uid")
+
+#: What together tells servers of one machine, or of one group, apart, and every server has.
+USUAL: Final = ("hostname", "port", "server_id", "datadir", "pid_file")
+
+
+class SessionMark(NamedTuple):
+    """A session, as its server knows it.
+
+    Attributes:
+        number: Its number in the server's list.
+        server: Which server that is, as `identity_query` has it; empty: unknown.
+        local_port: Our end's TCP port; 0 on a unix socket.
+        opened_at: When it began, by the monotonic clock.
+    """
+
+    number: int
+    server: str
+    local_port: int
+    opened_at: float
+
+
+def mark(connection: Any) -> SessionMark:
+    """Return what ends *connection*'s session; the connection itself is not needed for that any more."""
+    return SessionMark(
+        connection.thread_id(), connection._server_identity, connection._local_port, connection._opened_at
+    )
+
+
+def identity_query(known: Container[Any]) -> str:
+    """Return the statement that asks a server who it is.
+
+    Args:
+        known: Which of `UNIQUE` it has.
+    """
+    names = [*USUAL, *(name for name in UNIQUE if name in known)]
+    return f"SELECT CONCAT_WS('/', {', '.join(f'@@{name}' for name in names)})"
+
+
+def end_through(connection: Any, ghost: SessionMark, query_only: bool) -> bool:
+    """Have *connection*'s server KILL *ghost*, if that is a session of this server.
+
+    Behind a load balancer the connection may be on another server, after a restart on a younger one, and there the
+    number belongs to another session. So the server has to be the same, to be older than the session, and to list it
+    with our port. A server that does not say who it is ends nothing.
+
+    Returns:
+        Whether it was ended.
+    """
+    if not ghost.server or connection._server_identity != ghost.server:
+        return False
+    listed = connection._ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", ghost.number)
+    if not listed or (ghost.local_port and not str(listed[0][0]).endswith(f":{ghost.local_port}")):
+        return False
+    uptime = connection._ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
+    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost.opened_at:
+        return False
+    connection._run(f"KILL {'QUERY ' if query_only else ''}{ghost.number:d}")
+    return True
