@@ -17,7 +17,7 @@ from pymysql.constants import CR
 from improved_db.clock import MonotonicClock
 from improved_db.settings.secret import seal
 from improved_db.wire.connection import Connection
-from improved_db.wire.ending import UNIQUE, end_through
+from improved_db.wire.ending import UNIQUE, end_through, identity_query
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.values import strict_encoders
 
