@@ -47,6 +47,9 @@ KNOWN: Final = 1_000
 FEW: Final = 16
 OTHERS: Final = 64
 
+#: How many slow groups in a row make a text a long one: on a busy machine one alone says nothing.
+SLOW: Final = 8
+
 #: How a statement begins that may be combined.
 BEGINNINGS: Final = frozenset(["sel", "wit", "val", "tab"])
 
@@ -113,6 +116,7 @@ class Multiplexer:
         self._quickest: float = float("inf")
         self._times: dict[str, list[float]] = {}
         self._proofs: dict[str, int] = {}
+        self._slow: dict[str, int] = {}
 
     # --- who may join ----------------------------------------------------------------------------------------------
 
@@ -132,6 +136,7 @@ class Multiplexer:
             if len(self._times) >= KNOWN:
                 self._times.clear()
                 self._proofs.clear()
+                self._slow.clear()
                 self.short.clear()
             times = self._times[query] = []
         times.append(seconds)
@@ -221,12 +226,14 @@ class Multiplexer:
             self._judge_texts(group, (executor.pool.clock.now() - started_at) / number)
 
     def _judge_texts(self, group: list[Joined], seconds: float) -> None:
-        """Take a text for long again if the reads of its group took long on the average."""
-        if seconds > 2 * SHORT:
-            for query in {read.query for read in group}:
+        """Take a text for long again if the reads of its groups took long on the average, several times in a row."""
+        for query in {read.query for read in group}:
+            slow = self._slow.get(query, 0) + 1 if seconds > 2 * SHORT else 0
+            self._slow[query] = slow
+            if slow >= SLOW:
                 self.short.discard(query)
-                self._times[query] = []
-                self._proofs[query] = 4 * self._proofs.get(query, PROOFS)  # a third time it is not believed
+                self._times[query], self._slow[query] = [], 0
+                self._proofs[query] = min(4 * self._proofs.get(query, PROOFS), LOOKED_AT)
 
     # --- under the lock --------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from improved_db.critical import Section, critical, critical_for_one
 from improved_db.errors import LoanSpent, PoolClosed
@@ -59,7 +59,8 @@ LONGEST_PAUSE: Final = 2.0
 LOOK_PERIOD: Final = 0.00002
 
 
-class Queued(NamedTuple, Generic[C]):
+@dataclasses.dataclass(slots=True)
+class Queued(Generic[C]):
     """What became of a borrower that found no idle slot.
 
     Attributes:
