@@ -32,12 +32,13 @@ class Pooled(NamedTuple):
     """A pool.
 
     Attributes:
-        run: Borrows a connection, runs a query, fetches its rows and gives the connection back.
+        run: Borrows a connection, runs a query, fetches its rows and returns the connection; SQLAlchemy Core's takes
+            the query alone, all others the arguments after it.
         borrow: Returns a connection.
         give_back: Takes it.
     """
 
-    run: Callable[[str], object]
+    run: Callable[..., object]
     borrow: Callable[[], Any]
     give_back: Callable[[Any], object]
 
@@ -48,11 +49,11 @@ Opener = Callable[[Options, int], AbstractContextManager[Pooled]]
 def _by_cursor(borrow: Callable[[], Any]) -> Pooled:
     """Make a pool of one whose connections have cursors, and go home when they are closed."""
 
-    def run(sql: str) -> object:
+    def run(sql: str, *args: object) -> object:
         connection = borrow()
         try:
             cursor = connection.cursor()
-            cursor.execute(sql)
+            cursor.execute(sql, *([args] if args else []))
             rows: object = cursor.fetchall()
             cursor.close()
             return rows
@@ -86,9 +87,9 @@ def _open_all(borrow: Callable[[], Any], size: int) -> None:
 
 
 @contextmanager
-def ours(options: Options, size: int) -> Iterator[Pooled]:
+def ours(options: Options, size: int, *, multiplex: Any = "auto") -> Iterator[Pooled]:
     """Open ours."""
-    with ImprovedDb(options, max_size=size) as db:
+    with ImprovedDb(options, max_size=size, multiplex=multiplex) as db:
         db.create_pool(size)
         yield Pooled(db.execute_query, db.pool_get_connection, db.pool_put_connection)
 

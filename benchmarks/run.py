@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE: Final = Path(__file__).parent
-SCRIPTS: Final = ("import_time", "point", "connect", "fetch", "bulk", "threads", "pool", "doors", "memory")
+SCRIPTS: Final = ("import_time", "point", "connect", "fetch", "bulk", "threads", "lookups", "pool", "doors", "memory")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

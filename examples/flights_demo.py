@@ -1,4 +1,4 @@
-"""A year of flights from New York: loaded, looked up from many threads, asked about, measured.
+"""A year of flights from New York: loaded, looked up from many threads and by `execute_each`, asked about, measured.
 
     python examples/flights_demo.py
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from flights.picture import draw, percentile
-from flights.questions import QUESTIONS, look_up, table
+from flights.questions import QUESTIONS, ask_each, ask_from_threads, look_ups, table
 from flights.tables import TABLES, data_folder
 
 from improved_db import ImprovedDb
@@ -82,7 +82,7 @@ def answer_questions(db: ImprovedDb) -> None:
         print(f"\n{title}\n\n{table(rows.columns, rows)}")
 
 
-def measured(db: ImprovedDb, loaded: Loaded, answers: Sequence[Answer], opened: int) -> tuple[str, str]:
+def measured(db: ImprovedDb, loaded: Loaded, answers: Sequence[Answer], opened: int, batched: float) -> tuple[str, str]:
     """Return what was measured: as a table, and in one line."""
     times = sorted(answer.seconds * 1000 for answer in answers)
     seconds = answers[-1].at - min(answer.at - answer.seconds for answer in answers)
@@ -94,6 +94,7 @@ def measured(db: ImprovedDb, loaded: Loaded, answers: Sequence[Answer], opened: 
         ("rows a second, from the file to the commit", f"{loaded.rows / loaded.seconds:,.0f}"),
         ("look-ups", f"{len(answers):,} in {seconds:.1f} s, {found:,} found something"),
         ("look-ups a second", f"{per_second:,.0f}"),
+        ("the same by execute_each, on one thread", f"{batched:.1f} s, {len(answers) / batched:,.0f} a second"),
         ("p50 / p99 / longest", f"{p50:.2f} / {p99:.2f} / {times[-1]:.2f} ms"),
         ("sessions opened, by the server's count", f"{opened:,}"),
         ("loans of a connection, of them after a wait", f"{stats.acquired:,}, {stats.waited:,}"),
@@ -120,12 +121,15 @@ def main() -> None:
         print(f"Server: {db.execute_query('select version()')[0][0]}\n")
         before = sessions(db)  # the one that asks is already in it
         loaded = load(db)
-        answers = look_up(db, given.lookups, given.threads)
+        shares = look_ups(db, given.lookups, given.threads)
+        answers = ask_from_threads(db, shares)
+        batched, found = ask_each(db, shares)
+        assert found == sum(answer.found for answer in answers)
         opened = sessions(db) - before + 1
         answer_questions(db)
-        report, line = measured(db, loaded, answers, opened)
+        report, line = measured(db, loaded, answers, opened, batched)
     print(f"\n{report}\n")
-    if draw(answers, f"{line}, from {given.threads} threads", given.picture):
+    if draw(answers, f"{line}, from {given.threads} threads", batched, given.picture):
         print(f"The picture is in {given.picture.resolve()}")
     else:
         print("No picture: matplotlib is not installed.")

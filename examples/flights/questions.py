@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,17 +69,33 @@ class Answer(NamedTuple):
     found: bool
 
 
-def look_up(db: ImprovedDb, count: int, threads: int) -> list[Answer]:
-    """Make *count* look-ups from *threads* threads, which share whatever connections *db* has."""
+def look_ups(db: ImprovedDb, count: int, threads: int) -> list[list[tuple[str, Any]]]:
+    """Choose *count* look-ups by chance, the same in each run: a list of statements and arguments for each thread."""
     last = db.execute_query("select max(id) from flights")[0][0]
     tails = [tail for (tail,) in db.execute_query("select distinct tailnum from flights where tailnum is not null")]
+    chances = [random.Random(number) for number in range(threads)]
+    return [[_one(chance, last, tails) for _ in range(n, count, threads)] for n, chance in enumerate(chances)]
 
-    def ask(number: int) -> list[Answer]:
-        chance = random.Random(number)
-        return [_answer(db, *_one(chance, last, tails)) for _ in range(number, count, threads)]
 
-    with ThreadPoolExecutor(threads) as workers:
-        return sorted(answer for share in workers.map(ask, range(threads)) for answer in share)
+def ask_from_threads(db: ImprovedDb, shares: Sequence[Sequence[tuple[str, Any]]]) -> list[Answer]:
+    """Make the look-ups of each share in a thread of its own; the threads share the connections of *db*."""
+
+    def ask(share: Sequence[tuple[str, Any]]) -> list[Answer]:
+        return [_answer(db, *one) for one in share]
+
+    with ThreadPoolExecutor(len(shares)) as workers:
+        return sorted(answer for answers in workers.map(ask, shares) for answer in answers)
+
+
+def ask_each(db: ImprovedDb, shares: Sequence[Sequence[tuple[str, Any]]]) -> tuple[float, int]:
+    """Make the same look-ups by `execute_each`, many in a round trip; return the seconds, and how many found a row."""
+    by_query: defaultdict[str, list[Any]] = defaultdict(list)
+    for share in shares:
+        for query, args in share:
+            by_query[query].append(args)
+    began = time.perf_counter()
+    found = sum(bool(rows) for query, each in by_query.items() for rows in db.execute_each(query, each, row_type=dict))
+    return time.perf_counter() - began, found
 
 
 def _one(chance: random.Random, last: int, tails: Sequence[str]) -> tuple[str, Any]:

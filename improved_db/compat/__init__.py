@@ -1,1 +1,1 @@
-"""The doors of older designs; each translates names and owns no queue, no wait, no retry."""
+"""The doors of older designs; each translates names, and has no queue, wait or retry of its own."""

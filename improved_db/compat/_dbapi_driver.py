@@ -1,6 +1,6 @@
-"""Any PEP 249 driver behind the pool's seam; what a driver cannot say counts as well.
+"""Any PEP 249 driver as a driver of the pool; where a driver cannot answer, the pool assumes that all is well.
 
-Knows what any DB-API connection can be asked, and its socket if it shows one. Does not know SQL or pools.
+Knows the methods that every DB-API connection has, and its socket if it shows one. Does not know SQL or pools.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DBAPIDriver:
-    """Opens connections by a callable, and asks of them no more than PEP 249 promises."""
+    """Opens connections by a callable, and uses only what PEP 249 promises of them."""
 
     idle_limit = None
 
@@ -28,7 +28,7 @@ class DBAPIDriver:
         self.connect = creator
 
     def is_alive(self, connection: Any) -> bool:
-        """Say whether it is open, and its socket, if it has one to look at, has nothing to read."""
+        """Say whether it is open and, if it shows its socket, the socket has nothing to read."""
         number = _fileno(connection)
         if not getattr(connection, "open", True):
             return False
@@ -40,20 +40,20 @@ class DBAPIDriver:
         poller.register(number, select.POLLIN | select.POLLPRI)
         return not poller.poll(0)
 
-    def ping(self, connection: Any, timeout: float) -> bool:  # noqa: ARG002  # drivers have no time limit for it
-        """Say what can be told without a round trip."""
+    def ping(self, connection: Any, timeout: float) -> bool:  # noqa: ARG002  # PEP 249 has no time limit for it
+        """Say whether it is alive, as far as that can be told without a round trip."""
         return self.is_alive(connection)
 
     def is_clean(self, connection: Any) -> bool:
-        """Say what only a connection of ours knows of itself."""
+        """Say whether it needs no ROLLBACK; only our own connections can tell, so for all others the answer is no."""
         return isinstance(connection, Connection) and connection._is_clean()
 
     def restore(self, connection: Any) -> bool:
-        """Roll back; a connection that cannot has met its end (2006, 2013, or whatever its driver calls that)."""
+        """Roll back, and say whether that worked; if it did not, the connection is lost."""
         if isinstance(connection, Connection):
             return connection._restore()
         if getattr(getattr(connection, "_result", None), "unbuffered_active", False):
-            return False  # PyMySQL would read a stream to its end first, and it may have none
+            return False  # PyMySQL would first read the stream to its end, and it may be endless
         try:
             connection.rollback()
         except Exception:
@@ -66,9 +66,10 @@ class DBAPIDriver:
             connection.close()
 
     def abandon(self, connection: Any) -> None:
-        """Close it after its socket was swapped for one to nowhere: no goodbye may reach a session of the parent's.
+        """Close it in a forked child, without ending the session, which is the parent's.
 
-        A driver that does not show its socket says goodbye all the same.
+        Its descriptor is replaced by /dev/null first, so that the driver's COM_QUIT does not reach the server. If the
+        driver does not show its socket, COM_QUIT is sent.
         """
         with contextlib.suppress(Exception):
             forget_stream(connection)
@@ -80,7 +81,7 @@ class DBAPIDriver:
             connection.close()
 
     def cut(self, connection: Any) -> None:
-        """Shut its socket down under whoever uses it, if the driver tells another thread which one that is."""
+        """Shut down its socket while another thread uses it, if the driver shows which socket that is."""
         number = _fileno(connection)
         if number is not None:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
@@ -88,12 +89,12 @@ class DBAPIDriver:
 
 
 class WrappedDriver(DBAPIDriver):
-    """Connections of PyMySQL's own that something else stands around: a tracer, which is to see what is run on them.
+    """Opens PyMySQL's own connections inside the wrapper of a tracer, which has to see what runs on them.
 
-    They note nothing of what a borrower does, so each session is made new when it comes home.
+    They do not note what a borrower changes, so each session is reset when it is returned.
     """
 
-    _as_new: dict[str, Any]  # the same for all connections of a pool
+    _as_new: dict[str, Any]  # options of the session; the same for all connections of a pool
 
     def __init__(self, creator: Callable[[], Any]) -> None:
         """Take the callable that returns a new connection."""
@@ -129,7 +130,7 @@ class WrappedDriver(DBAPIDriver):
 
 
 def _fileno(connection: Any) -> int | None:
-    """Return the descriptor of a connection's socket; None if it has none, or does not show it."""
+    """Return the descriptor of a connection's socket; None if the connection has none or does not show it."""
     try:
         number = connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno()
     except Exception:

@@ -1,6 +1,6 @@
-"""What the older doors lend: a connection that knows its way home, and is nobody's once it went there.
+"""What the older doors lend: a connection whose close() returns it, and which cannot be used afterwards.
 
-Knows loans and how they end. Does not know which door lent them.
+Knows loans and how they end. Does not know which door made them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ logger: logging.Logger = logging.getLogger("improved_db.compat")
 
 
 def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
-    """Give a loan back to the pool it is from.
+    """End a loan: return its connection to the pool that lent it.
 
     Returns:
-        Why its connection was not kept; None if it was.
+        Why the pool did not keep the connection; None if it did.
 
     Raises:
-        LoanSpent: It was given back before.
+        LoanSpent: It was returned before.
     """
     pool = cast("Pool[Any]", loan.pool)
     why = pool.release(loan, discard)
@@ -44,10 +44,10 @@ def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
 
 
 class PooledConnection(Connection):
-    """A connection whose `close` gives it back while it is lent, and ends the session otherwise."""
+    """A connection whose `close` returns it to its pool; if it is in no pool, `close` ends its session."""
 
     def close(self) -> None:
-        """Give the connection back to its pool; one that is in no pool ends its session.
+        """Return the connection to its pool; if it is in no pool, end its session.
 
         Raises:
             LoanSpent: It was closed before.
@@ -59,27 +59,27 @@ class PooledConnection(Connection):
         else:
             try:
                 self.give_back()
-            except LoanSpent:  # in a forked child the pool has let go of it already
+            except LoanSpent:  # in a forked child the pool has dropped it already
                 pass
 
     def give_back(self, discard: str | None = None) -> str | None:
-        """Cut this handle off and give its loan back, as `give_back` does."""
+        """Make this handle unusable and end its loan, as the function `give_back` does."""
         self._spend()
         return give_back(cast("Loan[Connection]", self._loan), discard)
 
 
 @functools.cache
 def _spent_among(theirs: Any) -> type[LoanSpent]:
-    """Return a `LoanSpent` that is one of a driver's own errors too: libraries above know no others."""
+    """Return a `LoanSpent` that is also the driver's own error, because libraries above catch only that."""
     if not isinstance(theirs, type) or issubclass(LoanSpent, theirs):
         return LoanSpent
     return type("LoanSpent", (LoanSpent, theirs), {"__module__": LoanSpent.__module__})
 
 
 def _spent(connection: Any) -> LoanSpent:
-    """Return the error for the use of a foreign driver's connection that was given back.
+    """Return the error for the use of another driver's connection after its return.
 
-    Of mysqlclient's errors SQLAlchemy looks at the number alone.
+    For mysqlclient it has the number 2006, because SQLAlchemy looks only at the number of its errors.
     """
     module = type(connection).__module__.partition(".")[0]
     theirs = getattr(connection, "OperationalError", None) or getattr(sys.modules.get(module), "OperationalError", None)
@@ -91,22 +91,22 @@ def _spent(connection: Any) -> LoanSpent:
 CURSOR_MAKERS: Final = frozenset({"cursor", "execute", "executemany", "executescript"})
 
 
-class Guard:
-    """Stands for something of a foreign driver's for as long as the connection it belongs to is lent.
+class Proxy:
+    """Stands for another driver's connection, or for a cursor of it, while the connection is lent.
 
-    `isinstance` takes it for what it stands for.
+    `isinstance` sees the class of what it stands for. After the return every use raises `LoanSpent`.
 
     Attributes:
-        loan: Under which its connection was lent.
+        loan: The loan of the connection.
     """
 
     __slots__ = ("_loan", "_owner", "_target")
 
     _loan: Loan[Any]
     _target: Any
-    _owner: Guard | None  # a cursor's connection
+    _owner: Proxy | None  # the connection of a cursor; None for a connection
 
-    def __init__(self, target: object, loan: Loan[Any], owner: Guard | None = None) -> None:
+    def __init__(self, target: object, loan: Loan[Any], owner: Proxy | None = None) -> None:
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "_loan", loan)
         object.__setattr__(self, "_owner", owner)
@@ -120,9 +120,9 @@ class Guard:
         made = method(*args, **options)
         if made is self._target:
             return self
-        return Guard(made, self._loan, self._owner or self) if hasattr(made, "fetchone") else made
+        return Proxy(made, self._loan, self._owner or self) if hasattr(made, "fetchone") else made
 
-    #: For `isinstance`, as PEP 3119 has it.
+    #: What `isinstance` looks at (PEP 3119).
     __class__ = property(lambda self: self._target.__class__)
 
     def __getattr__(self, name: str) -> Any:
@@ -149,28 +149,28 @@ class Guard:
         return self if entered is target or entered is getattr(target, "__wrapped__", target) else entered
 
     def __exit__(self, *error: object) -> Any:
-        """Leave the block as the driver does; where that closes, it closes this, not what it stands for."""
+        """Leave the block as the driver does; if the driver closes the connection there, close this proxy instead."""
         leave = self._target.__class__.__exit__
         return leave(self if inspect.isfunction(leave) else self._lent(), *error)
 
 
-class GuardedConnection(Guard):
-    """A borrowed connection of a foreign driver: `close` gives it back."""
+class ConnectionProxy(Proxy):
+    """A borrowed connection of another driver: `close` returns it."""
 
     __slots__ = ()
 
     @property
     def open(self) -> bool:
-        """Whether it can still be used."""
+        """Whether it can be used."""
         return self._loan.slot is not None and bool(getattr(self._target, "open", True))
 
     def close(self) -> None:
-        """Give the connection back to its pool; once is enough."""
+        """Return the connection to its pool; a second call does nothing."""
         with contextlib.suppress(LoanSpent):
             self.give_back()
 
     def give_back(self, discard: str | None = None) -> str | None:
-        """Give the loan back, as `give_back` does."""
+        """End the loan, as the function `give_back` does."""
         return give_back(self._loan, discard)
 
     def __enter__(self) -> Self:

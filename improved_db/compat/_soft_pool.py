@@ -1,9 +1,10 @@
-"""How the doors borrow from a pool whose size is a soft one: without a wait, or beyond the size after one.
+"""How the doors borrow from a pool with a soft size: without a wait, or beyond the size after a wait.
 
-``max_size`` is what the pool opens for borrowers who wait. Beyond it, up to a limit that each borrower brings, one is
-opened in the borrower's own thread (`Pool.acquire_now`), and kept when it is returned if few enough are idle.
+The pool opens up to ``max_size`` connections for borrowers who wait. Beyond it, up to a limit that each borrower names,
+the borrower opens a connection in its own thread (`Pool.acquire_now`). When that is returned, the pool keeps it unless
+too many are idle.
 
-Knows the pool, and when a borrower opens for itself. Does not know in which older words that is asked for.
+Knows the pool, and when a borrower opens a connection. Does not know the words of the older designs.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ C = TypeVar("C")
 def acquire_patiently(
     pool: Pool[C], patience: float, limit: int, *, ping: bool = False, in_vain: Callable[[], object]
 ) -> Loan[C]:
-    """Borrow an idle connection, or open one; beyond ``max_size`` only after a wait in vain.
+    """Borrow an idle connection, or open one; beyond ``max_size`` open one only after waiting without success.
 
     Args:
-        pool: Lends it.
+        pool: The pool that lends it.
         patience: Seconds to wait if there are ``max_size`` connections.
-        limit: Connections there may be after it.
+        limit: The most connections that there may be after the wait.
         ping: As for `Pool.acquire_now`.
-        in_vain: Called when that time is over.
+        in_vain: Called if the wait ends without a connection.
 
     Raises:
-        PoolTimeout: There are *limit*, and none was returned.
+        PoolTimeout: There are *limit* connections, and none was returned in time.
         PoolClosed: The pool is closed.
-        Exception: What the driver said when it was to open one.
+        Exception: The driver's error, if it could not open a connection.
     """
     loan = pool.acquire_now(pool.settings.max_size, ping=ping)
     if loan is not None:
@@ -53,10 +54,10 @@ def acquire_patiently(
 
 
 def stock(pool: Pool[C], number: int) -> None:
-    """Open connections until there are *number*, and keep those that the pool has room for.
+    """Open connections until there are *number*; the pool keeps those that it has room for.
 
     Raises:
-        Exception: What the driver said.
+        Exception: The driver's error, if it could not open a connection.
     """
     loans: list[Loan[C]] = []
     try:

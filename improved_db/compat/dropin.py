@@ -1,6 +1,6 @@
-"""`enable`: from now on `pymysql.connect` and `MySQLdb.connect` lend pooled connections, until `disable`.
+"""`enable` makes `pymysql.connect` and `MySQLdb.connect` lend pooled connections, until `disable`.
 
-Knows which names of other modules stand for "connect". Does not know how a pool works.
+Knows the names of "connect" in other modules. Does not know how a pool works.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _in_force: dict[str, Enabled] = {}
-#: What each pooled ``connect`` stands in front of: a tracer that came later may put one back after `Enabled.disable`.
+#: The original of each pooled ``connect``: a later tracer may put a pooled one back after `Enabled.disable`.
 _stands_before: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
 
 class _WrappedManager(PoolManager):
-    """Pools over what something has made of `pymysql.connect`."""
+    """Pools whose connections a wrapper around `pymysql.connect` opens."""
 
     _driver_of_creator = WrappedDriver
 
 
 class Enabled:
-    """What `enable` returns: the way back. Usable with ``with``."""
+    """What `enable` returns: `disable` undoes it, as does the end of a ``with`` block."""
 
     def __init__(self) -> None:
         self._way_back = contextlib.ExitStack()
         self._on = True
 
     def replace(self, module: ModuleType, original: Callable[..., Any], manager: PoolManager) -> None:
-        """Let *module* lend connections of *manager*'s."""
+        """Replace ``connect`` in *module* by one that borrows from *manager*."""
 
         def connect(*args: Any, **options: Any) -> Any:
-            """Borrow a pooled connection; `close` gives it back. Takes what the driver takes."""
+            """Borrow a pooled connection; `close` returns it. Takes the driver's arguments."""
             given, sealed = tuple(map(Secret.of, args)), seal(options)
             pooled = self._on and not options.get("defer_connect")
             del args, options  # a traceback shows locals
@@ -57,15 +57,16 @@ class Enabled:
 
         _stands_before[connect] = original
         self._way_back.callback(manager.dispose)
-        for name in ("connect", "Connect"):  # ``Connection``, a class that programs ask isinstance() about, stays
+        for name in ("connect", "Connect"):  # ``Connection``, a class that programs use in isinstance(), stays
             self._way_back.callback(_put_back, module, name, connect, _behind(getattr(module, name)))
             setattr(module, name, connect)
 
     def disable(self) -> None:
-        """Put everything back; connections are closed when they are idle. Calling it again is no error.
+        """Restore the drivers' own ``connect``, and close the pools. A second call does nothing.
 
-        A pooled ``connect`` that was kept opens connections without a pool from now on. So does one that a tracer
-        wrapped in the meantime: the tracer stays where it is.
+        Idle connections are closed now, borrowed ones when they are returned. If a program kept a pooled ``connect``,
+        it opens connections without a pool from now on. So does one that a tracer wrapped in the meantime; the tracer
+        stays in place.
         """
         if self._on:
             self._on = False
@@ -80,21 +81,22 @@ class Enabled:
 
 
 def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
-    """Let ``pymysql.connect`` and ``MySQLdb.connect`` lend pooled connections whose ``close`` gives them back.
+    """Let ``pymysql.connect`` and ``MySQLdb.connect`` lend pooled connections whose ``close`` returns them.
 
-    What it does not reach: a name taken before, by ``from pymysql import connect``, is the old one and stays so, and so
-    is ``pymysql.Connection(...)``, a class that is left alone. Enable before importing what does that.
+    It replaces ``pymysql.connect`` and ``pymysql.Connect``; the same names of ``MySQLdb`` if the program calls
+    ``pymysql.install_as_MySQLdb()``, before or after; and mysqlclient's if it is installed.
 
-    Reached are ``pymysql.connect`` and ``pymysql.Connect``; the same under ``MySQLdb`` where
-    ``pymysql.install_as_MySQLdb()`` was or will be called; and mysqlclient's where it is installed. There is one pool
-    for each distinct set of arguments, so nobody gets a connection with another's password, charset or autocommit.
-    Nobody waits: who finds no idle connection opens one. PyMySQL's come as `improved_db.Connection`, a subclass; what
-    was left open on one is rolled back when it is given back, and what was changed (SET, USE, a temporary table) is
-    undone. mysqlclient's are rolled back, no more.
+    It does not replace a name that was imported before, by ``from pymysql import connect``, nor the class
+    ``pymysql.Connection``. Call `enable` before you import a module that does that.
 
-    If something has wrapped ``pymysql.connect`` before (a tracer does), the pool opens its connections through that
+    There is one pool for each distinct set of arguments, so a caller never gets a connection with another password,
+    charset or autocommit. No call waits: if no connection is idle, the caller opens one. PyMySQL's connections are
+    `improved_db.Connection`, a subclass; when one is returned, the pool rolls back an open transaction and undoes
+    changes of the session (SET, USE, a temporary table). mysqlclient's are only rolled back.
+
+    If ``pymysql.connect`` was wrapped before, by a tracer for example, the pool opens its connections through that
     wrapper, and lends what it returns. Such a session is reset after each use, which costs a few round trips. A wrapper
-    that comes after `enable` costs nothing: it sees each borrowing.
+    that comes after `enable` costs no round trip: it sees each borrowing.
 
     Args:
         pool_size: Connections kept for each distinct set of arguments.
@@ -104,8 +106,8 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
         A handle with `Enabled.disable`; leaving its ``with`` block calls it.
 
     Raises:
-        AlreadyEnabled: It is in force already.
-        ConfigError: *pool_size* or *recycle* cannot be meant.
+        AlreadyEnabled: Pooling is enabled already.
+        ConfigError: *pool_size* or *recycle* is invalid.
     """
     handle = Enabled()
     original = _behind(pymysql.connect)
@@ -116,20 +118,20 @@ def enable(pool_size: int = 8, recycle: float | None = 30) -> Enabled:
     handle.replace(pymysql, original, ours)
     with contextlib.suppress(ImportError):
         mysqldb = importlib.import_module("MySQLdb")
-        if mysqldb is not pymysql:  # mysqlclient, not PyMySQL in its place
+        if mysqldb is not pymysql:  # mysqlclient, not PyMySQL under its name
             original = _behind(mysqldb.connect)
             handle.replace(mysqldb, original, PoolManager(pool_size, recycle, original))
     return handle
 
 
 def _behind(connect: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what stands behind a pooled ``connect`` whose pooling is over; anything else as it is."""
+    """Return the original of a pooled ``connect``; any other callable is returned as it is."""
     while type(connect) is FunctionType and connect in _stands_before:  # a tracer's proxy equals what it wraps
         connect = _stands_before[connect]
     return connect
 
 
 def _put_back(module: ModuleType, name: str, ours: Callable[..., Any], original: Callable[..., Any]) -> None:
-    """Put the original back, unless something else has taken our place since."""
+    """Restore the original, unless another program has replaced ours since."""
     if getattr(module, name) is ours:
         setattr(module, name, original)

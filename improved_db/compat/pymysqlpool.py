@@ -1,6 +1,6 @@
-"""The door of the pymysql-pool package: what its users typed, for 0.3.3 and 0.5.0 alike, on the one pool.
+"""The door of the pymysql-pool package: what its users type, for 0.3.3 and 0.5.0, on this package's pool.
 
-Knows that package's words, defaults, errors and log lines. Does not know sockets, or how a turn is waited for.
+Knows that package's words, defaults, errors and log lines. Does not know sockets, or how borrowers wait.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: The words of a pool; all others are PyMySQL's, and may be secret.
+#: The options of a pool; all others are PyMySQL's, and may be secret.
 WORDS: Final = frozenset({"size", "maxsize", "name", "pre_create_num", "con_lifetime", "autocommit"})
 
-#: What ``with connection as cursor`` answers in a cursor's place.
+#: The cursor's methods that ``with connection as cursor`` has.
 CURSOR_WORDS: Final = ("execute", "executemany", "fetchone", "fetchmany", "fetchall", "rowcount", "lastrowid")
 
 
 class GetConnectionFromPoolError(PoolTimeout):
-    """There was no connection in the time given; the cause says what the pool looked like."""
+    """No connection was free in the given time; the cause describes the pool."""
 
 
 class ReturnConnectionToPoolError(LoanSpent):
-    """A connection was used or closed after it had gone back to its pool."""
+    """A connection was used or closed after it had been returned to its pool."""
 
 
 class Cursor(cursors.Cursor):
-    """PyMySQL's cursor with pymysql-pool's two short cuts."""
+    """PyMySQL's cursor with pymysql-pool's two shortcuts."""
 
     def db_query(self, query: str, args: Any = ()) -> Any:
         """Run a statement and return all its rows."""
@@ -67,23 +67,23 @@ class DictCursor(cursors.DictCursor, Cursor):  # type: ignore[misc]  # rows of a
     """The same with rows as dicts."""
 
 
-#: What a connection that was given back has left of its session.
+#: The attributes of a connection after its return.
 _NOTHING: Final = {"_sock": None, "_rfile": None, "_result": None, "_closed": True, "_spent": True}
 
 
 class Connection(PooledConnection):
     """PyMySQL's connection, with or without a pool.
 
-    In a pool, ``close()`` and the end of a ``with`` block give it back; the block commits if it ends well, and rolls
-    back otherwise. ``with connection as x`` gives the connection, which answers a cursor's words too. Afterwards
-    everything raises `ReturnConnectionToPoolError`, but for a new ``with`` block or `execute_query`, which borrow anew.
+    In a pool, ``close()`` and the end of a ``with`` block return it; the block commits if it ends without an error, and
+    rolls back otherwise. ``with connection as x`` gives the connection, which has a cursor's methods too. After the
+    return, a new ``with`` block and `execute_query` borrow again; all else raises `ReturnConnectionToPoolError`.
     """
 
     __slots__ = ("_blocks", "_parked", "_reader", "home")
     _cursors: ClassVar[Mapping[Any, Any]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}
     home: ConnectionPool | None
     _blocks: int  # entered and not yet left
-    _parked: bool  # when execute_query gives it back it stays its user's, who may go on with it or close it
+    _parked: bool  # execute_query returned it, and its user may continue with it, or close it
     _reader: Any  # the cursor for CURSOR_WORDS
 
     def __new__(cls, **_: Any) -> Self:  # noqa: D102  # a handle of a session is made without __init__
@@ -100,12 +100,12 @@ class Connection(PooledConnection):
 
     if TYPE_CHECKING:
 
-        def cursor(self, cursor: Any = None) -> Any: ...  # noqa: D102  # with the two short cuts
+        def cursor(self, cursor: Any = None) -> Any: ...  # noqa: D102  # with the two shortcuts
 
     def execute_query(
         self, query: str, args: Any = (), dictcursor: bool = False, return_one: bool = False, exec_many: bool = False
     ) -> Any:
-        """Run one statement, commit, and let the pool have the connection until its next use.
+        """Run one statement, commit, and return the connection to the pool until its next use.
 
         Inside a ``with`` block the connection stays, and the block commits. Arguments and rows are as in
         `improved_db.ImprovedDb.execute_query` on a connection.
@@ -120,14 +120,14 @@ class Connection(PooledConnection):
         return rows
 
     def close(self) -> None:
-        """Give the connection back; without a pool, end its session."""
+        """Return the connection; without a pool, end its session."""
         if self.home is None:
             super().close()
         elif not self._spent:
             self.__dict__, self._reader = dict(_NOTHING), None
             try:
                 why = self.home._take_back(self._loan)
-            except LoanSpent:  # in a forked child the pool has let go of it already
+            except LoanSpent:  # in a forked child the pool has dropped it already
                 why = None
             logger.debug("%s pool(%s)", "Close connection of" if why else "Put connection back to", self.home.name)
         elif self._parked:
@@ -192,11 +192,11 @@ class _LoggingDriver(PyMySQLDriver):
 
 
 class ConnectionPool:
-    """Up to *size* connections on demand, and up to *maxsize* for those who have waited.
+    """Up to *size* connections on demand, and up to *maxsize* for callers that have waited.
 
     Attributes:
         name: Shown in the log; ``host-port-user-database`` unless given.
-        maxsize: The most connections there ever are.
+        maxsize: The most connections that there can be.
     """
 
     def __init__(
@@ -209,20 +209,20 @@ class ConnectionPool:
         autocommit: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Make a pool; it connects when it is used.
+        """Make a pool; it connects when a caller borrows.
 
         Args:
-            size: Connections that are opened as they are needed.
-            maxsize: Connections there may be when waiting did not help. A str is 0.3.3's *name*, and then never more.
+            size: How many connections are opened as callers need them.
+            maxsize: The most connections, if waiting did not help. A str is 0.3.3's *name*; then *size* is the most.
             name: For the log.
-            pre_create_num: Connections to open at once.
-            con_lifetime: Seconds after which a connection is replaced; 0 or less for never.
-            autocommit: As for PyMySQL; what is given back has it again.
+            pre_create_num: How many connections to open now.
+            con_lifetime: Seconds after which a connection is replaced; 0 or less: never.
+            autocommit: As for PyMySQL; the pool restores it when a connection is returned.
             **kwargs: Every other option of PyMySQL's.
 
         Raises:
-            ConfigError: An option cannot be meant; the text says what to write instead.
-            Exception: What the driver said, where connections are opened at once.
+            ConfigError: An option is invalid; the text says what to write instead.
+            Exception: The driver's error, if *pre_create_num* connections could not be opened.
         """
         options = seal(kwargs)
         del kwargs  # a traceback shows locals
@@ -255,18 +255,18 @@ class ConnectionPool:
         pre_ping: bool = False,
         timeout: float | None = None,
     ) -> Connection:
-        """Borrow a connection: an idle one, or a new one if there are fewer than *size*, or whichever comes back.
+        """Borrow a connection: an idle one, a new one if there are fewer than *size*, or the next to be returned.
 
         Args:
             retry_num: How many times to wait; 3, at most 10, or 1 with *timeout*.
-            retry_interval: Seconds to wait each time. When all of them are over, and there are fewer than *maxsize*
-                connections, one more is opened.
-            pre_ping: Ask the server for a sign of life before the connection is lent.
-            timeout: In the words of 0.3.3: seconds to wait, first and again *retry_num* times. Then the pool never
-                grows beyond *size*.
+            retry_interval: Seconds to wait each time. If all these waits fail and there are fewer than *maxsize*
+                connections, the caller opens one more.
+            pre_ping: Ping the server before the connection is lent.
+            timeout: 0.3.3's option: seconds to wait, once and then *retry_num* times more. With it the pool does
+                not grow beyond *size*.
 
         Raises:
-            GetConnectionFromPoolError: There was none in that time. What the driver says comes as it is.
+            GetConnectionFromPoolError: No connection was free in that time. The driver's errors are raised as they are.
         """
         loan = self._pool.acquire_now(self._size, ping=pre_ping)
         if loan is None:
@@ -293,21 +293,21 @@ class ConnectionPool:
     def _borrow(
         self, patience: float = 0.3, most: int | None = None, ping: bool = False, in_vain: Any = int, told: str = ""
     ) -> Loan[Any]:
-        """Borrow without a word, and return the pool's own loan."""
+        """Borrow without a line in the log, and return the pool's loan."""
         try:
             return acquire_patiently(self._pool, patience, most or self.maxsize, ping=ping, in_vain=in_vain)
         except PoolTimeout as error:
             raise GetConnectionFromPoolError(f"can't get connection from pool({self.name}){told}") from error
 
     def _log_retries(self, times: int) -> None:
-        """Write a line for each wait in vain; all of them were one turn in the line, so they come at its end."""
+        """Log one line for each failed wait; the pool waited only once for all of them, so the lines come together."""
         for _ in range(times):
             logger.debug("Retry to get connection from pool(%s)", self.name)
 
     put_connection: staticmethod[[Connection], None] = staticmethod(Connection.close)  # 0.3.3's
 
     def size(self) -> int:
-        """Return how many of *size* nobody has borrowed."""
+        """Return how many of *size* connections are not borrowed."""
         return max(self._size - self._pool.stats().used, 0)
 
     @property
@@ -321,12 +321,12 @@ class ConnectionPool:
         return self._pool.stats().idle
 
     def close(self) -> None:
-        """Close for good: idle connections now, borrowed ones when they come back."""
+        """Close for good: idle connections now, borrowed ones when they are returned."""
         self._pool.close(timeout=0.0)
 
 
 class ConnectionPoolSingleton(ConnectionPool):
-    """The one pool of the process, and of each subclass: whoever asks again gets the first, whatever the arguments."""
+    """The one pool of the process, for each subclass one: every later call returns it and ignores its arguments."""
 
     _pools: ClassVar[dict[type, ConnectionPool]] = {}
 

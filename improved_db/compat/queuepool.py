@@ -1,6 +1,6 @@
 """The door of the MySQLdb QueuePool snippet: a pool over any DB-API driver, and a manager of such pools.
 
-Nobody waits here: who finds no idle connection opens one, in its own thread, and at most ``pool_size`` are kept.
+No call waits: if no connection is idle, the caller opens one in its own thread. At most ``pool_size`` are kept.
 
 Knows the snippet's words. Does not know sockets or the other doors.
 """
@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from improved_db.compat._dbapi_driver import DBAPIDriver
-from improved_db.compat._handles import GuardedConnection, PooledConnection
+from improved_db.compat._handles import ConnectionProxy, PooledConnection
 from improved_db.errors import LoanSpent
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -40,12 +40,12 @@ class QueuePool:
 
         Args:
             creator: Returns a new DB-API connection, or is a whole `improved_db.driver.Driver`.
-            pool_size: The most connections that are kept.
+            pool_size: The most idle connections to keep.
             recycle: Seconds since its last use after which an idle connection is replaced instead of lent; None: never.
             name: For the log.
 
         Raises:
-            ConfigError: *pool_size* is no int of at least 1, or *recycle* no number of seconds above 0.
+            ConfigError: *pool_size* is not an int of at least 1, or *recycle* not a number of seconds above 0.
         """
         size = checked("max_size", Secret(pool_size), called="pool_size").value
         idle = checked("idle_timeout", Secret(recycle), called="recycle").value
@@ -54,20 +54,20 @@ class QueuePool:
         self._pool: Pool[Any] = Pool(driver, settings, max_idle=pool_size)
 
     def connect(self) -> Any:
-        """Borrow a connection: an idle one, or a new one if there is none. Its ``close`` gives it back."""
-        loan = self._pool.acquire_now(float("inf"))  # nobody is refused
+        """Borrow a connection: an idle one, or a new one if none is idle. Its ``close`` returns it."""
+        loan = self._pool.acquire_now(float("inf"))  # without a limit, so there is always one
         assert loan is not None
         raw = loan.connection
-        # Not isinstance(): a tracer's proxy passes for what it stands for, and a handle of that would go untraced.
-        return raw._handle(loan) if issubclass(type(raw), PooledConnection) else GuardedConnection(raw, loan)
+        # Not isinstance(): a tracer's proxy has the class of what it wraps, and a handle would bypass the tracer.
+        return raw._handle(loan) if issubclass(type(raw), PooledConnection) else ConnectionProxy(raw, loan)
 
     def return_conn(self, conn: Any, *, discard: str | None = None) -> None:
         """Take a connection back; if ``pool_size`` are idle already it is closed, with a warning in the log.
 
-        One that was returned before stays where it is; *discard* says why it must not be used again, if so.
+        If it was returned before, nothing happens. *discard* is a reason to close it instead of keeping it.
 
         Raises:
-            LoanSpent: It is not from this pool.
+            LoanSpent: It is not a connection of this pool.
         """
         loan = getattr(conn, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
@@ -80,7 +80,7 @@ class QueuePool:
         self.return_conn(conn, discard="closed")
 
     def size(self) -> int:
-        """Return how many connections are kept at the most."""
+        """Return how many idle connections the pool keeps at most."""
         return self._pool.settings.max_size
 
     def __len__(self) -> int:
@@ -94,36 +94,36 @@ class QueuePool:
         self._pool.clear()
 
     def dispose(self) -> None:
-        """Close for good: idle connections now, borrowed ones when they come back."""
+        """Close for good: idle connections now, borrowed ones when they are returned."""
         self._pool.close(timeout=0.0)
 
     def __bool__(self) -> bool:
-        return True  # without idle connections, too
+        return True  # also without idle connections
 
 
 class PoolManager:
-    """Pools by what is connected to: one for each distinct set of options."""
+    """One pool for each distinct set of options."""
 
     _driver_of_creator: type[DBAPIDriver] = DBAPIDriver
 
     def __init__(
         self, pool_size: int = 8, recycle: float | None = 30, creator: Callable[..., Any] | None = None
     ) -> None:
-        """Make a manager without pools.
+        """Make a manager; it opens pools when they are needed.
 
         Args:
             pool_size: As for `QueuePool`, for each pool.
             recycle: As for `QueuePool`.
             creator: Returns a DB-API connection for the arguments of `connect`; None for `improved_db.Connection`.
         """
-        QueuePool(object, pool_size, recycle)  # refuses what cannot be meant
+        QueuePool(object, pool_size, recycle)  # raises ConfigError if an option is invalid
         self._pool_size = pool_size
         self._recycle = recycle
         self._creator = creator
         self._pools: dict[Sealed, QueuePool] = {}
 
     def connect(self, *args: Any, **kw: Any) -> Any:
-        """Borrow a connection that was opened with just these arguments, the driver's. Its ``close`` gives it back."""
+        """Borrow a connection that was opened with exactly these arguments of the driver; its ``close`` returns it."""
         sealed, options = tuple(map(Secret.of, args)), seal(kw)
         del args, kw  # a traceback shows locals
         options = {ALIASES.get(name, name): value for name, value in options.items()}
@@ -151,7 +151,7 @@ class PoolManager:
         )
 
     def close_connection(self, conn: Any) -> None:
-        """Give a connection back to the pool it is from; one that is from none is left alone."""
+        """Return a connection to its pool; if it is from no pool, do nothing."""
         if isinstance(getattr(conn, "_loan", None), Loan):
             with contextlib.suppress(LoanSpent):
                 conn.give_back()

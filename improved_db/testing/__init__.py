@@ -1,4 +1,4 @@
-"""Private throw-away servers for tests, demos and first tries.
+"""Private, temporary servers for tests, demos and first steps.
 
 Knows the public names of this folder. Does not know how any of them works.
 """

@@ -1,4 +1,4 @@
-"""Which server is installed here, and how to install one where none is.
+"""Which server is installed here, and how to install one if there is none.
 
 Knows file names, folders and package managers. Does not know how a server is started.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Flavour: TypeAlias = Literal["mariadb", "mysql"]
 
-#: Names the server's binary where it is in none of the usual places, or not the first one in them.
+#: The environment variable with the path of the server's binary; it comes before the usual places.
 BINARY_VARIABLE = "IMPROVED_DB_SERVER"
 
 _NAMES = ("mariadbd", "mysqld")
@@ -37,7 +37,7 @@ _USUAL_FOLDERS = (
     "/opt/homebrew/opt/mysql/bin",
 )
 
-# MariaDB's install script lives in the server's package and calls a program of the client's.
+# MariaDB's install script is in the server's package, and calls a program of the client's package.
 _INSTALLERS = {
     "apt-get": "apt-get install -y --no-install-recommends mariadb-server-core mariadb-client-core",
     "dnf": "dnf install -y mariadb-server",
@@ -53,8 +53,8 @@ class ServerBinary:
 
     Attributes:
         path: The binary, with every symbolic link followed.
-        flavour: ``"mariadb"`` or ``"mysql"``, by what the binary says of itself and not by its name.
-        version: What the binary says, as in ``"10.11.6-MariaDB"`` or ``"8.4.3"``.
+        flavour: ``"mariadb"`` or ``"mysql"``, by the answer of the binary to ``--version``, not by its name.
+        version: As the binary tells it: ``"10.11.6-MariaDB"`` or ``"8.4.3"``.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class ServerBinary:
 
     @property
     def base(self) -> Path:
-        """The folder that holds the binary's folder and, beside it, what the server reads at run time."""
+        """The folder above the binary's folder; the server's other files are in it too."""
         return self.path.parent.parent
 
 
@@ -71,12 +71,12 @@ def find_server(flavour: Flavour | None = None, *, folders: Iterable[str | Path]
     """Find an installed mariadbd or mysqld; the file that ``IMPROVED_DB_SERVER`` names comes first.
 
     Args:
-        flavour: The only one wanted; None takes whichever is found first, MariaDB before MySQL in each folder.
+        flavour: Which of the two to find; None takes the first found, MariaDB before MySQL in each folder.
         folders: Where to look instead of ``PATH`` and the folders that package managers use.
 
     Raises:
-        ServerNotFound: There is none; the text is the one command that installs it here.
-        ConfigError: ``IMPROVED_DB_SERVER`` names something that is no server.
+        ServerNotFound: No server is installed; the text is the one command that installs it here.
+        ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server.
     """
     for path in _candidates(_search_path() if folders is None else folders):
         binary = _ask(path)
@@ -86,7 +86,7 @@ def find_server(flavour: Flavour | None = None, *, folders: Iterable[str | Path]
 
 
 def install_command(flavour: Flavour | None = None) -> str:
-    """Return the one command that installs a server on this system, or what to do where none is known."""
+    """Return the one command that installs a server on this system, or what to do if none is known."""
     if flavour != "mysql":
         for installer, command in _INSTALLERS.items():
             if shutil.which(installer, path=os.pathsep.join(["/usr/bin", "/sbin", "/bin"])):
@@ -97,11 +97,11 @@ def install_command(flavour: Flavour | None = None) -> str:
 
 
 def _candidates(folders: Iterable[str | Path]) -> Iterator[Path]:
-    """Yield what may be a server, best first."""
+    """Yield the paths that may be a server, best first."""
     named = os.environ.get(BINARY_VARIABLE)
     if named:
         if _ask(Path(named)) is None:
-            raise ConfigError(f"{BINARY_VARIABLE}={named} is no mariadbd or mysqld that runs; correct it or unset it")
+            raise ConfigError(f"{BINARY_VARIABLE}={named} is not a working mariadbd or mysqld; correct it or unset it")
         yield Path(named)
     for folder in folders:
         for name in _NAMES:
@@ -114,7 +114,7 @@ def _search_path() -> Iterator[str]:
 
 
 def _ask(path: Path) -> ServerBinary | None:
-    """Return what the file at *path* says of itself, or None if it is no server."""
+    """Ask the file at *path* for its flavour and version; None if it is not a server."""
     if not os.access(path, os.X_OK) or path.is_dir():
         return None
     return _ask_once(path.resolve())

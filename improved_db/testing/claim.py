@@ -1,10 +1,10 @@
-"""Folders that do not outlive the process that made them, however it ends, and neither does a server that runs in one.
+"""Folders that are removed, with the servers that run in them, when the process that made them ends, however it ends.
 
-A folder is claimed by an ``flock`` on the folder itself. The kernel drops it when the process ends, kill -9 included,
-and knows nothing of process numbers that are given out again; so a folder whose lock can be taken has no owner, and
-whoever takes the lock may remove it. A child forked from the owner holds the lock with it.
+The owner claims a folder by an ``flock`` on the folder itself. The kernel drops the lock when the process ends, also by
+kill -9. So if another process can take the lock, the folder has no owner, and that process may remove it. A process
+number would prove less, because the system uses numbers again. A child forked from the owner shares the lock.
 
-Knows folders, locks, and which processes run on a folder. Does not know what they are or why.
+Knows folders, locks, and which processes run on a folder. Does not know what these processes do.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ class Claim:
     def __init__(self, parent: Path) -> None:
         """Make the folder in *parent*."""
         lock = None
-        while lock is None:  # a reaper may take the folder in the moment before it is locked
+        while lock is None:  # another process may reap the folder before it is locked
             self.path: Path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
             lock = _lock(self.path)
         self._lock = lock
 
     def release(self) -> None:
-        """Remove the folder with all that is in it and runs on it. Only once."""
+        """Kill the processes that run on the folder, and remove it. Call it only once."""
         _remove(self.path)
         os.close(self._lock)
 
 
 def data_option(folder: Path) -> str:
-    """Return the argument by which a server of *folder* is told from every other process."""
+    """Return the argument by which `reap` recognises a server of *folder* among all processes."""
     return f"--datadir={folder}/data"
 
 
 def reap(parent: Path) -> None:
-    """Remove the folders of this user in *parent* that nobody claims any more, and kill the servers left in them."""
+    """Remove this user's folders in *parent* that no process claims, and kill the servers left in them."""
     for path in parent.glob(f"{PREFIX}*"):
         lock = _lock(path)
         if lock is not None:
@@ -57,7 +57,7 @@ def reap(parent: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of the folder at *path*; None if somebody else's, or gone."""
+    """Return a descriptor that holds the lock of the folder at *path*; None if that is not possible."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -73,7 +73,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _remove(folder: Path) -> None:
-    """Kill what runs on *folder*, then remove it; a server that cannot be killed keeps it."""
+    """Kill the processes that run on *folder*, then remove it; if one cannot be killed, leave the folder."""
     marker = data_option(folder)
     deadline = time.monotonic() + _PATIENCE
     while running := [pid for pid, command_line in _processes() if marker in command_line]:
@@ -87,7 +87,7 @@ def _remove(folder: Path) -> None:
 
 
 def _processes() -> list[tuple[int, str]]:
-    """Return number and command line of every process that can be seen; a zombie's command line is empty."""
+    """Return number and command line of every process that this user can see; a zombie's command line is empty."""
     if not Path("/proc/self/cmdline").exists():
         return _processes_by_ps()
     found = []

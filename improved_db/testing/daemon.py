@@ -1,4 +1,4 @@
-"""One server process: started, signalled, waited for.
+"""One server process: start it, signal it, wait for it.
 
 Knows processes, signals and the file that the server logs to. Does not know SQL.
 """
@@ -18,10 +18,10 @@ _LOG_TAIL = 4000
 
 
 class Daemon:
-    """The process in a claimed folder. Only the Python process that made this object can do anything to it."""
+    """The process in a claimed folder. Only the Python process that made this object can start, signal or end it."""
 
     def __init__(self, claim: Claim) -> None:
-        """Start nothing yet."""
+        """Remember the folder; `start` starts the process."""
         self._claim = claim
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +41,7 @@ class Daemon:
         return os.getpid() == self._owner
 
     def start(self, command: list[str]) -> None:
-        """Run *command* in a session of its own, so that a Ctrl-C in the terminal is none of its business."""
+        """Run *command* in its own session, so that a Ctrl-C in the terminal does not reach it."""
         with (self._claim.path / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, and every word is ours or the caller's
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
@@ -49,7 +49,7 @@ class Daemon:
         self._paused = False
 
     def stop(self) -> None:
-        """Ask the server to end, and wait for it; a server that does not end in 30 seconds is killed."""
+        """Ask the server to end, and wait for it; if it does not end in 30 seconds, kill it."""
         if self._process is None:
             return
         self._process.terminate()
@@ -66,26 +66,26 @@ class Daemon:
             self._process.wait()
 
     def pause(self) -> None:
-        """Stop the clock of the process; on return it runs no more."""
+        """Freeze the process (SIGSTOP); when the call returns, it has stopped."""
         if self.pid is not None and not self._paused:
             os.kill(self.pid, signal.SIGSTOP)
             os.waitpid(self.pid, os.WUNTRACED)
             self._paused = True
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Continue a paused process."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._paused = False
 
     def story(self) -> str:
-        """How the process ended, if it did, and the end of its log."""
+        """Return how the process ended, if it did, and the end of its log."""
         ended = "" if self._process is None or self.pid is not None else f" (ended with {self._process.returncode})"
         log = (self._claim.path / "log").read_text(encoding="utf-8", errors="replace")
         return f"{ended}:\n{log[-_LOG_TAIL:].strip()}"
 
     def destroy(self) -> None:
-        """Kill the process and remove the folder; nothing in a forked child."""
+        """Kill the process and remove the folder; in a forked child, do nothing."""
         if self.owned:
             self.kill()
             self._claim.release()

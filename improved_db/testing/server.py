@@ -1,6 +1,6 @@
-"""A private throw-away server, started from the installed binary.
+"""A private, temporary server, started from the installed binary.
 
-Knows how a server is run and when it is ready, for which it asks PyMySQL. Does not know pools or `ImprovedDb`.
+Knows how to run a server, and by PyMySQL when it is ready. Does not know pools or `ImprovedDb`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _START_TIMEOUT = 30.0
 _POLL = 0.005
 _SOCKET_PATH_MAX = 100  # bytes; systems allow 103 to 107
 
-# Below the ports that systems hand out to connecting sockets: a client that keeps trying a stopped server on one of
-# those meets itself sooner or later, and another program may have taken it by the time of a restart.
+# Below the ports that systems assign to connecting sockets. On one of those, a client that keeps trying a stopped
+# server would at some time connect to itself, and another program may have the port at a restart.
 _PORTS = range(15000, 32000)
 
-# flush-log-at-trx-commit=2 survives the end of the process, not of the machine: what kill() needs, without an fsync.
+# flush-log-at-trx-commit=2 keeps commits if the process ends, not if the machine does: enough for kill(), no fsync.
 _OPTIONS = [
     "--skip-name-resolve",
     "--character-set-server=utf8mb4",
@@ -50,7 +50,7 @@ _OPTIONS = [
     "--key-buffer-size=1M",
     "--skip-log-bin",
 ]
-# MariaDB makes a new key at each start since 11.4, in up to a second; MySQL's packages name a folder for imports
+# Since 11.4 MariaDB makes a new TLS key at each start, in up to a second. MySQL's packages name a folder for imports
 # and exports that may be missing.
 _OPTIONS_OF = {
     "mariadb": ["--aria-pagecache-buffer-size=8M", "--skip-ssl"],
@@ -59,33 +59,33 @@ _OPTIONS_OF = {
 
 
 class TemporaryServer:
-    """A MariaDB or MySQL server of one's own, running when the constructor returns and gone after `close`.
+    """A private MariaDB or MySQL server; it runs when the constructor returns, and `close` removes it.
 
-    It listens on a unix socket in a folder of mode 0700, which is all that guards it: the account root has no password.
-    There is an empty database ``test``. Process and folder are gone after `close`, an exception in a ``with`` block,
-    garbage collection, or the end of the interpreter; if Python itself is killed, the next `TemporaryServer` of the
-    same user removes them. A forked child can use the server and do nothing to it. A server is driven by one thread at
-    a time.
+    It listens on a unix socket in a folder of mode 0700. Only that folder protects it: the account root has no
+    password. There is an empty database ``test``. Process and folder are removed by `close`, the end of a ``with``
+    block, garbage collection, or the end of the interpreter; if Python itself is killed, the next `TemporaryServer` of
+    the same user removes them. A forked child can connect to the server, but cannot start, signal or stop it. Call the
+    methods from one thread at a time.
 
     Attributes:
         socket: Path of the unix socket.
         port: TCP port on 127.0.0.1, the same after a restart; None without TCP.
-        version: What the server says, as in ``"10.11.6-MariaDB-0+deb12u1"``.
+        version: As the server tells it: ``"10.11.6-MariaDB-0+deb12u1"``.
     """
 
     def __init__(self, *, tcp: bool = False, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
-        """Install, start, and wait until it answers: MariaDB 0.1 s, MySQL 0.6 s; the very first time 0.7 s and 3 s.
+        """Install, start, and wait until it answers: MariaDB 0.1 s, MySQL 0.6 s; the first time 0.7 s and 3 s.
 
         Args:
             tcp: Listen on a free port of 127.0.0.1 as well.
-            options: Further arguments of the server, which win over the ones chosen here: ``"--wait-timeout=2"``, or
-                ``"--ssl"`` as MariaDB runs without TLS otherwise.
-            flavour: The only one wanted; None takes what is installed.
+            options: Further arguments of the server, which override the ones chosen here: ``"--wait-timeout=2"``, or
+                ``"--ssl"``, because MariaDB runs without TLS here.
+            flavour: Which of the two to run; None takes what is installed.
 
         Raises:
-            ServerNotFound: There is none; the text is the one command that installs it here.
-            ConfigError: ``IMPROVED_DB_SERVER`` names something that is no server.
-            RuntimeError: It did not start; the text holds the end of its log.
+            ServerNotFound: No server is installed; the text is the one command that installs it here.
+            ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server.
+            RuntimeError: It did not start; the text has the end of its log.
         """
         self._binary = find_server(flavour)
         self._options = tuple(options)
@@ -119,14 +119,14 @@ class TemporaryServer:
 
     @property
     def url(self) -> str:
-        """A URL that `ImprovedDb` takes: by TCP if there is TCP, by the socket otherwise."""
+        """A URL for `ImprovedDb`: by TCP if the server listens on it, by the socket otherwise."""
         if self.port is not None:
             return f"mysql://root@127.0.0.1:{self.port}/test"
         return f"mysql://root@localhost/test?unix_socket={quote(self.socket, safe='')}"
 
     @property
     def connect_options(self) -> dict[str, Any]:
-        """Fresh keyword arguments for ``pymysql.connect``, by the same way as `url`."""
+        """New keyword arguments for ``pymysql.connect``, by TCP or socket as `url`."""
         account = {"user": "root", "password": "", "database": "test"}
         if self.port is not None:
             return {"host": "127.0.0.1", "port": self.port, **account}
@@ -139,14 +139,14 @@ class TemporaryServer:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process; a paused one counts."""
+        """Whether there is a process; a paused one counts as running."""
         return self.pid is not None
 
     def start(self) -> None:
-        """Start the server if it does not run, on the data that is there, and wait until it answers.
+        """Start the server if it does not run, on its existing data, and wait until it answers.
 
         Raises:
-            RuntimeError: It did not start, or it was closed before; the text holds the end of its log.
+            RuntimeError: It did not start (the text has the end of its log), or it is closed.
         """
         self._check_owned()
         if self.running:
@@ -166,43 +166,43 @@ class TemporaryServer:
         self._await_ready()
 
     def stop(self) -> None:
-        """End the server politely; `start` brings it back with its data."""
+        """Ask the server to end, and wait for it; `start` starts it again with its data."""
         self._check_owned()
         self._daemon.stop()
 
     def restart(self) -> None:
-        """Stop politely and start again: same data, same socket, same port."""
+        """`stop` and `start`: the same data, socket and port."""
         self.stop()
         self.start()
 
     def kill(self) -> None:
-        """End the server with SIGKILL; `start` brings it back with everything that was committed."""
+        """End the server with SIGKILL; `start` starts it again with everything that was committed."""
         self._check_owned()
         self._daemon.kill()
 
     def pause(self) -> None:
-        """Freeze the server (SIGSTOP): its sockets stay open and nobody answers."""
+        """Freeze the server (SIGSTOP): its sockets stay open, and it does not answer."""
         self._check_owned()
         self._daemon.pause()
 
     def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
+        """Continue a paused server (SIGCONT)."""
         self._check_owned()
         self._daemon.resume()
 
     def close(self) -> None:
-        """Kill the server and remove its folder. Idempotent; nothing in a forked child."""
+        """Kill the server and remove its folder. A second call does nothing; nor does a call in a forked child."""
         if self._daemon.owned:
             self._finalizer()
 
     def _check_owned(self) -> None:
         if not self._daemon.owned:
-            raise RuntimeError("only the process that made a TemporaryServer starts, signals and stops it")
+            raise RuntimeError("only the process that made a TemporaryServer can start, signal or stop it")
         if not self._finalizer.alive:
             raise RuntimeError("this TemporaryServer is closed")
 
     def _await_ready(self) -> None:
-        """Poll until an authenticated connection succeeds; by the socket, which cannot be anybody else's."""
+        """Poll until a connection succeeds; by the socket, because on the port another server may listen."""
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
@@ -218,7 +218,7 @@ class TemporaryServer:
         connection = Connection(
             user="root", database="test", read_timeout=_START_TIMEOUT, ssl_disabled=True, defer_connect=True
         )
-        with sockets.socket(sockets.AF_UNIX) as sock:  # PyMySQL leaks a unix socket of its own that cannot connect
+        with sockets.socket(sockets.AF_UNIX) as sock:  # PyMySQL leaks its own unix socket if it cannot connect
             sock.connect(self.socket)
             connection.connect(sock)
             with connection, connection.cursor() as cursor:
@@ -227,7 +227,7 @@ class TemporaryServer:
 
 
 def _temporary_folder() -> Path:
-    """Return where to make folders: the user's choice, unless a socket's path would get too long for the system."""
+    """Return where to make folders: the user's choice, unless the path of a socket would be too long there."""
     chosen = tempfile.gettempdir()
     longest = os.fsencode(f"{chosen}/{PREFIX}12345678/socket")
     return Path(chosen if len(longest) <= _SOCKET_PATH_MAX else "/tmp")  # noqa: S108 - the folder made there is 0700

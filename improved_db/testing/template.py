@@ -1,10 +1,10 @@
-"""A freshly installed data folder, made once and copied ever after.
+"""A newly installed data folder: installed once, then copied for each server.
 
-The first install (0.5 s for MariaDB, a few for MySQL) is kept in the user's cache, and what is kept there is 21 MB per
-server version; where the cache cannot be written every server is installed afresh. What a copy contains: an account
-root without a password, for ``localhost`` and ``127.0.0.1``, and an empty database ``test``.
+The first install (0.5 s for MariaDB, a few seconds for MySQL) is kept in the user's cache, with 21 MB for each server
+version. If the cache cannot be written, every server is installed again. A copy contains an account root without a
+password, for ``localhost`` and ``127.0.0.1``, and an empty database ``test``.
 
-Knows how each flavour installs itself and the options that its files are made with. Does not know a running server.
+Knows how each flavour installs itself, and the options that its files are made with. Does not know a running server.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 _INSTALL_TIMEOUT = 300.0
 
-# Small, as the redo log is most of what a copy copies. `loose-`: no error where a version does not know the option.
+# Small: the redo log is the largest part of a copy. `loose-`: no error where a version does not know the option.
 _STORAGE = {
     "mariadb": ["--innodb-log-file-size=4M"],
     "mysql": ["--loose-innodb-redo-log-capacity=8M"],
 }
 
-# --rpm and --cross-bootstrap are what packagers use: no rows for this host's name, and without the former the script
-# changes the owner of a set-uid helper in the system's plugin folder when root runs it.
+# Packagers use --rpm and --cross-bootstrap: they add no rows for this host's name. Without --rpm, when root runs it,
+# the script changes the owner of a set-uid helper in the system's plugin folder.
 _MARIADB_INSTALL = ["--rpm", "--cross-bootstrap", "--auth-root-authentication-method=normal", "--skip-test-db"]
 
 _MYSQL_ACCOUNTS = """\
@@ -44,14 +44,14 @@ GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 
 
 def common_options(binary: ServerBinary, folder: Path) -> list[str]:
-    """Return the options that installing and running have in common; the data is in ``folder/data``."""
+    """Return the options for both installing and running; the data is in ``folder/data``."""
     return [
         "--no-defaults",
         f"--basedir={binary.base}",
         data_option(folder),
         f"--tmpdir={folder / 'tmp'}",
         *_STORAGE[binary.flavour],
-        *(["--user=root"] if os.geteuid() == 0 else []),  # else root is refused; root's private folder needs root
+        *(["--user=root"] if os.geteuid() == 0 else []),  # otherwise the server refuses to run as root
     ]
 
 
@@ -59,8 +59,8 @@ def furnish(binary: ServerBinary, folder: Path) -> None:
     """Make ``folder/data``, from the cache if it is there, and ``folder/tmp``.
 
     Raises:
-        RuntimeError: The server's own installer failed; the text holds the end of what it said.
-        ServerNotFound: The binary is there but not the script that installs its data.
+        RuntimeError: The server's own installer failed; the text has the end of its output.
+        ServerNotFound: The binary is installed, but not the script that installs its data.
     """
     data = folder / "data"
     (folder / "tmp").mkdir()
@@ -70,7 +70,7 @@ def furnish(binary: ServerBinary, folder: Path) -> None:
         return
     _install(binary, folder)
     if template is not None:
-        with suppress(OSError):  # a full, absent or read-only cache costs the next server its head start, no more
+        with suppress(OSError):  # without a cache the next server only starts more slowly
             _keep(data, template)
 
 
@@ -87,13 +87,13 @@ def _template_path(binary: ServerBinary) -> Path | None:
 
 
 def _keep(data: Path, template: Path) -> None:
-    """Put a copy of *data* into the cache, whole or not at all."""
+    """Put a copy of *data* into the cache, either whole or not at all."""
     template.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     reap(template.parent)
     claim = Claim(template.parent)
     try:
         shutil.copytree(data, claim.path / "data")
-        (claim.path / "data").rename(template)  # refused if somebody else was first
+        (claim.path / "data").rename(template)  # fails if another process was first
     finally:
         claim.release()
 

@@ -1,7 +1,7 @@
-"""What the columns of a result are called, what they hold and how their rows are read.
+"""The names and types of a result's columns, and how to read its rows.
 
-The same statement brings byte for byte the same column definitions each time, so what was worked out for them is kept,
-for all connections of the process together.
+A statement has the same column definitions each time, byte for byte. So the process keeps what it derived from them,
+for all its connections.
 
 Knows column definitions and how PyMySQL chooses converters. Does not know sockets or results.
 """
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from improved_db.wire.decoders import Column
     from improved_db.wire.packets import Session
 
-BINARY: Final = 63  # the charset of what is no text
+BINARY: Final = 63  # the charset of values that are not text
 VECTOR: Final = 242  # MySQL's since 9.0, four bytes for each number; not in PyMySQL's constants
 
-#: How many lists of columns are kept, and up to how many bytes of definitions one may have. Column names may come from
-#: literals in a statement, so there is no end to them.
+#: How many lists of columns are kept, and how many bytes the definitions of one may have. Column names may come from
+#: literals in a statement, so their number has no limit.
 KEPT: Final = 512
 KEPT_SIZE: Final = 8192
 
@@ -62,7 +62,7 @@ class Shape:
         self._dicts: Decoder | None = None
 
     def fits(self, decoders: Mapping[int, Callable[[Any], Any]]) -> bool:
-        """Say whether *decoders* holds the same converters still; users may change it at any time."""
+        """Say whether *decoders* still holds the same converters; users may change it at any time."""
         return tuple(map(decoders.get, self._codes)) == self._found
 
     def decoder(self, row_kind: type) -> Decoder:
@@ -122,7 +122,7 @@ def _encoding(field: Any, session: Session) -> str | None:
 
 
 def keys(fields: Sequence[Any]) -> list[str]:
-    """Return the keys of dict rows by the rule of PyMySQL's `DictCursor`: a repeated name gets its table's in front."""
+    """Return the keys of dict rows by the rule of PyMySQL's `DictCursor`: a repeated name gets its table in front."""
     names: list[str] = []
     for field in fields:
         names.append(f"{field.table_name}.{field.name}" if field.name in names else field.name)

@@ -1,6 +1,6 @@
 """PyMySQL's two plain cursors, with fewer steps between a statement and its rows.
 
-Knows PyMySQL's cursor from the inside. Does not know the socket or the session.
+Knows the internals of PyMySQL's cursor. Does not know the socket or the session.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Cursor(Base):
             query = self.mogrify(query, args)  # type: ignore[arg-type]  # bytes without arguments only, as in PyMySQL
         sql: Any = query
         if isinstance(query, str):
-            # Strictly: a lone surrogate would send half a character, which takes the escape behind it along.
+            # Strictly: a lone surrogate would send half a character, which takes in the escape after it.
             sql = query.encode(connection.encoding)
             refuse_strays(query, connection.encoding)
         try:
@@ -84,7 +84,7 @@ class Cursor(Base):
         self._rows = result.rows
 
     def close(self) -> None:
-        """Let the connection go, after reading what is left of several results."""
+        """Release the connection, after reading the remaining results, if there are several."""
         if self._result is None or not self._result.has_next:
             self.connection = None
         else:
@@ -95,5 +95,5 @@ class DictCursor(pymysql.cursors.DictCursor, Cursor):  # type: ignore[misc]  # r
     """`pymysql.cursors.DictCursor`."""
 
 
-#: PyMySQL's classes and ours; subclasses of a user's own stay as they are.
+#: PyMySQL's classes and ours; a user's subclasses stay as they are.
 QUICKER: Final[dict[Any, type[Cursor]]] = {pymysql.cursors.Cursor: Cursor, pymysql.cursors.DictCursor: DictCursor}

@@ -1,11 +1,11 @@
 """Rows from bytes, by functions compiled for each list of column kinds.
 
 PyMySQL reads a row by one method call for each length, one for each value and two for each packet. A decoder written
-for, say, (int, text, datetime) does the same with index arithmetic in one loop. Nothing the server sent gets into the
+for, say, (int, text, datetime) does the same with index arithmetic in one loop. Nothing from the server gets into the
 source of a decoder: encodings, converters and column names are bound as objects.
 
-Where PyMySQL would call one of its standard converters, an equivalent stands in for it. It gives the same value and
-type for every input; what it cannot decide by shape goes to PyMySQL's own converter. The converters of users are called
+Where PyMySQL would call one of its standard converters, a decoder calls an equivalent, which gives the same value and
+type for every input; an input of an unusual shape goes to PyMySQL's own converter. The converters of users are called
 as PyMySQL calls them.
 
 Knows the layout of a row packet and PyMySQL's converters. Does not know sockets or results.
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 BAD_ROW: Final = "a row does not fill its packet"
 
-#: How far one run looks: a packet of full length, which another one continues, never fits, and so is not for it.
+#: How far one run reads: a packet of full length, which the next one continues, never fits, so `run` stops before it.
 LIMIT: Final = HEADER + FULL - 1
 
 #: How PyMySQL reads a column: decode with this encoding (None: leave it bytes), then call this (None: leave it).
 Column: TypeAlias = "tuple[str | None, Callable[[Any], Any] | None]"
 
 
-#: Makes a value that is not NULL of its bytes.
+#: Converts the bytes of a value that is not NULL.
 Reader: TypeAlias = "Callable[[bytes], Any]"
 
 #: Compiling takes 0.1 ms for a column, once for each list of column kinds; lists longer than this are not worth it.
@@ -63,7 +63,7 @@ _TWO_DIGITS: Final = {b"%02d" % number: number for number in range(100)}
 
 
 def _strict_from_iso(text: str) -> datetime:
-    """Refuse hour 24, which to PyMySQL is no time, and to Python since 3.14 is midnight of the next day."""
+    """Refuse hour 24: invalid for PyMySQL, but midnight of the next day for Python since 3.14."""
     if text[11:13] == "24":
         raise ValueError("hour 24")
     return datetime.fromisoformat(text)
@@ -73,10 +73,10 @@ from_iso: Final = datetime.fromisoformat if sys.version_info < (3, 14) else _str
 
 
 def read_datetime(raw: bytes) -> object:
-    """Do as `pymysql.converters.convert_datetime`.
+    """Convert like `pymysql.converters.convert_datetime`.
 
-    `datetime.fromisoformat` takes more than that does (weeks, basic format, time zones), but not with a separator in
-    each of these places: they leave only digits, which it checks itself, for the rest.
+    `datetime.fromisoformat` takes more forms (weeks, basic format, time zones), but none of them has a separator in
+    each of these places. The rest can only be digits, which it checks itself.
     """
     size = len(raw)
     if (size == 19 and raw[4::3] == b"-- ::") or (20 < size <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit()):
@@ -88,7 +88,7 @@ def read_datetime(raw: bytes) -> object:
 
 
 def read_date(raw: bytes) -> object:
-    """Do as `pymysql.converters.convert_date`."""
+    """Convert like `pymysql.converters.convert_date`."""
     if len(raw) == 10 and raw[4::3] == b"--":
         try:
             return date.fromisoformat(raw.decode())
@@ -98,7 +98,7 @@ def read_date(raw: bytes) -> object:
 
 
 def read_time(raw: bytes) -> object:
-    """Do as `pymysql.converters.convert_timedelta`."""
+    """Convert like `pymysql.converters.convert_timedelta`."""
     if len(raw) == 8 and raw[2::3] == b"::":
         try:
             seconds = _TWO_DIGITS[raw[:2]] * 3600 + _TWO_DIGITS[raw[3:5]] * 60 + _TWO_DIGITS[raw[6:]]
@@ -110,7 +110,7 @@ def read_time(raw: bytes) -> object:
 
 
 def read_decimal(raw: bytes) -> Decimal:
-    """Do as `Decimal` does to ASCII: by itself it takes digits of other scripts."""
+    """Convert like `Decimal`, but only ASCII: `Decimal` itself accepts digits of other scripts."""
     return Decimal(raw.decode("ascii"))
 
 
@@ -126,8 +126,8 @@ _SAME_FROM_BYTES: Final[tuple[tuple[object, Reader], ...]] = (
 
 
 def _reader(encoding: str | None, converter: Callable[[Any], Any] | None) -> Reader:
-    """Return what PyMySQL does to the bytes of a column."""
-    if encoding == "ascii" or (encoding is None and converter is not Decimal):  # Decimal refuses bytes: let it
+    """Return the function that converts a column's bytes as PyMySQL does."""
+    if encoding == "ascii" or (encoding is None and converter is not Decimal):  # Decimal refuses bytes, as in PyMySQL
         for standard, reader in _SAME_FROM_BYTES:
             if converter is standard:
                 return reader
@@ -160,7 +160,7 @@ def _read_one(readers: Sequence[Reader], names: Sequence[str] | None, payload: b
 
 
 def _read_long(data: bytes, position: int, read: Reader) -> tuple[Any, int]:
-    """Return the value at *position*, whose length takes more than one byte, and where the next one begins."""
+    """Return the value at *position*, whose length has more than one byte, and the position of the next."""
     start = position + 1 + (2, 3, 8)[data[position] - 252]
     end = start + int.from_bytes(data[position + 1 : start], "little")
     return read(data[start:end]), end
@@ -169,7 +169,7 @@ def _read_long(data: bytes, position: int, read: Reader) -> tuple[Any, int]:
 def _walk(
     one: Callable[[bytes], Any] | None, data: bytes, position: int, sequence: int, rows: list[Any]
 ) -> tuple[int, int]:
-    """Do as `Decoder.run`, one packet at a time, or only pass by the rows."""
+    """Read like `Decoder.run`, one packet at a time; without *one*, only skip the rows."""
     limit = min(len(data), position + LIMIT)
     while position + HEADER < limit:
         start = position + HEADER
@@ -240,7 +240,7 @@ def _indent(lines: Sequence[str], levels: int) -> list[str]:
 
 @functools.lru_cache(maxsize=512)
 def _compile(columns: tuple[str | None, ...], *, dicts: bool) -> CodeType:
-    """Compile ``run`` for columns read by these statements, or by a call where there are none."""
+    """Compile ``run`` for columns read by these statements, or, for None, by a call of the column's reader."""
     numbers = range(len(columns))
     row = f"{{{', '.join(f'name{i}: v{i}' for i in numbers)}}}" if dicts else f"({' '.join(f'v{i},' for i in numbers)})"
     reading = [_read_column(i, columns[i] or f"VALUE = read{i}(data[s:p])") for i in numbers]
@@ -293,16 +293,16 @@ def _written_out(reader: Reader) -> str | None:
 
 
 def check_row(data: bytes, position: int, end: int, columns: int) -> None:
-    """Look again at a row on which a decoder failed: was it the row, or a converter?
+    """Check a row on which a decoder failed: was the row malformed, or did a converter fail?
 
     Args:
-        data: What holds the row.
+        data: The bytes that contain the row.
         position: Where its first value begins.
         end: Where it ends.
         columns: How many values it should have.
 
     Raises:
-        pymysql.err.InternalError: It is not made of so many values.
+        pymysql.err.InternalError: It does not have so many values.
     """
     for _ in range(columns):
         first = data[position] if position < end else ERR

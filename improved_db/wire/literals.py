@@ -1,9 +1,9 @@
 r"""Values as SQL text, a whole column at a time.
 
-`rows_to_sql` writes what PyMySQL's cursors would write for each row by itself: ``(1,'a'),(2,'b')``. A chunk of rows is
-turned into its columns, a column of one type is escaped by a call or two instead of one for each value, and the text is
-put together by a single join. Escaping stays PyMySQL's: where a column holds several types, a type not listed here, or
-one whose encoder the user replaced, each value goes to ``connection.escape``.
+`rows_to_sql` writes the same text as PyMySQL's cursors write for each row: ``(1,'a'),(2,'b')``. It turns a chunk of
+rows into columns, escapes a column of one type by one or two calls instead of one for each value, and makes the text by
+a single join. The escaping is PyMySQL's: if a column holds several types, a type not listed here, or one whose encoder
+the user replaced, each value goes to ``connection.escape``.
 
 Knows how PyMySQL escapes values. Does not know statements or packets.
 """
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Escaping", "escape_column", "rows_to_sql", "split_insert"]
 
-#: Makes literals of a column of one type; None if it holds a value that is not written like the others.
+#: Makes literals of a column of one type; None if it holds a value that needs another form.
 ColumnEncoder: TypeAlias = "Callable[[Sequence[Any]], list[str] | None]"
 
 
 class Escaping(Protocol):
-    """What is asked of a connection; PyMySQL's has it as soon as it is connected."""
+    """What this module uses of a connection; PyMySQL's has it once it is connected."""
 
     server_status: int
     encoders: dict[type[Any], Callable[[Any], str]]
@@ -131,7 +131,7 @@ def escape_column(column: Sequence[Any], connection: Escaping) -> list[str]:
 
 
 def _escapes_as_pymysql(connection: Escaping) -> bool:
-    """Say whether the connection's class has left PyMySQL's escaping, or ours, as it is."""
+    """Say whether the connection's class uses PyMySQL's escaping, or ours, unchanged."""
     family: Any = type(connection)
     standard: Any = pymysql.connections.Connection
     of_texts = getattr(family, "_escape_string", None)
@@ -139,13 +139,13 @@ def _escapes_as_pymysql(connection: Escaping) -> bool:
 
 
 def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
-    """Return what does to a column what the connection does to a value of this type; None if that is not for sure."""
+    """Return the function that writes a column as the connection writes a value of this type; None if unsure."""
     if kind is str:
         without_backslashes = connection.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
         return _quoted_texts if without_backslashes else _escaped_texts
     encoder, encode = _STANDARD.get(kind, (None, None))
     own = connection.encoders.get(kind)
-    # Ours differ in values with a time zone alone, and those `_datetimes` and `_times` leave to them.
+    # Ours differ only in values with a time zone, which `_datetimes` and `_times` leave to them.
     ours = own in DATETIMES.values() if kind is dt.datetime else own is naive_time
     return encode if encoder is None or own is encoder or ours else None
 
@@ -194,7 +194,7 @@ def _booleans(column: Sequence[bool]) -> list[str]:
 def _floats(column: Sequence[float]) -> list[str] | None:
     texts = list(map(repr, column))
     joined = ",".join(texts)
-    if "n" in joined:  # nan and inf: PyMySQL has words for them
+    if "n" in joined:  # nan and inf: PyMySQL raises its own error for them
         return None
     if "e" in joined:
         return [text if "e" in text else text + "e0" for text in texts]
@@ -218,7 +218,7 @@ def _times(column: Sequence[dt.time]) -> list[str] | None:
 
 
 def _quoted(texts: list[str], sizes: set[int]) -> list[str] | None:
-    """Put quotes around ISO texts; None if one has another size, and so a time zone, which PyMySQL leaves out."""
+    """Put quotes around ISO texts; None if one has another size: it has a time zone, which PyMySQL drops."""
     return [f"'{text}'" for text in texts] if set(map(len, texts)) <= sizes else None
 
 

@@ -1,9 +1,9 @@
-r"""LOAD DATA LOCAL fed from an iterable: no file is ever opened, whatever name the server asks for.
+r"""LOAD DATA LOCAL from an iterable: the client opens no file, whatever name the server asks for.
 
-Rows become lines as the server's default format has them, which the statement spells out, since sql_mode may change the
-default: values between tabs, ``\N`` for NULL, backslash escapes. Bytes travel as hexadecimal digits, so that no charset
-can touch them, and datetimes that the server has to turn into the time of its session as seconds since 1970; which
-columns are read so, a statement says once, and where that changes another statement begins.
+Rows become lines in the server's default format: tabs between values, ``\N`` for NULL, backslash escapes. The statement
+names this format, because sql_mode may change the default. Bytes are sent as hexadecimal digits, so that no charset can
+change them. Datetimes that the server converts to the session's time zone are sent as seconds since 1970. A statement
+says once which columns have these forms; at the first row with other forms another statement begins.
 
 Knows rows, lines and the LOAD DATA statement. Does not know pools or the protocol.
 """
@@ -47,18 +47,18 @@ def quoted(name: str) -> str:
 
 
 class LocalLoad:
-    """One LOAD DATA statement and the lines that go with it."""
+    """The LOAD DATA statements for a table, and their lines."""
 
     def __init__(self, table: str, columns: Sequence[str] | None, rows: Iterator[Any]) -> None:
         """Look at the first row.
 
         Args:
-            table: Where the rows go, ``database.table`` or ``table``.
-            columns: Of which columns the rows are; None for all of them, or for the keys of rows that are mappings.
-            rows: At least one.
+            table: The table to load, ``database.table`` or ``table``.
+            columns: The columns of the rows; None for all columns, or for the keys of rows that are mappings.
+            rows: The rows, at least one.
 
         Raises:
-            StatementError: *columns* do not fit the first row.
+            StatementError: The first row does not fit *columns*.
         """
         self._ahead: deque[Any] = deque(islice(rows, 1))
         self._rows = rows
@@ -72,7 +72,7 @@ class LocalLoad:
         self._values(row, 1)
 
     def insert(self) -> str:
-        """Return the INSERT statement that does the same row by row."""
+        """Return the INSERT statement that inserts one such row."""
         names = f" ({', '.join(map(quoted, self.columns))})" if self.columns else ""
         into = f"INSERT INTO {self._table}{names}".replace("%", "%%")
         return f"{into} VALUES ({', '.join(['%s'] * self._width)})"
@@ -85,15 +85,15 @@ class LocalLoad:
     def parts(
         self, tell: Callable[[int], object], encoders: Mapping[Any, Any]
     ) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Return LOAD DATA statements, and the lines that go with each, in packets.
+        """Return LOAD DATA statements, each with its lines, in packets.
 
         Args:
-            tell: Hears how many rows have been made.
-            encoders: The connection's, which know what becomes of a datetime with a time zone.
+            tell: Called with the number of rows written so far.
+            encoders: The connection's; they decide how to write a datetime with a time zone.
         """
         own = encoders.get(dt.datetime)
         at = own if own is not None and own in DATETIMES.values() else DATETIMES["refuse"]
-        plain = DATETIMES["refuse"] if at is naive_or_in_session else at  # those it refuses go another way
+        plain = DATETIMES["refuse"] if at is naive_or_in_session else at  # those that it refuses have their own form
         writers: dict[type, Callable[[Any], str]] = {**_WRITERS, dt.datetime: lambda value: plain(value).strip("'")}
         self._in_session = at is naive_or_in_session
         while self._look_ahead():
@@ -110,13 +110,13 @@ class LocalLoad:
         return bool(self._ahead)
 
     def _form(self, value: Any) -> str:
-        """Say how a value that is not None is sent."""
+        """Return the form of a value that is not None."""
         if isinstance(value, _BYTES):
             return _HEX
         return _INSTANT if self._in_session and isinstance(value, dt.datetime) and is_aware(value) else _PLAIN
 
     def _find_forms(self) -> list[str]:
-        """Say how each column is sent in the rows ahead, up to the first that has something else there."""
+        """Return the form of each column in the rows ahead, up to the first row with another form."""
         found: list[str | None] = [None] * self._width
         for number, row in enumerate(self._ahead, self._taken + 1):
             for index, value in enumerate(self._values(row, number)):
@@ -142,7 +142,7 @@ class LocalLoad:
     def _packets(
         self, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]], tell: Callable[[int], object]
     ) -> Iterator[bytes]:
-        """Return lines up to the first row that has something in other forms than *forms* says."""
+        """Return lines, up to the first row that needs other forms than *forms*."""
         lines: list[str] = []
         size = 0
         while (row := self._take()) is not _END:
@@ -157,19 +157,19 @@ class LocalLoad:
                 lines, size = [], 0
             if self._taken % BATCH == 0:
                 tell(self._taken)
-        self._taken -= 1  # the one that ended it
+        self._taken -= 1  # the row with other forms was not written
         if lines:
             yield self._encoded(lines)
         tell(self._taken)
 
     def _line(self, row: Any, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]]) -> str | None:
-        """Return one row as LOAD DATA reads it; None if it has values in other forms."""
+        """Return the line of one row; None if it has values in other forms."""
         values = self._values(row, self._taken)
         if not any(forms):
             try:
                 return "\t".join([writers[type(value)](value) for value in values])
             except (KeyError, StatementError):
-                pass  # a type that takes longer, or the slow way says what is wrong with which value
+                pass  # the slow way below writes the rarer types, and says which value is invalid
         fields = []
         for index, value in enumerate(values):
             if value is not None and self._form(value) != forms[index]:
@@ -183,7 +183,7 @@ class LocalLoad:
 
     def _encoded(self, lines: Sequence[str]) -> bytes:
         text = "\n".join(lines) + "\n"
-        if not text.isascii() and _LONE.search(text):  # the codec's own error would carry all of it
+        if not text.isascii() and _LONE.search(text):  # the codec's own error would contain the whole text
             number = next(number for number, line in enumerate(lines) if _LONE.search(line))
             raise StatementError(f"row {self._taken - len(lines) + number + 1}: it has a lone surrogate")
         return text.encode()

@@ -1,6 +1,6 @@
-"""What a value may be, and what a text may hold, so that its literal says just that on the server.
+"""Which values and texts can be sent so that the server reads exactly the same value.
 
-Knows Python's values and the traps of charsets. Does not know statements, columns or the socket.
+Knows Python's values and the dangerous characters of charsets. Does not know statements, columns or the socket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def refuse_strays(text: str, encoding: str) -> None:
     """Refuse a text with a character that *encoding* turns into a backslash.
 
     Raises:
-        StatementError: It has one.
+        StatementError: The text has such a character.
     """
     if encoding in STRAYS and STRAYS[encoding] in text:
         raise StatementError(
@@ -41,7 +41,7 @@ def refuse_strays(text: str, encoding: str) -> None:
 
 
 def escape_text(connection: Any, text: str) -> str:
-    """Escape *text* as PyMySQL's `_escape_string` does, whose place this takes."""
+    """Escape *text* as PyMySQL's `_escape_string`, which this replaces."""
     if connection.encoding in STRAYS:
         refuse_strays(text, connection.encoding)
     if connection.server_status & _NO_BACKSLASHES:
@@ -56,9 +56,9 @@ _LAST_SECOND: Final = 2**31 - 1
 
 
 def strict_encoders(encoders: Mapping[Any, Encoder], aware_datetimes: str) -> dict[Any, Encoder]:
-    """Return *encoders* with ours where PyMySQL would send what the value does not say; the user's own stay.
+    """Return *encoders* with ours where PyMySQL would send another value; the user's own encoders stay.
 
-    PyMySQL asks the encoder of ``str`` for all types that have none; a ``str`` itself never gets to it.
+    PyMySQL calls the encoder of ``str`` for every type without an encoder, and never for a ``str`` itself.
 
     Args:
         encoders: By type, as PyMySQL's connection has them.
@@ -78,7 +78,7 @@ def escape_other(value: object, encoders: Mapping[Any, Encoder]) -> str:
     """Return the literal of a value whose type has no encoder.
 
     Raises:
-        StatementError: It is no value of a known type either.
+        StatementError: Its type is not derived from a known type either.
     """
     if isinstance(value, memoryview):
         return f"X'{value.hex()}'"
@@ -90,10 +90,10 @@ def escape_other(value: object, encoders: Mapping[Any, Encoder]) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """Return the value of a subclass of a known type, or of a scalar of numpy's, as that type.
+    """Convert a value of a subclass of a known type, or a numpy scalar, to the known type.
 
     Raises:
-        StatementError: It is neither; pandas' NaT is a datetime that is none.
+        StatementError: It is neither. pandas' NaT is refused too: it is a subclass of datetime without a time.
     """
     kind = type(value)
     if any(base.__module__ == "numpy" and base.__name__ == "generic" for base in kind.__mro__):
@@ -102,12 +102,12 @@ def plain_value(value: Any) -> Any:
         if isinstance(value, base) and value == value:  # noqa: PLR0124  # NaT is not equal to itself
             return value if type(value) is base else make(value)
         if isinstance(value, float):
-            return float(value)  # NaN, which the encoder of floats refuses by name
+            return float(value)  # NaN: the encoder of floats raises an error that names it
     raise _no_literal(value, kind)
 
 
 def _numpy_value(value: Any) -> object:
-    """Return the value of a scalar of numpy's in Python's own types; nanoseconds, which these have not, are cut."""
+    """Convert a numpy scalar to Python's own type; nanoseconds are cut off."""
     unit = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
     return value.item() if unit is None else value.astype(unit).item()
 
@@ -117,7 +117,7 @@ def _no_literal(value: object, kind: type | None = None) -> StatementError:
     return StatementError(f"no literal for a value of type {name}; convert it, or add it to conv=")
 
 
-#: Types of values, subclasses before their bases, and what makes one of them of a subclass of a user's own.
+#: Known types, subclasses before their bases, and how to convert a value of a user's subclass to each.
 _PLAIN: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
     (bool, bool),
     (int, int),
@@ -141,7 +141,7 @@ def naive_or_refused(value: dt.datetime, _encoders: object = None) -> str:
     """Return the literal of a datetime without a time zone.
 
     Raises:
-        StatementError: It has one.
+        StatementError: It has a time zone.
     """
     if is_aware(value):
         raise StatementError(
@@ -152,7 +152,7 @@ def naive_or_refused(value: dt.datetime, _encoders: object = None) -> str:
 
 
 def naive_or_utc(value: dt.datetime, _encoders: object = None) -> str:
-    """Return the literal of a datetime, of one with a time zone in UTC.
+    """Return the literal of a datetime; one with a time zone is converted to UTC.
 
     Raises:
         StatementError: Its time in UTC is before the year 1 or after the year 9999.
@@ -161,21 +161,21 @@ def naive_or_utc(value: dt.datetime, _encoders: object = None) -> str:
         try:
             value = value.astimezone(dt.timezone.utc)
         except OverflowError as error:
-            raise StatementError("a datetime that UTC has no year for") from error
+            raise StatementError("a datetime whose year in UTC is before 1 or after 9999") from error
     return converters.escape_datetime(value)
 
 
 def naive_or_in_session(value: dt.datetime, _encoders: object = None) -> str:
-    """Return the literal of a datetime; of one with a time zone what the server turns into the time of its session.
+    """Return the literal of a datetime; the server converts one with a time zone to the session's time zone.
 
     Raises:
-        StatementError: The server could not turn it.
+        StatementError: The server could not convert it.
     """
     return f"FROM_UNIXTIME({unix_time(value)})" if is_aware(value) else converters.escape_datetime(value)
 
 
 def is_aware(value: dt.datetime) -> bool:
-    """Say whether a datetime has a time zone that knows its offset."""
+    """Say whether a datetime has a time zone with a known offset."""
     return value.tzinfo is not None and value.utcoffset() is not None
 
 
@@ -191,7 +191,7 @@ def unix_time(value: dt.datetime) -> str:
     if microseconds <= 0 or seconds >= _LAST_SECOND:
         raise StatementError(
             "a datetime with a time zone before 1970-01-01 00:00:00.000001 or after 2038-01-19 03:14 in UTC, which "
-            "servers do not turn into the time of their session; make it naive, or give aware_datetimes='utc'"
+            "servers cannot convert to the session's time zone; make it naive, or give aware_datetimes='utc'"
         )
     return f"{seconds}.{rest:06d}"
 
@@ -200,7 +200,7 @@ def naive_time(value: dt.time, _encoders: object = None) -> str:
     """Return the literal of a time without a time zone.
 
     Raises:
-        StatementError: It has one.
+        StatementError: It has a time zone.
     """
     if value.tzinfo is not None:
         raise StatementError("a time with a time zone, which no column can hold; make it naive")

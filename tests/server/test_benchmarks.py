@@ -26,6 +26,7 @@ SCRIPTS: Final = {
     "fetch": {"P5", "P9"},
     "bulk": {"P6"},
     "threads": {"P2", "P9"},
+    "lookups": {"P9", "P11", "P12"},
     "pool": {"P3"},
     "doors": {"D1", "D2"},
     "memory": {"P8"},

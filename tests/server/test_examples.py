@@ -166,6 +166,7 @@ def test_flights_demo_loads_looks_up_and_measures(data: Path, url: str) -> None:
     loaded = 2 + 2 + 60 + 28 * 24 + 4000
     assert told["rows loaded"].startswith(f"{loaded:,} in ")
     assert told["look-ups"].startswith("500 in ")
+    assert re.fullmatch(r"\d+\.\d s, [\d,]+ a second", told["the same by execute_each, on one thread"])
     assert 1 <= int(told["sessions opened, by the server's count"]) <= 4
     assert told["retries"] == "0"
     assert re.search(r"JFK - LAX +Los Angeles Intl +[\d,]+", ran.stdout)
