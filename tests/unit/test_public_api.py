@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 NAMES = {
+    "COMPILED",
     "Borrowed",
     "Connection",
     "Enabled",
