@@ -60,7 +60,7 @@ def database(server: TemporaryServer, capabilities: Capabilities) -> Iterator[di
         cursor.execute(f"DROP DATABASE {name}")
 
 
-@pytest.fixture(scope="module", params=["pure", "compiled"] if compiled.COMPILED else ["pure"])
+@pytest.fixture(scope="module", params=["pure", "compiled"] if compiled.compiled else ["pure"])
 def row_reader(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which code reads rows, one after the other: the compiled one only where it was built."""
     with pytest.MonkeyPatch.context() as patch:

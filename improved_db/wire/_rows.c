@@ -11,6 +11,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <datetime.h>
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 
 #define HEADER 4
@@ -18,8 +20,6 @@
 #define END 254 /* a packet that begins with this or 255 is no row of one packet */
 
 typedef const unsigned char *Bytes;
-
-/* ---- columns ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     char kind;
@@ -34,23 +34,21 @@ typedef struct {
     Column *columns;
 } Rows;
 
-/* ---- values ----------------------------------------------------------------------------------------------------- */
-
 static PyObject *by_reader(const Column *column, Bytes at, Py_ssize_t size)
 {
     PyObject *raw = PyBytes_FromStringAndSize((const char *)at, size);
     if (raw == NULL)
         return NULL;
-    PyObject *value = PyObject_CallFunctionObjArgs(column->reader, raw, NULL);
+    PyObject *value = PyObject_CallOneArg(column->reader, raw);
     Py_DECREF(raw);
     return value;
 }
 
-/* The number in count digits; -1 if one is none. */
-static int digits(Bytes at, int count)
+/* The number in count digits, at most 18; -1 if one is none. */
+static long long digits(Bytes at, Py_ssize_t count)
 {
-    int number = 0;
-    for (int i = 0; i < count; i++) {
+    long long number = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
         unsigned digit = at[i] - (unsigned)'0';
         if (digit > 9)
             return -1;
@@ -62,21 +60,50 @@ static int digits(Bytes at, int count)
 static PyObject *read_int(const Column *column, Bytes at, Py_ssize_t size)
 {
     Py_ssize_t sign = size > 0 && at[0] == '-';
-    if (size == sign || size - sign > 18) /* 18 digits always fit */
-        return by_reader(column, at, size);
-    long long number = 0;
+    long long number = size > sign && size - sign <= 18 ? digits(at + sign, size - sign) : -1;
+    return number < 0 ? by_reader(column, at, size) : PyLong_FromLongLong(sign ? -number : number);
+}
+
+/* Read digits with or without a point, up to 19 of them: say whether it could. The result is the nearest double. */
+static int plain_double(Bytes at, Py_ssize_t size, double *result)
+{
+#ifdef __SIZEOF_INT128__
+    int sign = size > 0 && at[0] == '-', seen = 0;
+    uint64_t number = 0, divisor = 0; /* 0 as long as no point came */
+    if (size - sign < 1 || size - sign > 20)
+        return 0;
     for (Py_ssize_t i = sign; i < size; i++) {
         unsigned digit = at[i] - (unsigned)'0';
-        if (digit > 9)
-            return by_reader(column, at, size);
-        number = number * 10 + (int)digit;
+        if (at[i] == '.' && divisor == 0) {
+            divisor = 1;
+        } else if (digit > 9 || ++seen > 19) {
+            return 0;
+        } else {
+            number = number * 10 + digit;
+            divisor *= 10;
+        }
     }
-    return PyLong_FromLongLong(sign ? -number : number);
+    *result = (double)number;
+    if (number != 0 && divisor > 1) { /* the quotient has 63 bits or 64; its last one says if there is a remainder */
+        int up = __builtin_clzll(number), down = __builtin_clzll(divisor);
+        unsigned __int128 wide = (unsigned __int128)(number << up) << 63;
+        uint64_t quotient = (uint64_t)(wide / (divisor << down));
+        quotient |= (unsigned __int128)quotient * (divisor << down) != wide;
+        *result = ldexp((double)quotient, down - up - 63);
+    }
+    *result = sign ? -*result : *result;
+    return seen > 0 && FLT_EVAL_METHOD == 0;
+#else
+    return 0;
+#endif
 }
 
 static PyObject *read_float(const Column *column, Bytes at, Py_ssize_t size)
 {
     char text[64], *end;
+    double number;
+    if (plain_double(at, size, &number))
+        return PyFloat_FromDouble(number);
     if (size == 0 || size >= (Py_ssize_t)sizeof text)
         return by_reader(column, at, size);
     for (Py_ssize_t i = 0; i < size; i++) { /* no spaces, underscores or names of infinity */
@@ -86,7 +113,7 @@ static PyObject *read_float(const Column *column, Bytes at, Py_ssize_t size)
         text[i] = c;
     }
     text[size] = 0;
-    double number = PyOS_string_to_double(text, &end, NULL);
+    number = PyOS_string_to_double(text, &end, NULL);
     if (number == -1.0 && PyErr_Occurred()) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError))
             return NULL;
@@ -110,7 +137,7 @@ static PyObject *read_decimal(const Column *column, Bytes at, Py_ssize_t size)
     PyObject *text = PyUnicode_DecodeASCII((const char *)at, size, NULL);
     if (text == NULL)
         return NULL;
-    PyObject *value = PyObject_CallFunctionObjArgs(column->reader, text, NULL); /* decimal.Decimal itself */
+    PyObject *value = PyObject_CallOneArg(column->reader, text); /* decimal.Decimal itself */
     Py_DECREF(text);
     return value;
 }
@@ -121,7 +148,7 @@ static int is_day(Bytes at, int *year, int *month, int *day)
     static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     if (at[4] != '-' || at[7] != '-')
         return 0;
-    *year = digits(at, 4), *month = digits(at + 5, 2), *day = digits(at + 8, 2);
+    *year = (int)digits(at, 4), *month = (int)digits(at + 5, 2), *day = (int)digits(at + 8, 2);
     if (*year < 1 || *month < 1 || *month > 12 || *day < 1)
         return 0;
     int leap = *month == 2 && *year % 4 == 0 && (*year % 100 != 0 || *year % 400 == 0);
@@ -142,9 +169,9 @@ static PyObject *read_datetime(const Column *column, Bytes at, Py_ssize_t size)
     if (size < 19 || size == 20 || size > 26 || at[10] != ' ' || at[13] != ':' || at[16] != ':' ||
         !is_day(at, &year, &month, &day))
         return by_reader(column, at, size);
-    int hour = digits(at + 11, 2), minute = digits(at + 14, 2), second = digits(at + 17, 2);
+    int hour = (int)digits(at + 11, 2), minute = (int)digits(at + 14, 2), second = (int)digits(at + 17, 2);
     if (size > 20) {
-        fraction = at[19] == '.' ? digits(at + 20, (int)size - 20) : -1;
+        fraction = at[19] == '.' ? (int)digits(at + 20, size - 20) : -1;
         for (Py_ssize_t i = size; i < 26; i++)
             fraction *= 10;
     }
@@ -156,7 +183,7 @@ static PyObject *read_datetime(const Column *column, Bytes at, Py_ssize_t size)
 static PyObject *read_time(const Column *column, Bytes at, Py_ssize_t size)
 {
     if (size == 8 && at[2] == ':' && at[5] == ':') {
-        int hours = digits(at, 2), minutes = digits(at + 3, 2), seconds = digits(at + 6, 2);
+        int hours = (int)digits(at, 2), minutes = (int)digits(at + 3, 2), seconds = (int)digits(at + 6, 2);
         if (hours >= 0 && minutes >= 0 && seconds >= 0)
             return PyDelta_FromDSU(0, hours * 3600 + minutes * 60 + seconds, 0);
     }
@@ -178,8 +205,6 @@ static PyObject *read_value(const Column *column, Bytes at, Py_ssize_t size)
     default: return by_reader(column, at, size);
     }
 }
-
-/* ---- rows ------------------------------------------------------------------------------------------------------- */
 
 static void *bad_row(const Rows *self)
 {
@@ -217,49 +242,29 @@ static PyObject *next_value(const Rows *self, const Column *column, Bytes *place
     return read_value(column, at, (Py_ssize_t)size);
 }
 
-static PyObject *read_tuple(const Rows *self, Bytes place, Bytes end)
+static PyObject *read_row(const Rows *self, Bytes place, Bytes end)
 {
-    PyObject *row = PyTuple_New(self->count);
-    if (row == NULL)
-        return NULL;
-    int holds_others = 0;
-    for (Py_ssize_t i = 0; i < self->count; i++) {
-        PyObject *value = next_value(self, &self->columns[i], &place, end);
-        if (value == NULL) {
-            Py_DECREF(row);
-            return NULL;
-        }
-        holds_others |= PyObject_IS_GC(value);
-        PyTuple_SET_ITEM(row, i, value);
-    }
-    if (place != end) {
-        Py_DECREF(row);
-        return bad_row(self);
-    }
-    if (!holds_others && self->count > 0) /* no cycle can go through it; the collector would find out by itself */
-        PyObject_GC_UnTrack(row);
-    return row;
-}
-
-static PyObject *read_dict(const Rows *self, Bytes place, Bytes end)
-{
-    PyObject *row = PyDict_New();
-    if (row == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < self->count; i++) {
+    PyObject *row = self->names ? PyDict_New() : PyTuple_New(self->count);
+    int failed = row == NULL, holds_others = 0;
+    for (Py_ssize_t i = 0; !failed && i < self->count; i++) {
         const Column *column = &self->columns[i];
         PyObject *value = next_value(self, column, &place, end);
-        int failed = value == NULL || PyDict_SetItem(row, column->name, value) < 0;
-        Py_XDECREF(value);
-        if (failed) {
-            Py_DECREF(row);
-            return NULL;
+        if (value == NULL) {
+            failed = 1;
+        } else if (column->name) {
+            failed = PyDict_SetItem(row, column->name, value) < 0;
+            Py_DECREF(value);
+        } else {
+            holds_others |= PyObject_IS_GC(value);
+            PyTuple_SET_ITEM(row, i, value);
         }
     }
-    if (place != end) {
-        Py_DECREF(row);
-        return bad_row(self);
-    }
+    if (!failed && place != end)
+        failed = bad_row(self) == NULL;
+    if (failed)
+        Py_CLEAR(row);
+    else if (!self->names && !holds_others && self->count > 0) /* the collector would find out, but take its time */
+        PyObject_GC_UnTrack(row);
     return row;
 }
 
@@ -284,7 +289,7 @@ static PyObject *rows_run(PyObject *object, PyObject *args)
         Py_ssize_t length = head[0] | head[1] << 8 | head[2] << 16;
         if (length > limit - position - HEADER || head[3] != sequence || *first >= END)
             break;
-        PyObject *row = self->names ? read_dict(self, first, first + length) : read_tuple(self, first, first + length);
+        PyObject *row = read_row(self, first, first + length);
         if (row == NULL)
             return NULL;
         int failed = PyList_Append(rows, row);
@@ -296,8 +301,6 @@ static PyObject *rows_run(PyObject *object, PyObject *args)
     }
     return Py_BuildValue("ni", position, sequence);
 }
-
-/* ---- the type --------------------------------------------------------------------------------------------------- */
 
 /* Rows(kinds, readers, names, refuse): kinds has a letter for each column, as in read_value; refuse makes the error. */
 static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
@@ -320,12 +323,8 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
-    Py_INCREF(readers), Py_INCREF(refuse);
-    self->readers = readers, self->refuse = refuse, self->count = count;
-    if (names != Py_None) {
-        Py_INCREF(names);
-        self->names = names;
-    }
+    self->readers = Py_NewRef(readers), self->refuse = Py_NewRef(refuse), self->count = count;
+    self->names = names == Py_None ? NULL : Py_NewRef(names);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = self->names ? PyTuple_GET_ITEM(names, i) : NULL;
         self->columns[i] = (Column){kinds[i], PyTuple_GET_ITEM(readers, i), name};

@@ -30,4 +30,4 @@ def load_rows() -> type[Rows] | None:
 ROWS: Final = load_rows()
 
 #: Whether rows are read by compiled code.
-COMPILED: Final = ROWS is not None
+compiled: Final = ROWS is not None

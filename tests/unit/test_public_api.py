@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 NAMES = {
-    "COMPILED",
     "Borrowed",
     "Connection",
     "Enabled",
@@ -36,6 +35,7 @@ NAMES = {
     "Transaction",
     "Verdict",
     "__version__",
+    "compiled",
     "enable",
 }
 ERRORS = {
