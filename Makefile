@@ -4,7 +4,7 @@
 
 VENV := .venv
 PYTHON_HERE := $(VENV)/bin/python
-PROJECT := setup.py requirements.txt requirements-dev.txt pyproject.toml
+PROJECT := setup.py improved_db/wire/_rows.c requirements.txt requirements-dev.txt pyproject.toml
 
 # Peers that need a compiler or a C library here; the benchmarks do without those that cannot be installed.
 OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql psycopg[binary] psycopg-pool
@@ -45,6 +45,7 @@ soak: $(VENV)/.dev $(VENV)/.server
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f improved_db/wire/_rows.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made: scripts/make_venv.sh

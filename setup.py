@@ -3,7 +3,7 @@
 from pathlib import Path
 from runpy import run_path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -23,7 +23,10 @@ setup(
     keywords=["mysql", "mariadb", "pymysql", "connection pool", "retry", "transactions"],
     python_requires=">=3.10",
     packages=find_packages(include=["improved_db", "improved_db.*"]),
-    package_data={"improved_db": ["py.typed"]},
+    package_data={"improved_db": ["py.typed"], "improved_db.wire": ["_rows.pyi"]},
+    exclude_package_data={"improved_db.wire": ["_rows.c"]},
+    # Without a compiler the build warns and goes on: the package then reads rows by Python code.
+    ext_modules=[Extension("improved_db.wire._rows", ["improved_db/wire/_rows.c"], optional=True)],
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
     extras_require={
         "progress": PROGRESS,

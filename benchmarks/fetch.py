@@ -1,4 +1,4 @@
-"""P5, and the rows of P9: what a large result costs.
+"""P5, P5c where the extension was built, and the rows of P9: what a large result costs.
 
 Each contender fetches all rows of ``select *``: int, varchar, decimal, datetime, double, nullable varchar.
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sessions
 from harness import Bench, main, timed
 
-from improved_db import ImprovedDb
+from improved_db import ImprovedDb, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,10 @@ def measure(bench: Bench) -> None:
     bench.target(
         "P5", "100,000 rows as dicts, against PyMySQL", ratio(FETCH, "improved_db, dicts", "PyMySQL, dicts"), 0.37
     )
+    if compiled:
+        to_mariadb, to_asyncmy = (ratio(FETCH, "improved_db", peer) for peer in ("MariaDB Connector", "asyncmy"))
+        bench.target("P5c", "100,000 rows as tuples, compiled, against MariaDB Connector", to_mariadb, 0.75)
+        bench.target("P5c", "100,000 rows as tuples, compiled, against asyncmy", to_asyncmy, 1.15)
     flat = bench.report.spread(GROWTH, "improved_db", at_least=0)
     bench.target("P9", "time a row from 1,000 to 1,000,000 rows, highest / lowest", flat, 1.25)
 

@@ -37,6 +37,7 @@ from improved_db.failures.error_table import Verdict
 from improved_db.pool.stats import Borrowed, Listener, PoolStats
 from improved_db.rows import Rows
 from improved_db.sql.durability import Finding
+from improved_db.wire.compiled import compiled
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ __all__ = [
     "Verdict",
     "VerdictError",
     "__version__",
+    "compiled",
     "enable",
 ]
 

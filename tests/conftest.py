@@ -10,6 +10,7 @@ import pymysql
 import pytest
 
 from improved_db.testing import TemporaryServer
+from improved_db.wire import columns, compiled
 from tests.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -57,3 +58,13 @@ def database(server: TemporaryServer, capabilities: Capabilities) -> Iterator[di
     with pymysql.connect(**server.connect_options, ssl_disabled=True) as connection, connection.cursor() as cursor:
         cursor.execute("SET lock_wait_timeout = 5")  # a transaction left open by the test is an error, not a hang
         cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="module", params=["pure", "compiled"] if compiled.compiled else ["pure"])
+def row_reader(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which code reads rows, one after the other: the compiled one only where it was built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_kept", {})  # its decoders were made by the other one
+        if request.param == "pure":
+            patch.setattr(compiled, "ROWS", None)
+        yield request.param

@@ -8,6 +8,8 @@ Where PyMySQL would call one of its standard converters, a decoder calls an equi
 type for every input; an input of an unusual shape goes to PyMySQL's own converter. The converters of users are called
 as PyMySQL calls them.
 
+Where the extension `_rows.c` was built, it reads the usual types in place of the generated code, with the same results.
+
 Knows the layout of a row packet and PyMySQL's converters. Does not know sockets or results.
 """
 
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymysql import converters
 
+from improved_db.wire import compiled
 from improved_db.wire.packets import EOF, ERR, FULL, HEADER, malformed
 
 if TYPE_CHECKING:
@@ -278,6 +281,12 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
     """
     readers = [_reader(*column) for column in columns]
     one = functools.partial(_read_one, readers, names)
+    if compiled.ROWS is not None:
+        kinds = b"".join(map(_kind, columns, readers))
+        if len(kinds) == len(columns):  # else some column has no kind
+            calls = tuple(Decimal if reader is read_decimal else reader for reader in readers)
+            made = compiled.ROWS(kinds, calls, None if names is None else tuple(names), _bad_row)
+            return Decoder(made.run, one)
     if len(columns) > WIDEST:
         return Decoder(functools.partial(_walk, one), one)
     space: dict[str, Any] = dict(_NAMES)
@@ -286,6 +295,34 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
     code = _compile(tuple(map(_written_out, readers)), dicts=names is not None)
     exec(code, space)  # noqa: S102 -- made from the constants above alone
     return Decoder(space["run"], one)
+
+
+#: Encodings by their names in PyMySQL whose first 128 characters are ASCII's.
+_LIKE_ASCII: Final = frozenset({"ascii", "cp1252", "latin1"})
+
+#: The compiled reader's kinds of columns, see `read_value` in `_rows.c`.
+_KINDS: Final[tuple[tuple[Reader, bytes], ...]] = (
+    (int, b"i"),
+    (float, b"f"),
+    (bytes, b"b"),
+    (bytes.decode, b"u"),
+    (read_decimal, b"n"),
+    (read_datetime, b"s"),
+    (read_date, b"d"),
+    (read_time, b"t"),
+)
+
+
+def _kind(column: Column, reader: Reader) -> bytes:
+    """Return the compiled reader's kind for a column; nothing if only Python code can read it."""
+    encoding, converter = column
+    if converter is None and encoding in _LIKE_ASCII:
+        return b"a"
+    return next((kind for known, kind in _KINDS if known is reader), b"")
+
+
+def _bad_row() -> Exception:
+    return malformed(BAD_ROW)
 
 
 def _written_out(reader: Reader) -> str | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+import improved_db
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +25,7 @@ SCRIPTS: Final = {
     "import_time": {"P10"},
     "point": {"P1", "P4"},
     "connect": {"P7"},
-    "fetch": {"P5", "P9"},
+    "fetch": {"P5", "P5c", "P9"} if improved_db.compiled else {"P5", "P9"},
     "bulk": {"P6"},
     "threads": {"P2", "P9"},
     "lookups": {"P9", "P11", "P12"},

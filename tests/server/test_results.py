@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from improved_db.testing import TemporaryServer
     from tests.capabilities import Capabilities
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
 #: A type, and values of it as SQL; NULL is added to each.
 COLUMNS = {
     "tinyint": "-128, 0, 127",

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
+
 def test_several_results_come_as_with_pymysql(database: dict[str, Any]) -> None:
     """Procedures and several statements in one answer with several results."""
     seen: list[list[Any]] = []

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 else:
     PyMySQLConnection = pymysql.connections.Connection
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
 VALUES: list[list[str | None]] = [["alpha", "beta"], [None, ""], ["gamma", "delta"]]
 EXPECTED = (("alpha", "beta"), (None, ""), ("gamma", "delta"))
 

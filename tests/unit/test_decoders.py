@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from improved_db.wire.decoders import Decoder
 
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
+
 def packed(*values: bytes | None) -> bytes:
     """Return the payload of a row."""
     return b"".join(b"\xfb" if value is None else lenenc(len(value)) + value for value in values)

@@ -16,6 +16,8 @@ from improved_db.wire.results import read_query_result
 from tests.fakes import Caller
 from tests.unit.recorded import ANSWERS
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
 #: Few enough for each batch to end long before a thread counts as blocked.
 BATCH: Final = 2_000
 

@@ -35,6 +35,7 @@ NAMES = {
     "Transaction",
     "Verdict",
     "__version__",
+    "compiled",
     "enable",
 }
 ERRORS = {
