@@ -12,7 +12,7 @@ import pytest
 import improved_db
 from improved_db import AlreadyEnabled, ConfigError, LoanSpent
 from improved_db.testing import TemporaryServer
-from tests.compat.canary import CANARY, is_ours, leaks
+from tests.canary import CANARY, is_ours, leaks
 from tests.compat.drivers import import_mysqlclient
 from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import eventually, run_alone

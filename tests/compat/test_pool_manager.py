@@ -11,7 +11,7 @@ import pytest
 
 from improved_db import Connection, LoanSpent
 from improved_db.compat.queuepool import PoolManager
-from tests.compat.canary import CANARY, is_ours, leaks
+from tests.canary import CANARY, is_ours, leaks
 from tests.compat.drivers import CannotConnect, import_mysqlclient
 from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import eventually

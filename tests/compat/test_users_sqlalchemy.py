@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, func, insert, select, text, update
@@ -13,9 +13,6 @@ from sqlalchemy.orm import Session, registry
 from tests.compat import users
 from tests.compat.users import MOST, Account
 from tests.fakes import Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 tables = MetaData()
 person = Table("person", tables, Column("id", Integer, primary_key=True), Column("name", String(40), unique=True))
@@ -33,18 +30,10 @@ registry(metadata=tables).map_imperatively(Person, person)
 
 
 @pytest.fixture
-def account(database: dict[str, Any]) -> Iterator[Account]:
-    """Whom the server lets in `MOST` times at once."""
-    with users.account_on(database) as made:
-        yield made
-
-
-@pytest.fixture(params=users.ENGINES)
-def engine(request: pytest.FixtureRequest, account: Account) -> Iterator[Any]:
+def engine(engine: Any) -> Any:
     """An engine through each door, with the table made through it."""
-    with users.engine_through(request.param, account) as made:
-        tables.create_all(made)
-        yield made
+    tables.create_all(engine)
+    return engine
 
 
 def names(engine: Any) -> list[str]:

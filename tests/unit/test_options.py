@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import string
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pymysql.connections
 import pymysql.cursors
@@ -15,39 +14,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from improved_db.errors import ConfigError
-from improved_db.settings.load import load
-from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.settings import PoolSettings
+from tests.unit.configured import DRIVER, refusal, resolved, settings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
 POOL = frozenset(field.name for field in dataclasses.fields(PoolSettings))
 OURS = POOL | {"retry", "deadline", "connection_pool", "pool_init_size"}
 REFUSED = {"defer_connect", "compress", "named_pipe"}
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=())
-
-
-def resolved(config: Any = None, **options: Any) -> dict[str, object]:
-    """Return what the driver would be given."""
-    return settings(config, **options).connect.resolve()
-
-
-def refusal(config: Any = None, **options: Any) -> str:
-    """Return the text of the error that loading raises."""
-    with pytest.raises(ConfigError) as caught:
-        settings(config, **options)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("old", "new"), [("passwd", "password"), ("db", "database")])

@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-import pymysql.connections
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from improved_db.errors import ConfigError
-from improved_db.settings.load import load
 from improved_db.settings.secret import Secret
-from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.settings import PoolSettings
 from improved_db.settings.sources import parse_url
+from tests.unit.configured import refusal, resolved, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 CERTIFICATE = __file__  # any file that exists
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    option_files: Sequence[Path] = (),
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(
-        config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=option_files
-    )
-
-
-def resolved(config: Any = None, **options: Any) -> dict[str, object]:
-    """Return what the driver would be given."""
-    return settings(config, **options).connect.resolve()
-
-
-def refusal(config: Any = None, **options: Any) -> str:
-    """Return the text of the error that loading raises."""
-    with pytest.raises(ConfigError) as caught:
-        settings(config, **options)
-    return str(caught.value)
-
-
-@pytest.fixture
-def write_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes an option file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "my.cnf"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "MySQL"])
