@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.constants import FIELD_TYPE
@@ -17,7 +17,6 @@ from tests.faults.harness import Rig, Rival, resent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault, Session
 
 INSERT = "insert into t (id, n) values (%s, %s)"
@@ -46,20 +45,6 @@ def in_chunk(number: int, fault: Fault) -> Fault:
             session.forward(packet)
 
     return chosen
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
-
-
-@pytest.fixture
-def db(rig: Rig) -> ImprovedDb:
-    """A pool through the proxy."""
-    return rig.db(max_size=2)
 
 
 def loaded(rig: Rig) -> list[int]:

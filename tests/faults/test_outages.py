@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import tenacity
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from tests.faults.fake_server import Response
 
 INSERT = "insert into t (id) values (%s)"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.constants import FIELD_TYPE
@@ -23,9 +23,8 @@ from tests.faults.faults import (
 from tests.faults.harness import Rig, Rival, resent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault
 
 TOKENS = "select outcome, count(*) from improved_db_outcomes group by outcome order by outcome"
@@ -35,12 +34,10 @@ APPLIED = {SWALLOW_ANSWER_RST, SWALLOW_ANSWER_FIN}
 
 
 @pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
+def rig(rig: Rig) -> Rig:
     """A proxy in front of a table t with the row 1."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1)")
-        yield made
+    rig.ask("insert into t (id) values (1)")
+    return rig
 
 
 @pytest.fixture

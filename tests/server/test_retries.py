@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import tenacity
@@ -13,11 +12,6 @@ from improved_db import OutcomeUnknown, PoolClosed, RetryPolicy, Transaction
 from tests.fakes import Caller, eventually
 from tests.faults.faults import CUT_BEFORE, SWALLOW_ANSWER_RST, inject_err
 from tests.faults.harness import Rig, resent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
 
 INSERT = "insert into t (id) values (%s)"
 DEADLOCK = inject_err(1213, "Deadlock found when trying to get lock", "40001")
@@ -31,14 +25,6 @@ POLICIES = {
     "a decorated function": tenacity.retry(stop=tenacity.stop_after_attempt(5))(lambda: None),
     "ours": RetryPolicy(attempts=5),
 }
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.err import IntegrityError, MySQLError, OperationalError
@@ -15,35 +15,20 @@ from improved_db import (
     TransactionEnded,
     TransactionRolledBack,
 )
-from tests.faults.harness import Rig, Rival, ends_in, resent
+from tests.faults.harness import Rig, Rival, ends_in, resent, sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
     from tests.capabilities import Capabilities
 
+pytestmark = pytest.mark.usefixtures("three_rows")
+
 UP = "update t set n = n + 1 where id = %s"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A table t with the rows 1, 2 and 3."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1), (2), (3)")
-        yield made
 
 
 @pytest.fixture
 def db(rig: Rig) -> ImprovedDb:
     """A pool that waits for no lock, on the rows of t."""
     return rig.db(direct=True, max_size=2, init_command="set innodb_lock_wait_timeout = 0")
-
-
-def sums(rig: Rig) -> tuple[int, ...]:
-    """Return what the rows hold."""
-    return tuple(row[0] for row in rig.ask("select n from t order by id"))
 
 
 # --- the block -------------------------------------------------------------------------------------------------------
