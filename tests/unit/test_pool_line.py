@@ -11,18 +11,19 @@ from improved_db.errors import PoolTimeout, TooManyWaiting
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
 
 
+def note_turn(threaded: ThreadedPool, served: list[str]) -> None:
+    """Borrow and return a connection; add the name of this thread to those that were served."""
+    loan = threaded.pool.acquire()
+    served.append(threading.current_thread().name)
+    threaded.pool.release(loan)
+
+
 def test_line_is_first_come_first_served() -> None:
-    """Without an order somebody waits until its timeout while others come and go."""
+    """Without an order one caller waits until its timeout while others come and go."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     served: list[str] = []
-
-    def borrow() -> None:
-        mine = threaded.pool.acquire()
-        served.append(threading.current_thread().name)
-        threaded.pool.release(mine)
-
-    callers = threaded.in_line(12, borrow)
+    callers = threaded.in_line(12, lambda: note_turn(threaded, served))
     threaded.pool.release(loan)
     for caller in callers:
         caller.result()
@@ -31,7 +32,7 @@ def test_line_is_first_come_first_served() -> None:
 
 
 def test_newcomer_does_not_overtake() -> None:
-    """A connection that came back belongs to whoever waited for it, not to whoever runs just then."""
+    """A connection that came back belongs to the caller that waited for it, not to the one that runs just then."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
@@ -219,13 +220,7 @@ def test_borrower_whose_connection_proved_unfit_is_served_before_those_behind_it
     threaded = ThreadedPool(max_size=1, check=check)
     loan = threaded.pool.acquire()
     served: list[str] = []
-
-    def borrow() -> None:
-        mine = threaded.pool.acquire()
-        served.append(threading.current_thread().name)
-        threaded.pool.release(mine)
-
-    callers = threaded.in_line(3, borrow)
+    callers = threaded.in_line(3, lambda: note_turn(threaded, served))
     unfit.append(loan.connection)
     threaded.driver.before_connect = lambda: eventually(lambda: threaded.pool.stats().waiting == 3)
     threaded.pool.release(loan)
