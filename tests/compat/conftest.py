@@ -55,7 +55,7 @@ def outside(database: dict[str, Any]) -> Iterator[ImprovedDb]:
 
 @pytest.fixture
 def three_users(outside: ImprovedDb) -> None:
-    """Users 1 to 3 in the table, which numbers nobody by itself: as in the programs of 0.3.3."""
+    """Users 1 to 3 in the table, which gives no numbers by itself: as in the programs of 0.3.3."""
     outside.execute_query("alter table user modify uid int")
     outside.execute_query("insert into user values (1, 'a'), (2, 'b'), (3, 'c')")
 

@@ -37,7 +37,7 @@ def test_connect_lends_and_close_gives_back(enabled: Enabled, database: dict[str
 
 
 def test_connections_are_pymysqls_for_isinstance(enabled: Enabled, database: dict[str, Any]) -> None:
-    """And `pymysql.Connection` is a class as before, whose objects are nobody's pool's."""
+    """And `pymysql.Connection` is a class as before, whose objects belong to no pool."""
     with pymysql.connect(**database) as pooled:
         assert isinstance(pooled, pymysql.connections.Connection)
         assert isinstance(pooled, improved_db.Connection)

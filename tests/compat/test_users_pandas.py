@@ -1,4 +1,4 @@
-"""pandas over each door: frames go in and come out as they were, and nobody is warned of anything."""
+"""pandas over each door: frames go in and come out as they were, and without a warning."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain(frame: Any) -> dict[str, list[Any]]:
 
 
 def test_a_frame_comes_back_as_it_went_in(engine: Any) -> None:
-    """One value changed on the way is a wrong figure in somebody's report."""
+    """One value changed on the way is a wrong figure in a user's report."""
     assert typed_frame().to_sql("frame", engine, index=False) == 3
 
     found = pd.read_sql("SELECT * FROM frame", engine)

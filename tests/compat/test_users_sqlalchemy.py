@@ -50,7 +50,7 @@ def session_of(connection: Any) -> int:
 
 
 def test_core_creates_reads_updates_and_deletes(engine: Any) -> None:
-    """The smallest program that anybody has."""
+    """The smallest program that a user has."""
     with engine.begin() as connection:
         added = connection.execute(insert(person).values(name="Ada"))
         assert added.inserted_primary_key == (1,)
@@ -140,8 +140,8 @@ def test_a_result_read_in_part_does_not_reach_the_next_user(engine: Any) -> None
 def test_threads_have_no_more_sessions_than_promised(
     request: pytest.FixtureRequest, engine: Any, account: Account
 ) -> None:
-    """The server has a limit, and refuses everybody's next connection when a pool does not keep its own."""
-    waits = request.node.callspec.params["engine"] in {"ConnectionPool", users.ENABLED}  # at the others nobody waits
+    """The server has a limit, and refuses the next connection of every user when a pool does not keep its own."""
+    waits = request.node.callspec.params["engine"] in {"ConnectionPool", users.ENABLED}  # at the others no caller waits
 
     def work(number: int) -> int:
         with engine.begin() as connection:

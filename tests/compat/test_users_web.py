@@ -152,7 +152,7 @@ def test_flask_views_share_the_sessions_of_a_pool(account: Account, pool: Connec
 
 @pytest.mark.parametrize("path", ["/block", "/by_hand"])
 def test_flask_views_reuse_sessions_through_an_enabled_connect(account: Account, enabled: None, path: str) -> None:
-    """Nobody waits there, so as many browsers as sessions; none of the sessions is opened for one request alone."""
+    """No request waits there, so as many browsers as sessions; none of the sessions is opened for one request alone."""
     with serving(flask_with_connect(account.options)) as ask, ThreadPoolExecutor(MOST) as browsers:
         answers = list(browsers.map(lambda number: ask(f"{path}?text=note{number:02}"), range(80)))
 

@@ -112,7 +112,7 @@ class Rival:
             cursor.execute(query)
 
     def cross(self, query: str) -> None:
-        """Run one that has to wait for somebody else's lock, in a thread, until it does wait."""
+        """Run one that has to wait for the lock of another session, in a thread, until it does wait."""
         self._crossing = Caller(lambda: self.run(query))
         self._rig.await_running(query)
 

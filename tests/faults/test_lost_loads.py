@@ -156,7 +156,7 @@ def test_a_load_that_finds_no_server_again_still_says_how_far_it_was(rig: Rig) -
 
 @pytest.mark.parametrize("engine", ["MyISAM", pytest.param("Aria", marks=pytest.mark.needs("Aria")), "InnoDB"])
 def test_a_load_killed_in_the_middle_is_never_made_again(engine: str, rig: Rig) -> None:
-    """Somebody wanted it to end; and tables without transactions keep the rows that were in by then."""
+    """An administrator wanted it to end; and tables without transactions keep the rows that were in by then."""
     db = rig.db(direct=True)
     rig.table("slow (id int)", engine=engine)
     rig.ask("create trigger crawl before insert on slow for each row set @slept = if(new.id > 600, sleep(60), 0)")

@@ -1,4 +1,4 @@
-"""A transaction that is cut: before COMMIT nothing of it lasts and it is made again; at COMMIT nobody knows."""
+"""A transaction that is cut: before COMMIT nothing of it lasts and it is retried; at COMMIT the outcome is unknown."""
 
 from __future__ import annotations
 

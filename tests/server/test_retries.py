@@ -106,7 +106,7 @@ def test_a_hook_may_use_the_pool_it_belongs_to(rig: Rig) -> None:
 
 
 def test_calls_of_the_pool_inside_a_function_that_is_replayed_try_nothing_by_themselves(rig: Rig) -> None:
-    """Only the outermost knows what belongs together, and ten times ten attempts help nobody."""
+    """Only the outermost knows what belongs together, and ten times ten attempts help no caller."""
     db = rig.db(max_size=2)
     calls: list[Transaction] = []
 
@@ -143,7 +143,7 @@ def test_closing_the_pool_ends_every_backoff(rig: Rig) -> None:
 
 
 def test_a_spent_budget_fails_fast_until_work_succeeds_again(rig: Rig) -> None:
-    """An outage ends retries; its end brings them back, without anybody's help."""
+    """An outage ends retries; its end brings them back, without help."""
     db = rig.db(retry=RetryPolicy(budget=20, connection=tenacity.wait_none()))
     rig.proxy.on_query(b"^insert", READ_ONLY, times=None)
     for _ in range(3):

@@ -93,7 +93,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_constructor_returns_a_server_that_answers(folder: Path) -> None:
-    """The first thing anybody does with it is to connect."""
+    """The first thing users do with it is to connect."""
     with TemporaryServer() as server:
         assert query(server, "SELECT DATABASE(), VERSION()") == (("test", server.version),)
         assert server.running
@@ -122,7 +122,7 @@ def test_no_tcp_port_unless_asked(folder: Path) -> None:
 
 
 def test_tcp_when_asked_on_this_machine_only(server: TemporaryServer) -> None:
-    """What speaks TCP needs a server too, but nobody on the network needs this one."""
+    """What speaks TCP needs a server too, but no other machine needs this one."""
     assert server.url == f"mysql://root@127.0.0.1:{server.port}/test"
     assert query(server, "SELECT @@port, @@bind_address") == ((server.port, "127.0.0.1"),)
 
@@ -354,7 +354,7 @@ def test_first_starts_at_the_same_time_do_not_disturb_each_other(folder: Path, t
 
 
 def test_plain_user_without_a_home_gets_a_server(folder: Path) -> None:
-    """The server's rules for root differ from everybody else's; where the tests run as root, this one steps down."""
+    """The server has other rules for root than for other users; if the tests run as root, this one steps down."""
     folder.chmod(0o777)
     nobody = pwd.getpwnam("nobody")
     script = f"""
@@ -381,7 +381,7 @@ def test_missing_server_is_answered_with_the_command_that_installs_it(monkeypatc
 
 
 def test_server_named_in_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has two servers must be able to choose."""
+    """Users who have two servers must be able to choose."""
     installed = find_server()
     linked = tmp_path / "my-own-server"
     linked.symlink_to(installed.path)

@@ -62,7 +62,7 @@ def test_empty_variable_counts_as_unset() -> None:
 
 
 def test_error_in_the_variable_names_the_variable() -> None:
-    """Nobody looks for a mistake in an environment they did not know was read."""
+    """Users do not look for a mistake in an environment they did not know was read."""
     assert refusal(None, environ={"IMPROVED_DB_URL": "mysql://h:x/"}).startswith("IMPROVED_DB_URL: port must be")
     assert refusal(None, environ={"IMPROVED_DB_URL": "h/d"}).startswith("IMPROVED_DB_URL cannot be read")
 

@@ -78,7 +78,7 @@ def test_near_miss_of_the_shortest_option_gets_a_suggestion(near: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_option_that_cannot_be_given_says_why(name: str) -> None:
-    """A did-you-mean would be a riddle to somebody who spelt it right; switched off it is harmless."""
+    """A did-you-mean would be a riddle to a user who spelt it right; switched off it is harmless."""
     assert f"{name} cannot be given: " in refusal({}, **{name: True})
     assert name not in resolved({}, **{name: False})
     assert name not in resolved(f"mysql://h?{name}=no")
@@ -143,7 +143,7 @@ def test_zero_is_a_value_where_it_means_at_once() -> None:
 
 
 def test_min_size_above_max_size_is_refused_with_both_numbers() -> None:
-    """Whoever raises one has to raise the other."""
+    """A caller that raises one has to raise the other."""
     assert "20 > 10" in refusal({}, min_size=20)
 
 

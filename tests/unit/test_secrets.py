@@ -36,7 +36,7 @@ def test_nothing_that_is_printed_holds_a_password() -> None:
 
 
 def test_connect_options_made_by_hand_hide_their_password_too() -> None:
-    """Whoever builds them need not know the rule."""
+    """Callers that build them need not know the rule."""
     connect = ConnectOptions({"password": CANARY, "host": "h"})
     assert CANARY not in repr(connect)
     assert connect.resolve() == {"password": CANARY, "host": "h"}
@@ -130,7 +130,7 @@ def test_error_about_the_variable_shows_no_password(text: str) -> None:
 
 @pytest.mark.parametrize("line", ["port=x", "ssl-capath=/x", "ssl-mode=x", f"port={CANARY}"])
 def test_error_about_an_option_file_shows_no_password(line: str, write_file: Callable[[str], Path]) -> None:
-    """The file's other lines are locals of whoever reads it."""
+    """The file's other lines are locals of the function that reads it."""
     path = write_file(f"[client]\npassword={CANARY}\n{line}\n[app]\npassword={CANARY}\n")
     with pytest.raises(ConfigError) as caught:
         settings({}, read_default_file=path, read_default_group="app")

@@ -183,7 +183,7 @@ def test_ssl_mode_of_hosting_companies_is_understood(mode: str, expected: dict[s
     ],
 )
 def test_malformed_url_is_refused_with_the_reason(url: str, complaint: str) -> None:
-    """A URL is written by hand, in a file nobody tests; the error has to do the explaining."""
+    """A URL is written by hand, in a file without tests; the error has to do the explaining."""
     assert complaint in refusal(url)
 
 
@@ -273,7 +273,7 @@ def test_group_alone_is_looked_for_in_the_default_files(write_file: Callable[[st
 
 
 def test_missing_group_is_an_error_that_names_it_and_the_file(write_file: Callable[[str], Path]) -> None:
-    """Else the program connects to localhost as somebody."""
+    """Else the program connects to localhost as another user."""
     path = write_file("[client]\nuser=me\n")
     text = refusal({}, read_default_file=path, read_default_group="app")
     assert "[app]" in text
@@ -299,7 +299,7 @@ def test_named_file_that_cannot_be_read_is_an_error_that_names_it(name: str, tmp
 
 
 def test_home_directory_sign_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`read_default_file="~/.my.cnf"` is how everybody writes it."""
+    """`read_default_file="~/.my.cnf"` is how users write it."""
     (tmp_path / ".my.cnf").write_text("[client]\nuser=home\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolved({}, read_default_file="~/.my.cnf")["user"] == "home"
@@ -323,7 +323,7 @@ def test_unfit_value_in_an_option_file_names_the_file(write_file: Callable[[str]
 def test_tls_of_an_option_file_is_not_weaker_than_it_says(
     lines: str, expected: dict[str, object], write_file: Callable[[str], Path]
 ) -> None:
-    """A file that makes the mysql client verify the server must not make us trust anybody."""
+    """A file that makes the mysql client verify the server must not make us trust any server."""
     found = resolved({}, read_default_file=write_file(f"[client]\n{lines}\n"))
     assert {name: found.get(name) for name in expected} == expected
 
