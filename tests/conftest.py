@@ -12,6 +12,7 @@ import pytest
 from improved_db.testing import TemporaryServer
 from improved_db.wire import columns, compiled
 from tests.capabilities import Capabilities
+from tests.faults.harness import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,3 +69,17 @@ def row_reader(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "pure":
             patch.setattr(compiled, "ROWS", None)
         yield request.param
+
+
+@pytest.fixture
+def rig(database: dict[str, Any]) -> Iterator[Rig]:
+    """A proxy in front of an empty table t."""
+    with Rig(database) as made:
+        made.table()
+        yield made
+
+
+@pytest.fixture
+def three_rows(rig: Rig) -> None:
+    """The rows 1, 2 and 3 in t; ask for it with ``pytestmark = pytest.mark.usefixtures("three_rows")``."""
+    rig.ask("insert into t (id) values (1), (2), (3)")

@@ -13,7 +13,8 @@ from improved_db import ImprovedDb
 from improved_db.compat import pymysqlpool
 from improved_db.compat.pymysqlpool import ConnectionPool
 from improved_db.compat.queuepool import QueuePool
-from tests.compat.canary import CANARY
+from tests.canary import CANARY
+from tests.compat import users
 from tests.compat.drivers import Kind, make_kind
 from tests.compat.sessions import Watch
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from improved_db import Enabled
     from tests.compat.drivers import MakeQueue
     from tests.compat.pools import Make
+    from tests.compat.users import Account
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def outside(database: dict[str, Any]) -> Iterator[ImprovedDb]:
 
 @pytest.fixture
 def three_users(outside: ImprovedDb) -> None:
-    """Users 1 to 3 in the table, which numbers nobody by itself: as in the programs of 0.3.3."""
+    """Users 1 to 3 in the table, which gives no numbers by itself: as in the programs of 0.3.3."""
     outside.execute_query("alter table user modify uid int")
     outside.execute_query("insert into user values (1, 'a'), (2, 'b'), (3, 'c')")
 
@@ -134,3 +136,20 @@ def enabled(database: dict[str, Any]) -> Iterator[Enabled]:
     """Pooling, while the test runs; it is over before the database is dropped."""
     with improved_db.enable() as handle:
         yield handle
+
+
+# --- real users of the doors -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def account(database: dict[str, Any]) -> Iterator[Account]:
+    """An account to which the server gives `MOST` sessions at once."""
+    with users.account_on(database) as made:
+        yield made
+
+
+@pytest.fixture(params=users.ENGINES)
+def engine(request: pytest.FixtureRequest, account: Account) -> Iterator[Any]:
+    """An engine of SQLAlchemy through each door."""
+    with users.engine_through(request.param, account) as made:
+        yield made

@@ -12,7 +12,7 @@ import pytest
 import improved_db
 from improved_db import AlreadyEnabled, ConfigError, LoanSpent
 from improved_db.testing import TemporaryServer
-from tests.compat.canary import CANARY, is_ours, leaks
+from tests.canary import CANARY, is_ours, leaks
 from tests.compat.drivers import import_mysqlclient
 from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import eventually, run_alone
@@ -37,7 +37,7 @@ def test_connect_lends_and_close_gives_back(enabled: Enabled, database: dict[str
 
 
 def test_connections_are_pymysqls_for_isinstance(enabled: Enabled, database: dict[str, Any]) -> None:
-    """And `pymysql.Connection` is a class as before, whose objects are nobody's pool's."""
+    """And `pymysql.Connection` is a class as before, whose objects belong to no pool."""
     with pymysql.connect(**database) as pooled:
         assert isinstance(pooled, pymysql.connections.Connection)
         assert isinstance(pooled, improved_db.Connection)

@@ -11,7 +11,7 @@ import pytest
 
 from improved_db import Connection, LoanSpent
 from improved_db.compat.queuepool import PoolManager
-from tests.compat.canary import CANARY, is_ours, leaks
+from tests.canary import CANARY, is_ours, leaks
 from tests.compat.drivers import CannotConnect, import_mysqlclient
 from tests.compat.sessions import Watch, ask, session_of, tell
 from tests.fakes import eventually
@@ -91,7 +91,7 @@ def test_bug_pools_are_told_apart_by_everything_that_was_asked_for(
 
 
 def test_bug_no_setting_of_one_caller_reaches_another(manager: PoolManager, database: dict[str, Any]) -> None:
-    """Each finds what it asked for, whoever came before."""
+    """Each finds what it asked for, whichever caller came before."""
     for _ in range(2):
         for autocommit in (True, False):
             for charset in ("latin1", "utf8mb4"):
@@ -104,7 +104,7 @@ def test_bug_no_setting_of_one_caller_reaches_another(manager: PoolManager, data
 def test_bug_a_wrong_password_gets_no_connection_of_who_knew_the_right_one(
     manager: PoolManager, secret_account: dict[str, Any]
 ) -> None:
-    """The snippet's key was without the password: whoever came second was let in."""
+    """The snippet's key was without the password: the caller that came second was let in."""
     manager.connect(**secret_account).close()
     for wrong in ("", "wrong"):
         with pytest.raises(Exception, match="1045"):

@@ -12,7 +12,7 @@ import pytest
 
 from improved_db import ConfigError, ImprovedDb
 from improved_db.compat.pymysqlpool import ConnectionPool, ConnectionPoolSingleton, GetConnectionFromPoolError
-from tests.compat.canary import CANARY, leaks
+from tests.canary import CANARY, leaks
 from tests.fakes import PATIENCE
 
 if TYPE_CHECKING:

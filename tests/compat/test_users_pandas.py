@@ -1,21 +1,17 @@
-"""pandas over each door: frames go in and come out as they were, and nobody is warned of anything."""
+"""pandas over each door: frames go in and come out as they were, and without a warning."""
 
 from __future__ import annotations
 
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tests.compat import users
 from tests.compat.users import MOST, Account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: A column of each kind that people have, with a hole in each that can have one.
 COLUMNS: dict[str, list[Any]] = {
@@ -40,22 +36,8 @@ def plain(frame: Any) -> dict[str, list[Any]]:
     return {name: [None if pd.isna(value) else value for value in frame[name].tolist()] for name in frame.columns}
 
 
-@pytest.fixture
-def account(database: dict[str, Any]) -> Iterator[Account]:
-    """Whom the server lets in `MOST` times at once."""
-    with users.account_on(database) as made:
-        yield made
-
-
-@pytest.fixture(params=users.ENGINES)
-def engine(request: pytest.FixtureRequest, account: Account) -> Iterator[Any]:
-    """An engine through each door."""
-    with users.engine_through(request.param, account) as made:
-        yield made
-
-
 def test_a_frame_comes_back_as_it_went_in(engine: Any) -> None:
-    """One value changed on the way is a wrong figure in somebody's report."""
+    """One value changed on the way is a wrong figure in a user's report."""
     assert typed_frame().to_sql("frame", engine, index=False) == 3
 
     found = pd.read_sql("SELECT * FROM frame", engine)

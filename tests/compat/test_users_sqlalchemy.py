@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, func, insert, select, text, update
@@ -13,9 +13,6 @@ from sqlalchemy.orm import Session, registry
 from tests.compat import users
 from tests.compat.users import MOST, Account
 from tests.fakes import Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 tables = MetaData()
 person = Table("person", tables, Column("id", Integer, primary_key=True), Column("name", String(40), unique=True))
@@ -33,18 +30,10 @@ registry(metadata=tables).map_imperatively(Person, person)
 
 
 @pytest.fixture
-def account(database: dict[str, Any]) -> Iterator[Account]:
-    """Whom the server lets in `MOST` times at once."""
-    with users.account_on(database) as made:
-        yield made
-
-
-@pytest.fixture(params=users.ENGINES)
-def engine(request: pytest.FixtureRequest, account: Account) -> Iterator[Any]:
+def engine(engine: Any) -> Any:
     """An engine through each door, with the table made through it."""
-    with users.engine_through(request.param, account) as made:
-        tables.create_all(made)
-        yield made
+    tables.create_all(engine)
+    return engine
 
 
 def names(engine: Any) -> list[str]:
@@ -61,7 +50,7 @@ def session_of(connection: Any) -> int:
 
 
 def test_core_creates_reads_updates_and_deletes(engine: Any) -> None:
-    """The smallest program that anybody has."""
+    """The smallest program that a user has."""
     with engine.begin() as connection:
         added = connection.execute(insert(person).values(name="Ada"))
         assert added.inserted_primary_key == (1,)
@@ -151,8 +140,8 @@ def test_a_result_read_in_part_does_not_reach_the_next_user(engine: Any) -> None
 def test_threads_have_no_more_sessions_than_promised(
     request: pytest.FixtureRequest, engine: Any, account: Account
 ) -> None:
-    """The server has a limit, and refuses everybody's next connection when a pool does not keep its own."""
-    waits = request.node.callspec.params["engine"] in {"ConnectionPool", users.ENABLED}  # at the others nobody waits
+    """The server has a limit, and refuses the next connection of every user when a pool does not keep its own."""
+    waits = request.node.callspec.params["engine"] in {"ConnectionPool", users.ENABLED}  # at the others no caller waits
 
     def work(number: int) -> int:
         with engine.begin() as connection:

@@ -21,7 +21,6 @@ from werkzeug.serving import make_server
 
 import improved_db
 from improved_db.compat.pymysqlpool import ConnectionPool
-from tests.compat import users
 from tests.compat.users import MOST, Account
 from tests.fakes import PATIENCE, Caller
 
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def account(database: dict[str, Any]) -> Iterator[Account]:
-    """Whom the server lets in `MOST` times at once, and a table for it."""
-    with users.account_on(database) as made:
-        made.ask("CREATE TABLE note (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(40) UNIQUE)")
-        yield made
+def account(account: Account) -> Account:
+    """An account with a table."""
+    account.ask("CREATE TABLE note (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(40) UNIQUE)")
+    return account
 
 
 @pytest.fixture
@@ -154,7 +152,7 @@ def test_flask_views_share_the_sessions_of_a_pool(account: Account, pool: Connec
 
 @pytest.mark.parametrize("path", ["/block", "/by_hand"])
 def test_flask_views_reuse_sessions_through_an_enabled_connect(account: Account, enabled: None, path: str) -> None:
-    """Nobody waits there, so as many browsers as sessions; none of the sessions is opened for one request alone."""
+    """No request waits there, so as many browsers as sessions; none of the sessions is opened for one request alone."""
     with serving(flask_with_connect(account.options)) as ask, ThreadPoolExecutor(MOST) as browsers:
         answers = list(browsers.map(lambda number: ask(f"{path}?text=note{number:02}"), range(80)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pymysql
 import pytest
 
-from improved_db import ImprovedDb
+from improved_db import ImprovedDb, TransactionLost
 from tests.fakes import Caller, eventually
 from tests.faults.proxy import Proxy
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from improved_db.testing import TemporaryServer
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -110,7 +112,7 @@ class Rival:
             cursor.execute(query)
 
     def cross(self, query: str) -> None:
-        """Run one that has to wait for somebody else's lock, in a thread, until it does wait."""
+        """Run one that has to wait for the lock of another session, in a thread, until it does wait."""
         self._crossing = Caller(lambda: self.run(query))
         self._rig.await_running(query)
 
@@ -140,3 +142,16 @@ def ends_in(kind: type[Error]) -> pytest.RaisesExc[Error]:
 def resent(db: ImprovedDb) -> int:
     """How many attempts were made again."""
     return sum(db.stats().retries.values())
+
+
+def sums(rig: Rig) -> tuple[int, ...]:
+    """Return what the rows of table t hold, in the order of their ids."""
+    return tuple(row[0] for row in rig.ask("select n from t order by id"))
+
+
+def lose_before_commit(db: ImprovedDb, server: TemporaryServer) -> None:
+    """Kill the server in a transaction, before its COMMIT: this must be `TransactionLost`, and no doubt."""
+    db.execute_query("create table t (a int)")
+    with ends_in(TransactionLost), db.transaction() as tx:
+        tx.execute_query("insert into t values (1)")
+        server.kill()

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 from pymysql.err import IntegrityError, MySQLError, OperationalError
 
 from improved_db import ImprovedDb, OutcomeUnknown, RetryPolicy, Transaction, TransactionRolledBack
 from improved_db.testing import TemporaryServer
 from tests.capabilities import Capabilities
-from tests.faults.harness import Rig, Rival, ends_in, in_threads, resent
+from tests.faults.harness import Rig, Rival, ends_in, in_threads, resent, sums
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("three_rows")
 
 UP = "update t set n = n + 1 where id = %s"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A table t with the rows 1, 2 and 3."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1), (2), (3)")
-        yield made
 
 
 @pytest.fixture
 def db(rig: Rig) -> ImprovedDb:
     """A pool that waits for no lock."""
     return rig.db(direct=True, max_size=2, init_command="set innodb_lock_wait_timeout = 0")
-
-
-def sums(rig: Rig) -> tuple[int, ...]:
-    """Return what the rows hold."""
-    return tuple(row[0] for row in rig.ask("select n from t order by id"))
 
 
 def deadlock(tx: Transaction, rig: Rig, rival: Rival) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.err import InternalError, OperationalError
@@ -23,29 +23,12 @@ from tests.faults.harness import Rig, resent
 from tests.faults.packets import COM_PING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault
 
 INSERT = "insert into t (id) values (%s)"
 UPSERT = "insert into t (id, n) values (%s, 1) on duplicate key update n = 1"
 
 LOSSES = [CUT_BEFORE, CUT_WITHIN, SWALLOW_ANSWER_RST, SWALLOW_ANSWER_FIN, cut_answer(0), cut_answer(3)]
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
-
-
-@pytest.fixture
-def db(rig: Rig) -> ImprovedDb:
-    """A pool through the proxy."""
-    return rig.db(max_size=3)
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.constants import FIELD_TYPE
@@ -17,7 +17,6 @@ from tests.faults.harness import Rig, Rival, resent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault, Session
 
 INSERT = "insert into t (id, n) values (%s, %s)"
@@ -46,20 +45,6 @@ def in_chunk(number: int, fault: Fault) -> Fault:
             session.forward(packet)
 
     return chosen
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
-
-
-@pytest.fixture
-def db(rig: Rig) -> ImprovedDb:
-    """A pool through the proxy."""
-    return rig.db(max_size=2)
 
 
 def loaded(rig: Rig) -> list[int]:
@@ -171,7 +156,7 @@ def test_a_load_that_finds_no_server_again_still_says_how_far_it_was(rig: Rig) -
 
 @pytest.mark.parametrize("engine", ["MyISAM", pytest.param("Aria", marks=pytest.mark.needs("Aria")), "InnoDB"])
 def test_a_load_killed_in_the_middle_is_never_made_again(engine: str, rig: Rig) -> None:
-    """Somebody wanted it to end; and tables without transactions keep the rows that were in by then."""
+    """An administrator wanted it to end; and tables without transactions keep the rows that were in by then."""
     db = rig.db(direct=True)
     rig.table("slow (id int)", engine=engine)
     rig.ask("create trigger crawl before insert on slow for each row set @slept = if(new.id > 600, sleep(60), 0)")

@@ -1,8 +1,8 @@
-"""A transaction that is cut: before COMMIT nothing of it lasts and it is made again; at COMMIT nobody knows."""
+"""A transaction that is cut: before COMMIT nothing of it lasts and it is retried; at COMMIT the outcome is unknown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.err import OperationalError
@@ -18,30 +18,14 @@ from tests.faults.faults import (
     delay,
     inject_err,
 )
-from tests.faults.harness import Rig, ends_in, resent
+from tests.faults.harness import Rig, ends_in, resent, sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault
 
+pytestmark = pytest.mark.usefixtures("three_rows")
+
 LOSSES = [CUT_BEFORE, CUT_WITHIN, SWALLOW_ANSWER_RST, SWALLOW_ANSWER_FIN]
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of a table t with the rows 1, 2 and 3."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1), (2), (3)")
-        yield made
-
-
-@pytest.fixture
-def db(rig: Rig) -> ImprovedDb:
-    """A pool through the proxy."""
-    return rig.db(max_size=3)
 
 
 def count_up(tx: Transaction) -> str:
@@ -49,11 +33,6 @@ def count_up(tx: Transaction) -> str:
     for number in (1, 2, 3):
         tx.execute_query("update t set n = n + 1 where id = %s", number)
     return "done"
-
-
-def sums(rig: Rig) -> tuple[int, ...]:
-    """Return what the rows hold."""
-    return tuple(row[0] for row in rig.ask("select n from t order by id"))
 
 
 @pytest.mark.parametrize("fault", LOSSES)

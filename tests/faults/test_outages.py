@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import tenacity
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from tests.faults.fake_server import Response
 
 INSERT = "insert into t (id) values (%s)"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
 
 
 @pytest.fixture
@@ -70,7 +62,7 @@ def test_a_restart_between_two_writes_is_not_noticed(
 
 
 def test_an_outage_is_waited_for_and_not_longer_than_the_policy_says(own_server: TemporaryServer, own: Rig) -> None:
-    """Nothing can have been sent while nobody is there, so waiting for the server is always safe."""
+    """Nothing can have been sent while no server is there, so waiting for the server is always safe."""
     db = own.db(direct=True)
     short = own.db(direct=True, retry=RetryPolicy(within=0.3), acquire_timeout=0.3)
     own_server.stop()
@@ -102,7 +94,7 @@ def test_an_address_that_never_answered_is_a_mistake_and_told_at_once() -> None:
 def test_a_frozen_server_is_waited_for_until_the_deadline_and_writes_nothing_twice(
     own_server: TemporaryServer, own: Rig
 ) -> None:
-    """SIGSTOP, a full disk, a hypervisor that migrates: the socket is open, and nobody is there."""
+    """SIGSTOP, a full disk, a hypervisor that migrates: the socket is open, and no server answers."""
     db = own.db(direct=True, max_size=2, deadline=0.5)
     patient = own.db(direct=True, max_size=1)
     own_server.pause()

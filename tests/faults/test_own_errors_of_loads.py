@@ -6,26 +6,19 @@ import errno
 import io
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from improved_db.execution import chunks
 from tests.faults.faults import SWALLOW_ANSWER_RST, inject_err
-from tests.faults.harness import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.faults.harness import Rig
+
 INSERT = "insert into t (id) values (%s)"
-
-
-@pytest.fixture
-def rig(database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of a table."""
-    with Rig(database) as rig:
-        rig.table()
-        yield rig
 
 
 def rows(number: int, error: BaseException) -> Iterator[tuple[int]]:

@@ -22,23 +22,8 @@ from tests.faults.test_one_at_a_time import aurora, proxysql
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from improved_db.testing import TemporaryServer
 
 INSERT = "insert into t (id) values (%s)"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
-
-
-@pytest.fixture
-def db(rig: Rig) -> ImprovedDb:
-    """A pool through the proxy."""
-    return rig.db(max_size=3)
 
 
 # --- outcomes --------------------------------------------------------------------------------------------------------

@@ -8,23 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from improved_db import ImprovedDb, TransactionLost
+from improved_db import ImprovedDb
 from improved_db.testing import TemporaryServer
+from tests.faults.harness import lose_before_commit
 
 
 @pytest.mark.parametrize("tcp", [True, False])
 def test_a_server_that_died_before_commit_is_a_lost_transaction_and_no_doubt(*, tcp: bool) -> None:
     """COMMIT was written to a socket whose end could be seen, and the outcome called unknown."""
     with TemporaryServer(tcp=tcp) as server, ImprovedDb(server.connect_options, max_size=1, retry=None) as db:
-        db.execute_query("create table t (a int)")
-
-        def lose() -> None:
-            with db.transaction() as tx:
-                tx.execute_query("insert into t values (1)")
-                server.kill()
-
-        with pytest.raises(TransactionLost):
-            lose()
+        lose_before_commit(db, server)
 
 
 PROGRAM = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.constants import FIELD_TYPE
@@ -23,9 +23,8 @@ from tests.faults.faults import (
 from tests.faults.harness import Rig, Rival, resent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from improved_db.testing import TemporaryServer
     from tests.faults.proxy import Fault
 
 TOKENS = "select outcome, count(*) from improved_db_outcomes group by outcome order by outcome"
@@ -35,12 +34,10 @@ APPLIED = {SWALLOW_ANSWER_RST, SWALLOW_ANSWER_FIN}
 
 
 @pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
+def rig(rig: Rig) -> Rig:
     """A proxy in front of a table t with the row 1."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1)")
-        yield made
+    rig.ask("insert into t (id) values (1)")
+    return rig
 
 
 @pytest.fixture
@@ -117,7 +114,7 @@ def test_a_commit_that_comes_late_is_waited_for(rig: Rig, db: ImprovedDb) -> Non
 
 
 def test_a_lost_session_that_still_holds_its_locks_is_waited_for(rig: Rig, db: ImprovedDb) -> None:
-    """Through a proxy its number may be somebody else's, so it is not killed; the replay waits like anybody else."""
+    """Through a proxy its number may be another session's, so it is not killed; the replay waits for its locks."""
     gate = Gate(rig.proxy)
     rig.proxy.on_query(b"insert into improved_db_outcomes", hold(gate))
     work = Caller(lambda: db.run_transaction(add, exactly_once=True))
@@ -161,7 +158,7 @@ def test_a_policy_that_tries_once_still_finds_out(retry: RetryPolicy | None, rig
 
 
 def test_what_cannot_be_found_out_in_time_is_unknown_and_has_its_token(rig: Rig) -> None:
-    """A session that nobody can end holds the row of the token: the caller gets what to look for later."""
+    """A session that cannot be ended holds the row of the token: the caller gets what to look for later."""
     db = rig.db(deadline=1.0)
     db.run_transaction(lambda _: None, exactly_once=True)
     gate = Gate(rig.proxy)

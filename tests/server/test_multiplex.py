@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,19 +12,16 @@ import improved_db.critical
 import improved_db.execution.batch
 import improved_db.execution.multiplex
 from improved_db import ImprovedDb, PoolClosed, StatementError
+from tests.bombs import Bomb, files_of, interrupted
 from tests.fakes import PATIENCE, Caller, eventually
 from tests.faults.harness import Rig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Iterator
 
 #: More than one row, and so an error, for any number but 1.
 QUERY = "select (select 1 union select %s), %s"
-FILES = frozenset(
-    str(Path(module.__file__ or ""))
-    for module in (improved_db.critical, improved_db.execution.batch, improved_db.execution.multiplex)
-)
+FILES = files_of(improved_db.critical, improved_db.execution.batch, improved_db.execution.multiplex)
 
 
 class Crowd:
@@ -149,37 +144,6 @@ def test_arguments_that_cannot_be_sent_are_their_own_threads_error(small: Improv
     crowd.end()
 
 
-class Interrupt(KeyboardInterrupt):
-    """Ctrl-C, told from a real one."""
-
-
-class Bomb:
-    """Raises once, at the n-th instant at which CPython looks for signals in what combines reads."""
-
-    def __init__(self, instant: int) -> None:
-        self.instant = instant
-        self.seen = 0
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        """Hear of an event, as a profile function."""
-        if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
-            return
-        self.seen += 1
-        if self.seen == self.instant:
-            raise Interrupt
-
-
-def interrupted(bomb: Bomb, call: Callable[[], object]) -> None:
-    """Run *call* with the bomb in it."""
-    sys.setprofile(bomb)
-    try:
-        call()
-    except Interrupt:
-        pass
-    finally:
-        sys.setprofile(None)
-
-
 def test_interrupt_at_any_instant_is_the_interrupted_threads_alone(database: dict[str, Any]) -> None:
     """Whether it leads the group or waits in it: the others go on, and none of them hears of it."""
     with ImprovedDb(database, max_size=1, acquire_timeout=PATIENCE, retry=None) as db:
@@ -187,7 +151,7 @@ def test_interrupt_at_any_instant_is_the_interrupted_threads_alone(database: dic
         eventually(lambda: is_combining(db, crowd))
         went_off = 0
         for instant in [*range(1, 100), *range(1, 60), *range(1, 60)]:
-            bomb = Bomb(instant)
+            bomb = Bomb(instant, FILES)
             interrupted(bomb, lambda: db.execute_query(QUERY, (1, 7)))
             went_off += bomb.seen >= bomb.instant
             crowd.await_turns(3)

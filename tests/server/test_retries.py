@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import tenacity
@@ -13,11 +12,6 @@ from improved_db import OutcomeUnknown, PoolClosed, RetryPolicy, Transaction
 from tests.fakes import Caller, eventually
 from tests.faults.faults import CUT_BEFORE, SWALLOW_ANSWER_RST, inject_err
 from tests.faults.harness import Rig, resent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
 
 INSERT = "insert into t (id) values (%s)"
 DEADLOCK = inject_err(1213, "Deadlock found when trying to get lock", "40001")
@@ -31,14 +25,6 @@ POLICIES = {
     "a decorated function": tenacity.retry(stop=tenacity.stop_after_attempt(5))(lambda: None),
     "ours": RetryPolicy(attempts=5),
 }
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A proxy in front of an empty table t."""
-    with Rig(database) as made:
-        made.table()
-        yield made
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -120,7 +106,7 @@ def test_a_hook_may_use_the_pool_it_belongs_to(rig: Rig) -> None:
 
 
 def test_calls_of_the_pool_inside_a_function_that_is_replayed_try_nothing_by_themselves(rig: Rig) -> None:
-    """Only the outermost knows what belongs together, and ten times ten attempts help nobody."""
+    """Only the outermost knows what belongs together, and ten times ten attempts help no caller."""
     db = rig.db(max_size=2)
     calls: list[Transaction] = []
 
@@ -157,7 +143,7 @@ def test_closing_the_pool_ends_every_backoff(rig: Rig) -> None:
 
 
 def test_a_spent_budget_fails_fast_until_work_succeeds_again(rig: Rig) -> None:
-    """An outage ends retries; its end brings them back, without anybody's help."""
+    """An outage ends retries; its end brings them back, without help."""
     db = rig.db(retry=RetryPolicy(budget=20, connection=tenacity.wait_none()))
     rig.proxy.on_query(b"^insert", READ_ONLY, times=None)
     for _ in range(3):

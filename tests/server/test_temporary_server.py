@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ import pytest
 
 from improved_db.errors import ConfigError, ServerNotFound
 from improved_db.testing import TemporaryServer, find_server
+from tests.fakes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,15 +54,25 @@ def query(server: TemporaryServer, sql: str, **options: Any) -> tuple[tuple[Any,
         return tuple(cursor.fetchall())
 
 
-def python(script: str, **environment: str) -> subprocess.Popen[str]:
-    """Start another interpreter on *script*; its first line says the number of its server's process."""
-    return subprocess.Popen(
+@contextmanager
+def python(script: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start another interpreter on *script*; its first line says the number of its server's process.
+
+    It has to end within `PATIENCE`. If the test fails first, it is killed: `Popen` alone would wait for it without
+    limit, even after the test's time limit.
+    """
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
+    ) as process:
+        try:
+            yield process
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
@@ -81,7 +93,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_constructor_returns_a_server_that_answers(folder: Path) -> None:
-    """The first thing anybody does with it is to connect."""
+    """The first thing users do with it is to connect."""
     with TemporaryServer() as server:
         assert query(server, "SELECT DATABASE(), VERSION()") == (("test", server.version),)
         assert server.running
@@ -110,7 +122,7 @@ def test_no_tcp_port_unless_asked(folder: Path) -> None:
 
 
 def test_tcp_when_asked_on_this_machine_only(server: TemporaryServer) -> None:
-    """What speaks TCP needs a server too, but nobody on the network needs this one."""
+    """What speaks TCP needs a server too, but no other machine needs this one."""
     assert server.url == f"mysql://root@127.0.0.1:{server.port}/test"
     assert query(server, "SELECT @@port, @@bind_address") == ((server.port, "127.0.0.1"),)
 
@@ -229,10 +241,10 @@ def test_exception_leaves_no_process_and_no_folder(folder: Path) -> None:
 
 
 def test_interpreter_that_ends_without_close_leaves_nothing(folder: Path) -> None:
-    """Nobody closes anything in a notebook or a script of three lines."""
+    """A notebook, or a script of three lines, closes nothing."""
     with python(START_AND_TELL) as process:
         pid = int(first_line(process))
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
     assert is_gone(pid)
     assert list(folder.iterdir()) == []
 
@@ -242,7 +254,7 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
     with python(START_AND_TELL + "signal.pause()") as process:
         pid = int(first_line(process))
         process.send_signal(signal.SIGINT)
-        assert process.wait() != 0
+        assert process.wait(PATIENCE) != 0
     assert is_gone(pid)
     assert list(folder.iterdir()) == []
 
@@ -266,7 +278,7 @@ def test_next_start_removes_what_a_killed_interpreter_left(folder: Path) -> None
 
 
 def test_start_leaves_the_servers_of_others_alone(folder: Path) -> None:
-    """Test runs share a machine, and each of them starts by removing what nobody owns."""
+    """Test runs share a machine, and each of them starts by removing what has no owner."""
     with TemporaryServer() as first, python(START_AND_TELL + "signal.pause()") as process:
         other = int(first_line(process))
         with TemporaryServer() as second:
@@ -276,7 +288,7 @@ def test_start_leaves_the_servers_of_others_alone(folder: Path) -> None:
 
 
 def test_start_leaves_the_folders_of_others_alone(folder: Path) -> None:
-    """What is not a folder of ours, by its name or because it is a link, is nobody's to remove."""
+    """What is not a folder of ours, by its name or because it is a link, is not removed."""
     elsewhere = folder / "precious"
     elsewhere.mkdir()
     (folder / "improved_db-link").symlink_to(elsewhere)
@@ -308,7 +320,7 @@ print(code)
 """
     )
     with python(script) as process:
-        said, complaint = process.communicate()
+        said, complaint = process.communicate(timeout=PATIENCE)
     assert said.split()[1:] == ["7"], complaint
     assert process.returncode == 0
 
@@ -342,7 +354,7 @@ def test_first_starts_at_the_same_time_do_not_disturb_each_other(folder: Path, t
 
 
 def test_plain_user_without_a_home_gets_a_server(folder: Path) -> None:
-    """The server's rules for root differ from everybody else's; where the tests run as root, this one steps down."""
+    """The server has other rules for root than for other users; if the tests run as root, this one steps down."""
     folder.chmod(0o777)
     nobody = pwd.getpwnam("nobody")
     script = f"""
@@ -356,7 +368,7 @@ with TemporaryServer() as server:
     print(os.stat(server.socket).st_uid == os.geteuid() != 0)
 """
     with python(script, HOME="/proc/no-home", XDG_CACHE_HOME="") as process:
-        said, complaint = process.communicate()
+        said, complaint = process.communicate(timeout=PATIENCE)
     assert said == "True\n", complaint
 
 
@@ -369,7 +381,7 @@ def test_missing_server_is_answered_with_the_command_that_installs_it(monkeypatc
 
 
 def test_server_named_in_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has two servers must be able to choose."""
+    """Users who have two servers must be able to choose."""
     installed = find_server()
     linked = tmp_path / "my-own-server"
     linked.symlink_to(installed.path)

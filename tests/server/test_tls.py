@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from improved_db import ImprovedDb, TransactionLost
+from improved_db import ImprovedDb
 from improved_db.testing import TemporaryServer
+from tests.faults.harness import lose_before_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,15 +65,7 @@ def test_an_encrypted_server_that_died_before_commit_is_a_lost_transaction(
     server, _ = encrypted
     options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root", "ssl_mode": "REQUIRED"}
     with ImprovedDb(options, database="test", max_size=1, retry=None) as db:
-        db.execute_query("create table t (a int)")
-
-        def lose() -> None:
-            with db.transaction() as tx:
-                tx.execute_query("insert into t values (1)")
-                server.kill()
-
-        with pytest.raises(TransactionLost):
-            lose()
+        lose_before_commit(db, server)
 
 
 def test_a_replaced_certificate_is_read_anew(encrypted: tuple[TemporaryServer, Path], tmp_path: Path) -> None:

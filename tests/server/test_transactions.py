@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.err import IntegrityError, MySQLError, OperationalError
@@ -15,35 +15,20 @@ from improved_db import (
     TransactionEnded,
     TransactionRolledBack,
 )
-from tests.faults.harness import Rig, Rival, ends_in, resent
+from tests.faults.harness import Rig, Rival, ends_in, resent, sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from improved_db.testing import TemporaryServer
     from tests.capabilities import Capabilities
 
+pytestmark = pytest.mark.usefixtures("three_rows")
+
 UP = "update t set n = n + 1 where id = %s"
-
-
-@pytest.fixture
-def rig(server: TemporaryServer, database: dict[str, Any]) -> Iterator[Rig]:
-    """A table t with the rows 1, 2 and 3."""
-    with Rig(database) as made:
-        made.table()
-        made.ask("insert into t (id) values (1), (2), (3)")
-        yield made
 
 
 @pytest.fixture
 def db(rig: Rig) -> ImprovedDb:
     """A pool that waits for no lock, on the rows of t."""
     return rig.db(direct=True, max_size=2, init_command="set innodb_lock_wait_timeout = 0")
-
-
-def sums(rig: Rig) -> tuple[int, ...]:
-    """Return what the rows hold."""
-    return tuple(row[0] for row in rig.ask("select n from t order by id"))
 
 
 # --- the block -------------------------------------------------------------------------------------------------------
@@ -128,7 +113,7 @@ def test_an_isolation_level_that_there_is_not_is_refused_before_anything_is_sent
 
 
 def test_read_only_has_the_server_refuse_writes_at_once(rig: Rig, db: ImprovedDb) -> None:
-    """This is no server that has become read-only: waiting for another one, or replacing connections, helps nobody."""
+    """This is no server that has become read-only: waiting for another one, or replacing connections, does not help."""
     calls: list[Transaction] = []
 
     def write(tx: Transaction) -> None:

@@ -4,61 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-import pymysql.connections
 import pytest
 
 from improved_db.errors import ConfigError
-from improved_db.settings.load import load
-from improved_db.settings.settings import DEFAULT_RETRY, Settings
+from improved_db.settings.settings import DEFAULT_RETRY
+from tests.unit.configured import refusal, resolved, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    option_files: Sequence[Path] = (),
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(
-        config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=option_files
-    )
-
-
-def resolved(config: Any = None, **options: Any) -> dict[str, object]:
-    """Return what the driver would be given."""
-    return settings(config, **options).connect.resolve()
-
-
-def refusal(config: Any = None, **options: Any) -> str:
-    """Return the text of the error that loading raises."""
-    with pytest.raises(ConfigError) as caught:
-        settings(config, **options)
-    return str(caught.value)
-
-
-@pytest.fixture
-def write_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes an option file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "my.cnf"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 def test_nothing_given_means_the_drivers_own_defaults_with_autocommit() -> None:
@@ -104,7 +62,7 @@ def test_empty_variable_counts_as_unset() -> None:
 
 
 def test_error_in_the_variable_names_the_variable() -> None:
-    """Nobody looks for a mistake in an environment they did not know was read."""
+    """Users do not look for a mistake in an environment they did not know was read."""
     assert refusal(None, environ={"IMPROVED_DB_URL": "mysql://h:x/"}).startswith("IMPROVED_DB_URL: port must be")
     assert refusal(None, environ={"IMPROVED_DB_URL": "h/d"}).startswith("IMPROVED_DB_URL cannot be read")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import string
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pymysql.connections
 import pymysql.cursors
@@ -15,39 +14,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from improved_db.errors import ConfigError
-from improved_db.settings.load import load
-from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.settings import PoolSettings
+from tests.unit.configured import DRIVER, refusal, resolved, settings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
 POOL = frozenset(field.name for field in dataclasses.fields(PoolSettings))
 OURS = POOL | {"retry", "deadline", "connection_pool", "pool_init_size"}
 REFUSED = {"defer_connect", "compress", "named_pipe"}
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=())
-
-
-def resolved(config: Any = None, **options: Any) -> dict[str, object]:
-    """Return what the driver would be given."""
-    return settings(config, **options).connect.resolve()
-
-
-def refusal(config: Any = None, **options: Any) -> str:
-    """Return the text of the error that loading raises."""
-    with pytest.raises(ConfigError) as caught:
-        settings(config, **options)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("old", "new"), [("passwd", "password"), ("db", "database")])
@@ -106,7 +78,7 @@ def test_near_miss_of_the_shortest_option_gets_a_suggestion(near: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_option_that_cannot_be_given_says_why(name: str) -> None:
-    """A did-you-mean would be a riddle to somebody who spelt it right; switched off it is harmless."""
+    """A did-you-mean would be a riddle to a user who spelt it right; switched off it is harmless."""
     assert f"{name} cannot be given: " in refusal({}, **{name: True})
     assert name not in resolved({}, **{name: False})
     assert name not in resolved(f"mysql://h?{name}=no")
@@ -171,7 +143,7 @@ def test_zero_is_a_value_where_it_means_at_once() -> None:
 
 
 def test_min_size_above_max_size_is_refused_with_both_numbers() -> None:
-    """Whoever raises one has to raise the other."""
+    """A caller that raises one has to raise the other."""
     assert "20 > 10" in refusal({}, min_size=20)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +18,13 @@ import improved_db.pool.reports
 import improved_db.pool.slot
 import improved_db.pool.state
 from improved_db.pool.housekeeper import Housekeeper
+from tests.bombs import Bomb, files_of, interrupted
 from tests.fakes import FakePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
-MODULES = (
+FILES = files_of(
     improved_db.critical,
     improved_db.pool.fitness,
     improved_db.pool.housekeeper,
@@ -38,43 +36,6 @@ MODULES = (
     improved_db.pool.slot,
     improved_db.pool.state,
 )
-FILES = frozenset(str(Path(module.__file__ or "")) for module in MODULES)
-
-
-class Interrupt(KeyboardInterrupt):
-    """Ctrl-C, told from a real one."""
-
-
-class Bomb:
-    """Raises once, at the n-th instant at which CPython looks for signals: a function begins, or a call is over."""
-
-    def __init__(self, instant: int) -> None:
-        self.instant = instant
-        self.seen = 0
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        """Hear of an event, as a profile function."""
-        if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
-            return
-        self.seen += 1
-        if self.seen == self.instant:
-            raise Interrupt
-
-    @property
-    def went_off(self) -> bool:
-        """Whether it raised."""
-        return self.seen >= self.instant
-
-
-def interrupted(bomb: Bomb, scenario: Callable[[], object]) -> None:
-    """Run *scenario* with the bomb in it."""
-    sys.setprofile(bomb)
-    try:
-        scenario()
-    except Interrupt:
-        pass
-    finally:
-        sys.setprofile(None)
 
 
 def borrow_idle(fake: FakePool) -> None:
@@ -159,7 +120,7 @@ def test_interrupted_return_is_no_loss_even_if_the_borrower_keeps_its_loan() -> 
         instant += 1
         fake = FakePool(max_size=1)
         loan = fake.pool.acquire(1)
-        bomb = Bomb(instant)
+        bomb = Bomb(instant, FILES)
         interrupted(bomb, lambda: fake.pool.release(loan))  # noqa: B023  # run at once
         went_off = bomb.went_off
         if loan.slot is not None:
@@ -182,7 +143,7 @@ def test_interrupt_at_any_instant_loses_no_slot(scenario: Callable[[FakePool], N
         instant += 1
         fake = FakePool(max_size=2)
         fake.fill()
-        bomb = Bomb(instant)
+        bomb = Bomb(instant, FILES)
         interrupted(bomb, lambda: scenario(fake))  # noqa: B023  # run at once
         went_off = bomb.went_off
         fake.clock.advance(10)

@@ -11,18 +11,19 @@ from improved_db.errors import PoolTimeout, TooManyWaiting
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
 
 
+def note_turn(threaded: ThreadedPool, served: list[str]) -> None:
+    """Borrow and return a connection; add the name of this thread to those that were served."""
+    loan = threaded.pool.acquire()
+    served.append(threading.current_thread().name)
+    threaded.pool.release(loan)
+
+
 def test_line_is_first_come_first_served() -> None:
-    """Without an order somebody waits until its timeout while others come and go."""
+    """Without an order one caller waits until its timeout while others come and go."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     served: list[str] = []
-
-    def borrow() -> None:
-        mine = threaded.pool.acquire()
-        served.append(threading.current_thread().name)
-        threaded.pool.release(mine)
-
-    callers = threaded.in_line(12, borrow)
+    callers = threaded.in_line(12, lambda: note_turn(threaded, served))
     threaded.pool.release(loan)
     for caller in callers:
         caller.result()
@@ -31,7 +32,7 @@ def test_line_is_first_come_first_served() -> None:
 
 
 def test_newcomer_does_not_overtake() -> None:
-    """A connection that came back belongs to whoever waited for it, not to whoever runs just then."""
+    """A connection that came back belongs to the caller that waited for it, not to the one that runs just then."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
@@ -70,7 +71,7 @@ def test_eight_threads_on_one_connection_are_served_alike() -> None:
 
 
 def test_line_serves_in_turns_of_its_length() -> None:
-    """With a full line nobody is served twice before everybody was served once: the order, not only the counts."""
+    """With a full line no caller is served twice before each was served once: the order, not only the counts."""
     threaded = ThreadedPool(max_size=1)
     rounds, people = 40, 5
     served: list[int] = []
@@ -108,7 +109,7 @@ def test_full_line_refuses_exactly_the_next() -> None:
 
 
 def test_borrowers_whose_connection_is_on_its_way_do_not_count_as_waiting() -> None:
-    """A pool with room must not refuse anybody only because connecting takes a moment."""
+    """A pool with room must not refuse a caller only because connecting takes a moment."""
     threaded = ThreadedPool(max_size=2, max_waiting=0)
     connecting = threading.Event()
     threaded.driver.before_connect = lambda: _wait(connecting)
@@ -122,7 +123,7 @@ def test_borrowers_whose_connection_is_on_its_way_do_not_count_as_waiting() -> N
 
 
 def test_timed_out_borrower_no_longer_counts() -> None:
-    """Where the dead stay in line, a pool sheds load although nobody waits."""
+    """Where the dead stay in line, a pool sheds load although no caller waits."""
     fake = FakePool(max_size=1, max_waiting=2)
     loan = fake.pool.acquire(1)
     for _ in range(5):
@@ -146,7 +147,7 @@ def test_interrupted_borrower_no_longer_counts() -> None:
 
 
 def test_timed_out_borrower_swallows_no_connection() -> None:
-    """A connection that is handed to nobody is gone."""
+    """A connection that is handed to no caller is gone."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)
     with pytest.raises(PoolTimeout):
@@ -157,7 +158,7 @@ def test_timed_out_borrower_swallows_no_connection() -> None:
 
 
 def test_nobody_is_served_after_its_deadline() -> None:
-    """Who has given up would hold a connection that nobody uses."""
+    """Who has given up would hold a connection that no caller uses."""
     fake = FakePool(max_size=1)
     late = fake.pool.acquire(1)
     fake.in_seconds(5, lambda: fake.pool.release(late))
@@ -175,7 +176,7 @@ def test_connection_that_comes_back_before_the_deadline_is_had() -> None:
 
 
 def test_discarded_connection_is_replaced_for_who_waits() -> None:
-    """Where only a good return wakes the line, one broken connection strands everybody in it."""
+    """Where only a good return wakes the line, one broken connection strands every caller in it."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)
     fake.in_seconds(1, lambda: fake.pool.release(loan, "broken"))
@@ -219,13 +220,7 @@ def test_borrower_whose_connection_proved_unfit_is_served_before_those_behind_it
     threaded = ThreadedPool(max_size=1, check=check)
     loan = threaded.pool.acquire()
     served: list[str] = []
-
-    def borrow() -> None:
-        mine = threaded.pool.acquire()
-        served.append(threading.current_thread().name)
-        threaded.pool.release(mine)
-
-    callers = threaded.in_line(3, borrow)
+    callers = threaded.in_line(3, lambda: note_turn(threaded, served))
     unfit.append(loan.connection)
     threaded.driver.before_connect = lambda: eventually(lambda: threaded.pool.stats().waiting == 3)
     threaded.pool.release(loan)
@@ -237,7 +232,7 @@ def test_borrower_whose_connection_proved_unfit_is_served_before_those_behind_it
 
 
 def test_borrower_that_was_served_is_not_refused_for_its_second_try() -> None:
-    """`max_waiting` refuses newcomers; whoever was let in stays in."""
+    """`max_waiting` refuses newcomers; a caller that was let in stays in."""
     fake = FakePool(max_size=1, max_waiting=0)
     fake.fill()[0].alive = False
     fake.clock.advance(1)

@@ -12,6 +12,7 @@ import pytest
 
 from improved_db.errors import LoanSpent, PoolError, PoolTimeout
 from improved_db.pool.housekeeper import Housekeeper
+from tests.bombs import is_instant
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually, run_alone
 from tests.unit.test_pool_interrupts import FILES, SCENARIOS
 
@@ -34,7 +35,7 @@ class Visitor:
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         """Hear of an event, as a profile function."""
-        if frame.f_code.co_filename not in FILES or event not in {"call", "return", "c_return"}:
+        if not is_instant(frame, event, FILES):
             return
         self.seen += 1
         if self.seen == self.instant:

@@ -5,48 +5,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import inspect
 import pickle
 from typing import TYPE_CHECKING, Any
 
-import pymysql.connections
 import pytest
 
 from improved_db.errors import ConfigError
-from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
-from improved_db.settings.settings import ConnectOptions, Settings
+from improved_db.settings.settings import ConnectOptions
 from improved_db.settings.sources import parse_url
+from tests.canary import CANARY, leaks
+from tests.unit import configured
+from tests.unit.configured import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
-CANARY = "c4n4ry-bird"
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=())
-
-
-@pytest.fixture
-def write_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes an option file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "my.cnf"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 def test_nothing_that_is_printed_holds_a_password() -> None:
@@ -62,7 +36,7 @@ def test_nothing_that_is_printed_holds_a_password() -> None:
 
 
 def test_connect_options_made_by_hand_hide_their_password_too() -> None:
-    """Whoever builds them need not know the rule."""
+    """Callers that build them need not know the rule."""
     connect = ConnectOptions({"password": CANARY, "host": "h"})
     assert CANARY not in repr(connect)
     assert connect.resolve() == {"password": CANARY, "host": "h"}
@@ -85,20 +59,9 @@ def test_sealed_input_is_taken_as_it_is() -> None:
     assert settings(Secret(None), environ={"IMPROVED_DB_URL": "mysql://h"}).connect.host == "h"
 
 
-def leaks(error: BaseException) -> Iterator[str]:
-    """Find the canary in an error, in what it came from, and in the locals of every frame that is not of this file."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if CANARY in f"{seen} {seen!r} {seen.args!r} {vars(seen)!r}":
-            yield f"text of {type(seen).__name__}"
-        step = seen.__traceback__
-        while step is not None:
-            if step.tb_frame.f_code.co_filename != __file__:
-                for name, value in step.tb_frame.f_locals.items():
-                    if CANARY in repr(value):
-                        yield f"{step.tb_frame.f_code.co_name}: {name}"
-            step = step.tb_next
-        seen = seen.__cause__ or seen.__context__
+def leaked(error: BaseException) -> list[str]:
+    """Look everywhere but in the frames of this file and its helper, which hold what the tests give."""
+    return list(leaks(error, lambda file: file not in {__file__, configured.__file__}))
 
 
 BAD: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -154,7 +117,7 @@ def test_error_about_a_bad_config_shows_no_password(case: str) -> None:
     config, options = BAD[case]
     with pytest.raises(ConfigError) as caught:
         settings(config, options)
-    assert list(leaks(caught.value)) == []
+    assert leaked(caught.value) == []
 
 
 @pytest.mark.parametrize("text", ["mysql://u:{}@h:x", "u:{}@h", "mysql://h?antocomit={}"])
@@ -162,16 +125,16 @@ def test_error_about_the_variable_shows_no_password(text: str) -> None:
     """The environment as a whole is a local variable too."""
     with pytest.raises(ConfigError) as caught:
         settings(None, environ={"IMPROVED_DB_URL": text.format(CANARY), "OTHER": CANARY})
-    assert list(leaks(caught.value)) == []
+    assert leaked(caught.value) == []
 
 
 @pytest.mark.parametrize("line", ["port=x", "ssl-capath=/x", "ssl-mode=x", f"port={CANARY}"])
 def test_error_about_an_option_file_shows_no_password(line: str, write_file: Callable[[str], Path]) -> None:
-    """The file's other lines are locals of whoever reads it."""
+    """The file's other lines are locals of the function that reads it."""
     path = write_file(f"[client]\npassword={CANARY}\n{line}\n[app]\npassword={CANARY}\n")
     with pytest.raises(ConfigError) as caught:
         settings({}, read_default_file=path, read_default_group="app")
-    assert list(leaks(caught.value)) == []
+    assert leaked(caught.value) == []
 
 
 def test_error_while_connecting_shows_no_password() -> None:
@@ -190,11 +153,11 @@ def test_error_while_connecting_shows_no_password() -> None:
     for connect in [*bad, bad[-1]]:
         with pytest.raises((ConfigError, LookupError)) as caught:
             connect.resolve()
-        assert list(leaks(caught.value)) == []
+        assert leaked(caught.value) == []
 
 
 def test_url_error_of_parse_url_shows_no_password() -> None:
     """It is public, and called by scripts."""
     with pytest.raises(ConfigError) as caught:
         parse_url(f"mysql://u:{CANARY}@h:x")
-    assert list(leaks(caught.value)) == []
+    assert leaked(caught.value) == []

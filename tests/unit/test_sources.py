@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-import pymysql.connections
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from improved_db.errors import ConfigError
-from improved_db.settings.load import load
 from improved_db.settings.secret import Secret
-from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.settings import PoolSettings
 from improved_db.settings.sources import parse_url
+from tests.unit.configured import refusal, resolved, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 CERTIFICATE = __file__  # any file that exists
-DRIVER = frozenset(inspect.signature(pymysql.connections.Connection).parameters)
-
-
-def settings(
-    config: Any = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    option_files: Sequence[Path] = (),
-    **more: object,
-) -> Settings:
-    """Load without looking at this machine's environment and home directory."""
-    return load(
-        config, {**(options or {}), **more}, driver_options=DRIVER, environ=environ or {}, option_files=option_files
-    )
-
-
-def resolved(config: Any = None, **options: Any) -> dict[str, object]:
-    """Return what the driver would be given."""
-    return settings(config, **options).connect.resolve()
-
-
-def refusal(config: Any = None, **options: Any) -> str:
-    """Return the text of the error that loading raises."""
-    with pytest.raises(ConfigError) as caught:
-        settings(config, **options)
-    return str(caught.value)
-
-
-@pytest.fixture
-def write_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes an option file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "my.cnf"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "MySQL"])
@@ -225,7 +183,7 @@ def test_ssl_mode_of_hosting_companies_is_understood(mode: str, expected: dict[s
     ],
 )
 def test_malformed_url_is_refused_with_the_reason(url: str, complaint: str) -> None:
-    """A URL is written by hand, in a file nobody tests; the error has to do the explaining."""
+    """A URL is written by hand, in a file without tests; the error has to do the explaining."""
     assert complaint in refusal(url)
 
 
@@ -315,7 +273,7 @@ def test_group_alone_is_looked_for_in_the_default_files(write_file: Callable[[st
 
 
 def test_missing_group_is_an_error_that_names_it_and_the_file(write_file: Callable[[str], Path]) -> None:
-    """Else the program connects to localhost as somebody."""
+    """Else the program connects to localhost as another user."""
     path = write_file("[client]\nuser=me\n")
     text = refusal({}, read_default_file=path, read_default_group="app")
     assert "[app]" in text
@@ -341,7 +299,7 @@ def test_named_file_that_cannot_be_read_is_an_error_that_names_it(name: str, tmp
 
 
 def test_home_directory_sign_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`read_default_file="~/.my.cnf"` is how everybody writes it."""
+    """`read_default_file="~/.my.cnf"` is how users write it."""
     (tmp_path / ".my.cnf").write_text("[client]\nuser=home\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolved({}, read_default_file="~/.my.cnf")["user"] == "home"
@@ -365,7 +323,7 @@ def test_unfit_value_in_an_option_file_names_the_file(write_file: Callable[[str]
 def test_tls_of_an_option_file_is_not_weaker_than_it_says(
     lines: str, expected: dict[str, object], write_file: Callable[[str], Path]
 ) -> None:
-    """A file that makes the mysql client verify the server must not make us trust anybody."""
+    """A file that makes the mysql client verify the server must not make us trust any server."""
     found = resolved({}, read_default_file=write_file(f"[client]\n{lines}\n"))
     assert {name: found.get(name) for name in expected} == expected
 

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
-TESTS: Final = Path(__file__).parent.parent
+from tests.unit.tables import TESTS, flaws
+
 ROWS: Final = re.findall(
     r"^\| ([A-E]\d+) \| .+ \| (.+) \|$", (TESTS / "trials.md").read_text(encoding="utf-8"), re.MULTILINE
 )
 COUNTS: Final = {"A": 13, "B": 5, "C": 13, "D": 11, "E": 6}
 
 
-def _flaws(row: str, text: str) -> list[str]:
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
-    flaws = [] if named or text.startswith(("open: ", "PyMySQL's: ")) else [f"{row} names no test and gives no reason"]
-    for path, name in named:
-        file = TESTS / path
-        source = file.read_text(encoding="utf-8") if file.exists() else ""
-        if not re.search(rf"^def {name}\(", source, re.MULTILINE):
-            flaws.append(f"{row}: there is no {path}::{name}")
-    return flaws
-
-
 def test_every_fault_names_its_tests_or_says_why_there_are_none() -> None:
     """A renamed test would leave a fault that no test guards."""
     assert [row for row, _ in ROWS] == [f"{letter}{n}" for letter, count in COUNTS.items() for n in range(1, count + 1)]
-    assert [flaw for row, text in ROWS for flaw in _flaws(row, text)] == []
+    assert [flaw for row, text in ROWS for flaw in flaws(row, text, excuse="^(open|PyMySQL's): ")] == []

@@ -23,7 +23,7 @@ def leaks(error: BaseException, watched: Callable[[str], bool]) -> Iterator[str]
     """Find the canary in an error, in what it came from, and in the locals of every frame of a *watched* file."""
     seen: BaseException | None = error
     while seen is not None:
-        if CANARY in f"{seen} {seen!r} {vars(seen)!r}":
+        if CANARY in f"{seen} {seen!r} {seen.args!r} {vars(seen)!r}":
             yield f"text of {type(seen).__name__}"
         step = seen.__traceback__
         while step is not None:
