@@ -16,6 +16,7 @@ from improved_db.execution.executor import Standing
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, error_for
 from improved_db.failures.verdict import Fate, Verdict
+from improved_db.pool.openers import own_copy
 from improved_db.sql.session_state import touches
 from improved_db.sql.statement import is_read_only
 from improved_db.wire.exchange import DriverError
@@ -221,7 +222,7 @@ class Exchange:
     def _settle(self, statement: Statement, error: BaseException, judgement: Judgement, verdict: Verdict) -> None:
         unit = Unit.READ if is_read_only(statement.query) else Unit.WRITE
         decision = decide(verdict, unit, idempotent=statement.idempotent)
-        final = error_for(decision.finally_, error)
+        final = error_for(decision.finally_, own_copy(error))  # other threads may raise theirs at the same time
         if decision.again and (unit is Unit.READ or statement.idempotent or verdict in _SAFE_LATER):
             judged = judgement._replace(verdict=verdict)
             self.retried.append((statement, Failed.judged(final, judged, again=True, statement=statement.query)))

@@ -237,7 +237,7 @@ class Spooled:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # what it writes late is for nobody: the rows are in, or not
+        with contextlib.suppress(OSError):  # the last bytes may fail to be written; no row depends on them
             self._file.close()
 
 

@@ -205,7 +205,10 @@ class Executor:
             standing = Standing()
             standing.at_commit, standing.statement = committing, query
             raise self.failed(loan, error, unit, standing, idempotent, deadline=deadline) from error
-        self.hand_back(loan, deadline)
+        if deadline is None:
+            self.pool.release(loan)
+        else:
+            self.hand_back(loan, deadline)
         return result
 
     def perform(

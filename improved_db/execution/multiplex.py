@@ -19,14 +19,15 @@ from collections import deque
 from os import getpid
 from typing import TYPE_CHECKING, Any, Final
 
+from improved_db.clock import FOREVER
 from improved_db.critical import Reentered, Section, critical
 from improved_db.execution.batch import Exchange, Statement, bind
+from improved_db.failures.raising import Failed
 from improved_db.pool.fork import remember
 from improved_db.sql.statement import is_read_only
 
 if TYPE_CHECKING:
     from improved_db.execution.executor import Executor
-    from improved_db.failures.raising import Failed
     from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
 
@@ -41,6 +42,9 @@ SHORT: Final = 0.00015
 PROOFS: Final = 4
 LOOKED_AT: Final = 16
 KNOWN: Final = 1_000
+
+#: Characters of a text that is remembered at the most.
+LONGEST: Final = 4_000
 
 #: How many groups in a row, none of which needed more connections than there are, end a crowd; and how many statements
 #: in a row that may not join a group.
@@ -126,7 +130,7 @@ class Multiplexer:
         now = self._executor.pool.clock.now
         started_at = now()
         result = connection._run(query, args, dict_rows)
-        if connection._pipelines and query[:3].lower() in BEGINNINGS:
+        if connection._pipelines and query[:3].lower() in BEGINNINGS and len(query) <= LONGEST:
             self._note(query, now() - started_at, waited=loan.signal is not None)
         return result
 
@@ -165,14 +169,17 @@ class Multiplexer:
         """
         if self._pid != getpid():  # a fork that runs no hooks
             self.begin_in_child()
-        read, groups = Joined(query, args, dict_rows), self.groups
+        pool, read, groups = self._executor.pool, Joined(query, args, dict_rows), self.groups
+        started_at = pool.clock.now()
+        deadline = started_at + pool.settings.acquire_timeout
         try:
             self._join(read)
-            patience = self._executor.pool.settings.acquire_timeout
-            if not read.leads and not self._executor.pool.clock.wait(read.signal, patience):
-                self._leave(read, stuck=groups == self.groups)
+            if not read.leads and not pool.clock.wait(read.signal, deadline - started_at):
+                if self._time_out(read, groups):
+                    raise pool.waited_in_vain(started_at)
+                pool.clock.wait(read.signal, FOREVER)  # it is on its way, as a statement alone would be
             if read.leads:
-                self._lead(read)
+                self._lead(read, deadline)
         except Reentered:
             read.alone = True  # a finalizer's read, in the middle of this very bookkeeping
         except BaseException:
@@ -180,13 +187,18 @@ class Multiplexer:
             raise
         return read
 
-    def _lead(self, mine: Joined) -> None:
+    def _lead(self, mine: Joined, deadline: float) -> None:
+        loan: Loan[Connection] | None = None
         try:
-            loan = self._executor.borrow(None)
+            loan = self._executor.borrow(deadline)
             self._group(mine)
             self._run_group(loan, mine.group)
+        except Failed as failed:  # to connect
+            mine.failed = failed
         finally:
             self._end(mine)
+            if loan is not None and loan.slot is not None:  # an interrupt came before the exchange had it
+                self._executor.pool.release(loan, "interrupted")
 
     def _end(self, mine: Joined) -> None:
         """Hand over the lead, and wake the group; an interrupt meanwhile has to wait, or the others would for ever."""
@@ -205,14 +217,9 @@ class Multiplexer:
 
     def _run_group(self, loan: Loan[Connection], group: list[Joined]) -> None:
         executor = self._executor
-        connection = loan.connection
-        try:
-            for read in group:
-                read.alone = not bind(connection, read)
-            together: deque[Statement] = deque(read for read in group if not (read.done or read.alone))
-        except BaseException:
-            executor.pool.release(loan)
-            raise
+        for read in group:
+            read.alone = not bind(loan.connection, read)
+        together: deque[Statement] = deque(read for read in group if not (read.done or read.alone))
         started_at = executor.pool.clock.now()
         number = len(together)
         exchange = Exchange(executor, loan, together, others=True)
@@ -262,14 +269,22 @@ class Multiplexer:
         self._hand_over(mine)
 
     @critical
-    def _leave(self, read: Joined, *, stuck: bool = False) -> None:
-        """Stop waiting: the thread was interrupted, or its time is up; *stuck*: no group has run meanwhile."""
+    def _leave(self, read: Joined) -> None:
+        """Stop waiting, or leading, as a thread that was interrupted."""
         if read in self._waiting:
             self._waiting.remove(read)
-        read.alone = not read.done
-        if stuck and not read.leads:
-            read.leads = True  # the leader was lost on its way
         self._hand_over(read)
+
+    @critical
+    def _time_out(self, read: Joined, groups: int) -> bool:
+        """Stop waiting because time is up; False if the read is in a group by now, or its thread is to lead."""
+        if read not in self._waiting:
+            return False
+        self._waiting.remove(read)
+        if groups == self.groups:  # none was made meanwhile: perhaps the leader was lost on its way
+            read.leads = True
+            self._hand_over(read)
+        return True
 
     def _hand_over(self, read: Joined) -> None:
         if not read.leads:

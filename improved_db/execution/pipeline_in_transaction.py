@@ -74,12 +74,13 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
     answers: list[tuple[Statement, Any]] = []
     tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *statements, release]), answers))
     errors = [answer for _, answer in answers if isinstance(answer, DriverError)]
-    fatal = next((error for error in errors if error is answers[-1][1] or _rolls_back(tx, error)), None)
+    guards = [answer for _, answer in (*answers[:2], answers[-1])]
+    fatal = next((error for error in errors if error in guards or _rolls_back(tx, error)), None)
     if fatal is not None:
         tx.state = State.ROLLED_BACK_BY_SERVER
         tx._failure = errors[0]
         tx._judgement = tx._executor.judge(connection, errors[0], tx._standing)
-    over = False
+    over = any(isinstance(answer, DriverError) for answer in guards[:2])
     for statement, answer in answers[2:-1]:
         if over:  # the server ran it in another transaction, which its owner rolls back
             statement.settle(error=_refusal())

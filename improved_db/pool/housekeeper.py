@@ -30,6 +30,9 @@ SHORTEST_PERIOD: Final = 0.05
 #: Seconds until the next round at the most, while borrowers wait.
 PERIOD_OF_WAITING: Final = 0.5
 
+#: How many times as long as a collection took, at the least, borrowers that still wait make the next one wait.
+COLLECTING_SHARE: Final = 50
+
 #: The share of the server's idle limit after which a connection that must be kept is pinged.
 KEEPALIVE_SHARE: Final = 0.5
 
@@ -42,6 +45,7 @@ class Housekeeper(Generic[C]):
         self._period = period
         self._compared = False
         self._served = 0  # borrowers, by the last round
+        self._collect_from = 0.0  # when garbage may be collected again
         self._fresh_start()
         self._pool = weakref.ref(pool, self._wake)
 
@@ -153,8 +157,11 @@ class Housekeeper(Generic[C]):
         stats = pool.stats()
         starving = stats.waiting > 0 and stats.acquired == self._served
         self._served = stats.acquired
-        if starving and gc.isenabled():
+        began_at = pool.clock.now()
+        if starving and gc.isenabled() and began_at >= self._collect_from:
             gc.collect()
+            now = pool.clock.now()
+            self._collect_from = now + max(self._period, COLLECTING_SHARE * (now - began_at))
 
     def _tidy_idle(self, pool: Pool[C]) -> None:
         now = pool.clock.now()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
 from improved_db.critical import Reentered
-from improved_db.errors import LoanSpent, TooManyWaiting
+from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
 from improved_db.pool.fitness import Fitness
 from improved_db.pool.fork import remember
 from improved_db.pool.loan import Loan
@@ -216,6 +216,11 @@ class Pool(Generic[C]):
             self._state.stop_waiting(loan)
         if loan.slot is not None:
             self._put_back(loan, "interrupted")
+
+    def waited_in_vain(self, started_at: float) -> PoolTimeout:
+        """Count, and return the error of, a caller that waited since *started_at* for a share in another's loan."""
+        self._state.count_timeout()
+        return self.reports.timeout(Loan(self, started_at, started_at))
 
     # --- returning -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pymysql.err import OperationalError
 import improved_db.critical
 import improved_db.execution.batch
 import improved_db.execution.multiplex
-from improved_db import ImprovedDb, PoolClosed, StatementError
+from improved_db import ImprovedDb, PoolClosed, PoolTimeout, StatementError
 from tests.bombs import Bomb, files_of, interrupted
 from tests.fakes import PATIENCE, Caller, eventually
 from tests.faults.harness import Rig
@@ -159,3 +159,30 @@ def test_interrupt_at_any_instant_is_the_interrupted_threads_alone(database: dic
         assert db.execute_query(QUERY, (1, 7)) == ((1, 7),)
         crowd.end()
         eventually(lambda: db.stats().used == 0)
+
+
+def test_readers_of_a_server_that_went_away_get_the_drivers_error(database: dict[str, Any]) -> None:
+    """The leader cannot connect; each thread gets the error that it would get alone."""
+    with Rig(database) as rig:
+        db = rig.db(max_size=1, retry=None)
+        crowd = Crowd(db, 3)
+        eventually(lambda: is_combining(db, crowd))
+        rig.proxy.close()
+        for caller in crowd.callers:
+            with pytest.raises(OperationalError) as caught:
+                caller.result()
+            assert type(caught.value) is OperationalError
+        assert db.stats().used == 0
+
+
+def test_readers_that_wait_in_vain_time_out_once(database: dict[str, Any]) -> None:
+    """For a connection that another borrower holds on to; the pool counts them."""
+    with ImprovedDb(database, max_size=1, acquire_timeout=0.5, retry=None) as db:
+        crowd = Crowd(db, 3)
+        eventually(lambda: is_combining(db, crowd))
+        with db.connection():
+            for caller in crowd.callers:
+                with pytest.raises(PoolTimeout):
+                    caller.result()
+        assert db.stats().timed_out == 3
+        assert db.execute_query(QUERY, (1, 7)) == ((1, 7),)
