@@ -18,6 +18,7 @@ from improved_db.execution.pipeline import Pipeline, execute_each, pipelined
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
+from improved_db.frames.verbs import StreamingFrameVerbs
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -47,7 +48,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class ImprovedDb:
+class ImprovedDb(StreamingFrameVerbs):
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
     ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, returns the
@@ -254,7 +255,8 @@ class ImprovedDb:
 
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
-            rows: Any iterable of sequences or mappings, a generator included; an empty one is no statement.
+            rows: Any iterable of sequences or mappings, a generator included; an empty one is no statement. A DataFrame
+                of pandas or polars, an Arrow Table or RecordBatchReader: its columns, by name for ``%(name)s``.
             atomic: All rows in one transaction, which is retried as a whole where that is safe. False commits chunk by
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are in.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
@@ -291,8 +293,8 @@ class ImprovedDb:
 
         Args:
             table: ``table`` or ``database.table``.
-            rows: Any iterable of sequences, or of mappings, whose keys are the columns.
-            columns: Of which columns the rows are; None for all of the table's.
+            rows: Any iterable of sequences, or of mappings, whose keys are the columns; or a frame, as for `exec_many`.
+            columns: Of which columns the rows are; None for all of the table's, or for the names of a frame.
             progress: As for `exec_many`.
             strict: A value that does not fit its column is an error, whatever the sql_mode, and nothing is loaded into
                 a table with transactions. False leaves it to the server, which cuts and zeroes in LOAD DATA and counts
@@ -334,6 +336,12 @@ class ImprovedDb:
             batch_size: The most rows that are decoded at a time.
         """
         return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size)
+
+    def _fetch_packets(self, query: str, args: Any, timeout: float | None) -> Any:
+        return self._executor.run(query, args, bytes, None, timeout)
+
+    def _stream_packets(self, query: str, args: Any) -> AbstractContextManager[Stream[Any]]:
+        return streamed(self._executor, query, args, dict_rows=bytes, batch_size=10_000)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.

@@ -92,7 +92,7 @@ class Executor:
         self,
         query: str,
         args: object = None,
-        dict_rows: bool = False,
+        dict_rows: bool | type = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
     ) -> Any:
@@ -101,7 +101,7 @@ class Executor:
         Args:
             query: The statement.
             args: Values for its placeholders.
-            dict_rows: Rows as dicts.
+            dict_rows: Rows as dicts; `bytes` for the payloads of their packets.
             idempotent: As the contract has it: None, True or False.
             timeout: Seconds the statement may run.
 
@@ -144,7 +144,7 @@ class Executor:
         self,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         idempotent: bool | None,
         timeout: float | None,
         deadline: float | None,
@@ -173,7 +173,7 @@ class Executor:
         connection: Connection,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         timeout: float | None,
         deadline: float | None = None,
     ) -> Any:

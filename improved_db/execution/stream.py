@@ -55,7 +55,7 @@ class Stream(Generic[R_co]):
 
 @contextlib.contextmanager
 def streamed(
-    executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int
+    executor: Executor, query: str, args: object, *, dict_rows: bool | type, batch_size: int
 ) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
     deadline = executor.deadline()
@@ -70,7 +70,9 @@ def streamed(
             executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
 
 
-def _begin(executor: Executor, query: str, args: object, dict_rows: bool, deadline: float | None) -> Loan[Connection]:
+def _begin(
+    executor: Executor, query: str, args: object, dict_rows: bool | type, deadline: float | None
+) -> Loan[Connection]:
     loan = executor.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
