@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pymysql.err import InterfaceError
 
+from improved_db.errors import StatementError
 from improved_db.frames.libraries import library
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class FrameVerbs:
     ) -> pl.DataFrame:
         """Run one statement and return its rows as a DataFrame of polars; needs ``improved-db[polars]``.
 
+        DECIMAL of more than 38 digits, as SUM of a BIGINT has, becomes one of 38.
+
         Args:
             query: The statement; each of its columns needs a name of its own.
             args: As for `execute_query`.
@@ -90,10 +93,10 @@ class FrameVerbs:
 
         Raises:
             ImportError: polars, pyarrow or numpy is not installed. Nothing was sent.
-            StatementError: As for `fetch_arrow`.
+            StatementError: As for `fetch_arrow`; or a value has more than 38 digits, which polars has no type for.
         """
-        polars = library("polars", "polars")
-        return polars.from_arrow(self.fetch_arrow(query, args, timeout=timeout, zero_dates=zero_dates))
+        library("polars", "polars")
+        return to_polars(self.fetch_arrow(query, args, timeout=timeout, zero_dates=zero_dates))
 
 
 class StreamingFrameVerbs(FrameVerbs):
@@ -140,6 +143,20 @@ def to_pandas(table: Any) -> Any:
             dtype = getattr(pandas, f"{name}Dtype")()
             frame.isetitem(place, column.to_pandas(types_mapper=lambda _, to=dtype: to))
     return frame
+
+
+def to_polars(table: Any) -> Any:
+    """Return a DataFrame of polars, which has no decimals of 256 bits and ends the thread over one."""
+    arrow, polars = library("pyarrow"), library("polars", "polars")
+    for place, field in enumerate(table.schema):
+        if arrow.types.is_decimal256(field.type):
+            kind = arrow.decimal128(38, field.type.scale)
+            try:
+                column = table.column(place).cast(kind)
+            except arrow.ArrowInvalid as error:
+                raise StatementError(f"column {field.name!r} has a value of too many digits for polars") from error
+            table = table.set_column(place, arrow.field(field.name, kind), column)
+    return polars.from_arrow(table)
 
 
 def _check(zero_dates: str) -> None:

@@ -290,6 +290,28 @@ def test_polars_gets_the_same_values(db: ImprovedDb) -> None:
     assert frame.rows() == [(1, Decimal("1.50"), dt.datetime.fromisoformat("2024-01-02 03:04:05"))]
 
 
+def test_polars_gets_sums_of_bigint_and_is_not_given_what_it_cannot_hold(db: ImprovedDb) -> None:
+    """A sum of BIGINT has 41 digits by its type; polars panics over any type of more than 38."""
+    pytest.importorskip("polars")
+    query = "select sum(n) as total from (select cast(9223372036854775807 as signed) as n union all select 1) as t"
+    assert db.fetch_arrow(query).schema.field("total").type.bit_width == 256
+    assert db.fetch_polars(query).rows() == [(Decimal(2**63),)]
+    with pytest.raises(StatementError, match="column 'wide'"):
+        db.fetch_polars(f"select cast({'1' * 45} as decimal(50, 0)) as wide")
+
+
+def test_a_connection_lost_in_a_stream_is_no_end(database: dict[str, Any], numbers: ImprovedDb) -> None:
+    """Rows that are missing must not go unnoticed."""
+    numbers.execute_query("update n set s = repeat('y', 20)")
+    with numbers.stream_arrow("select a.i, b.s from n a join n b on b.i < 2000", batch_size=10) as reader:
+        reader.read_next_batch()
+        query = "select id from information_schema.processlist where db = %s and id <> connection_id()"
+        for (number,) in numbers.execute_query(query, database["database"]):
+            numbers.execute_query("kill %s", number)
+        with pytest.raises(OperationalError):
+            reader.read_all()
+
+
 def test_a_missing_library_is_an_import_error_that_says_what_to_type(
     db: ImprovedDb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
