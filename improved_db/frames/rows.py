@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: So many rows are converted at a time.
 BLOCK: Final = 10_000
 
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+
 _NAMED: Final = re.compile(r"(?<!%)(?:%%)*%\(")
 
 
@@ -77,14 +79,14 @@ def _from_arrow(table: Any, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     targets = [_target(field.type, name) for field, name in zip(table.schema, names, strict=True)]
     if hasattr(table, "to_batches"):
         table = table.to_batches(max_chunksize=BLOCK)
-    return _rows_of_batches([table] if hasattr(table, "num_rows") else table, targets)
+    return _rows_of_batches([table] if hasattr(table, "num_rows") else table, targets, names)
 
 
-def _rows_of_batches(batches: Any, targets: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+def _rows_of_batches(batches: Any, targets: Sequence[Any], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for batch in batches:
         for start in range(0, batch.num_rows, BLOCK):
             columns = batch.slice(start, BLOCK).columns
-            yield from zip(*map(_arrow_values, columns, targets), strict=True)
+            yield from zip(*map(_arrow_values, columns, targets, names), strict=True)
 
 
 def _target(kind: Any, name: str) -> Any:
@@ -110,13 +112,16 @@ def _target(kind: Any, name: str) -> Any:
     return arrow.float32() if types.is_float16(kind) else kind
 
 
-def _arrow_values(column: Any, target: Any) -> list[Any]:
+def _arrow_values(column: Any, target: Any, name: str) -> list[Any]:
     arrow = library("pyarrow")
     if isinstance(column.type, arrow.BaseExtensionType):
         column = column.storage
-    if column.type != target:
-        column = column.cast(target, safe=False)  # nanoseconds are cut
-    values: list[Any] = column.to_pylist()
+    try:
+        if column.type != target:
+            column = column.cast(target, safe="[ns" not in str(column.type))  # nanoseconds are cut
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise StatementError(f"column {name!r} has a value that Python cannot hold: {error}") from error
     if arrow.types.is_floating(target):
         return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN
     return values
@@ -166,6 +171,9 @@ def _pandas_values(column: Any, name: str) -> list[Any]:
     if plain and letter == "f":
         return [None if value != value else value for value in column.tolist()]  # noqa: PLR0124  # NaN
     values = column.astype(object).tolist()
+    for value in values:
+        if isinstance(value, _CONTAINERS):  # a list would be sent as one for IN
+            raise _refuse(name, type(value).__name__)
     return [None if absent else _value(value) for absent, value in zip(column.isna().tolist(), values, strict=True)]
 
 
