@@ -257,7 +257,7 @@ class ImprovedDb(StreamingFrameVerbs):
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
             rows: Any iterable of sequences or mappings, a generator included; if it is empty, nothing is sent. Or a
-                DataFrame of pandas or polars, an Arrow Table or RecordBatchReader: its columns, by name for ``%(name)s``.
+                DataFrame of pandas or polars, an Arrow Table or RecordBatchReader, by column name for ``%(name)s``.
             atomic: All rows in one transaction, which is retried as a whole if that is safe. False commits chunk by
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are committed.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
