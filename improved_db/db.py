@@ -19,6 +19,7 @@ from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, ru
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
+from improved_db.frames.verbs import StreamingFrameVerbs
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -48,7 +49,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class ImprovedDb:
+class ImprovedDb(StreamingFrameVerbs):
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
     ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, returns the
@@ -255,7 +256,8 @@ class ImprovedDb:
 
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
-            rows: Any iterable of sequences or mappings, a generator included; if it is empty, nothing is sent.
+            rows: Any iterable of sequences or mappings, a generator included; if it is empty, nothing is sent. Or a
+                DataFrame of pandas or polars, an Arrow Table or RecordBatchReader, by column name for ``%(name)s``.
             atomic: All rows in one transaction, which is retried as a whole if that is safe. False commits chunk by
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are committed.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
@@ -292,8 +294,8 @@ class ImprovedDb:
 
         Args:
             table: ``table`` or ``database.table``.
-            rows: Any iterable of sequences, or of mappings, whose keys are the columns.
-            columns: The columns of the rows; None for all of the table's.
+            rows: Any iterable of sequences, or of mappings, whose keys are the columns; or a frame, as for `exec_many`.
+            columns: The columns of the rows; None for all of the table's, or for the names of a frame.
             progress: As for `exec_many`.
             strict: If a value does not fit its column, raise an error, whatever the sql_mode, and load nothing into a
                 table with transactions. False leaves it to the server, which cuts values or makes them zero in LOAD
@@ -346,6 +348,12 @@ class ImprovedDb:
             timeout: Seconds that the start, and the wait for each batch, may take; None for ``read_timeout``.
         """
         return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size, timeout=timeout)
+
+    def _fetch_packets(self, query: str, args: Any, timeout: float | None) -> Any:
+        return self._executor.run(query, args, bytes, None, timeout)
+
+    def _stream_packets(self, query: str, args: Any) -> AbstractContextManager[Stream[Any]]:
+        return streamed(self._executor, query, args, dict_rows=bytes, batch_size=10_000)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.

@@ -112,7 +112,7 @@ class Executor:
         self,
         query: str,
         args: object = None,
-        dict_rows: bool = False,
+        dict_rows: bool | type = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
     ) -> Any:
@@ -121,7 +121,7 @@ class Executor:
         Args:
             query: The statement.
             args: Values for its placeholders.
-            dict_rows: Rows as dicts.
+            dict_rows: Rows as dicts; `bytes` for the payloads of their packets.
             idempotent: As the contract has it: None, True or False.
             timeout: Seconds the statement may run.
 
@@ -145,10 +145,10 @@ class Executor:
         return self.retrier.again(first, attempt, deadline, self._lent)
 
     def _run_in_crowd(
-        self, crowd: Multiplexer, query: str, args: object, dict_rows: bool, idempotent: bool | None
+        self, crowd: Multiplexer, query: str, args: object, dict_rows: bool | type, idempotent: bool | None
     ) -> Any:
         first = None
-        if query in crowd.short:
+        if query in crowd.short and isinstance(dict_rows, bool):  # columns go alone
             read = crowd.run(query, args, dict_rows)
             if read.error is not None:
                 raise read.error
@@ -162,7 +162,7 @@ class Executor:
         deadline: float | None,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         idempotent: bool | None,
         first: Failed | None = None,
     ) -> Any:
@@ -180,7 +180,7 @@ class Executor:
         self,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         idempotent: bool | None,
         timeout: float | None,
         deadline: float | None,
@@ -216,7 +216,7 @@ class Executor:
         connection: Connection,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         timeout: float | None,
         deadline: float | None = None,
     ) -> Any:

@@ -124,7 +124,7 @@ class Multiplexer:
 
     # --- who may join ----------------------------------------------------------------------------------------------
 
-    def timed(self, loan: Loan[Connection], query: str, args: object, dict_rows: bool) -> Any:
+    def timed(self, loan: Loan[Connection], query: str, args: object, dict_rows: bool | type) -> Any:
         """Run one statement alone, in a crowd or after a wait for its connection, and note what it took."""
         connection = loan.connection
         now = self._executor.pool.clock.now

@@ -59,7 +59,13 @@ class Stream(Generic[R_co]):
 
 @contextlib.contextmanager
 def streamed(
-    executor: Executor, query: str, args: object, *, dict_rows: bool, batch_size: int, timeout: float | None = None
+    executor: Executor,
+    query: str,
+    args: object,
+    *,
+    dict_rows: bool | type,
+    batch_size: int,
+    timeout: float | None = None,
 ) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
     deadline = executor.deadline()
@@ -76,7 +82,7 @@ def streamed(
 
 
 def _begin(
-    executor: Executor, query: str, args: object, dict_rows: bool, timeout: float | None, deadline: float | None
+    executor: Executor, query: str, args: object, dict_rows: bool | type, timeout: float | None, deadline: float | None
 ) -> Loan[Connection]:
     loan = executor.borrow(deadline, note_place=True)
     loan.outlive_thread()

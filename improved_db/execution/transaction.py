@@ -24,6 +24,7 @@ from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
+from improved_db.frames.verbs import FrameVerbs
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.sql.statement import ends_transaction
 
@@ -51,7 +52,7 @@ ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "se
 PING_TIMEOUT = 2.0
 
 
-class Transaction:
+class Transaction(FrameVerbs):
     """One transaction, with the query verbs of `ImprovedDb`.
 
     Attributes:
@@ -125,9 +126,12 @@ class Transaction:
 
     execute_query_multiplex = execute_query
 
-    def _perform(self, query: str, args: Any, dict_rows: bool, timeout: float | None) -> Any:
+    def _perform(self, query: str, args: Any, dict_rows: bool | type, timeout: float | None) -> Any:
         self._standing.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
+
+    def _fetch_packets(self, query: str, args: Any, timeout: float | None) -> Any:
+        return self._guarded(lambda: self._perform(query, args, bytes, timeout))
 
     def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows[TupleRow]:
         """Run one statement for many rows in this transaction.

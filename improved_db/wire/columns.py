@@ -16,7 +16,7 @@ from pymysql import converters
 from pymysql.constants import FIELD_TYPE
 from pymysql.protocol import FieldDescriptorPacket
 
-from improved_db.wire.decoders import Decoder, make_decoder
+from improved_db.wire.decoders import PACKETS, Decoder, make_decoder
 from improved_db.wire.packets import HEADER, malformed
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class Shape:
         return tuple(map(decoders.get, self._codes)) == self._found
 
     def decoder(self, row_kind: type) -> Decoder:
-        """Return the decoder of rows as `tuple` or `dict`."""
+        """Return the decoder of rows as `tuple`, `dict` or `bytes`."""
+        if row_kind is bytes:
+            return PACKETS
         if row_kind is tuple:
             if self._tuples is None:
                 self._tuples = make_decoder(self.columns)
@@ -119,6 +121,11 @@ def _encoding(field: Any, session: Session) -> str | None:
     if field.type_code in pymysql.connections.TEXT_TYPES:
         return None if field.charsetnr == BINARY else str(session.encoding)
     return "ascii"
+
+
+def row_kind(dict_rows: bool | type) -> type:
+    """Return what rows are: tuples, with True dicts, with `bytes` the payloads of their packets, for frames."""
+    return dict_rows if isinstance(dict_rows, type) else dict if dict_rows else tuple
 
 
 def keys(fields: Sequence[Any]) -> list[str]:

@@ -24,6 +24,7 @@ from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn
 from improved_db.failures.verdict import Phase
 from improved_db.settings.secret import seal
+from improved_db.wire.columns import row_kind
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import ENDED, Handshake
@@ -104,13 +105,13 @@ class Connection(Handshake):
 
     # --- statements ------------------------------------------------------------------------------------------------
 
-    def _run(self, query: str, args: object = None, dict_rows: bool = False) -> Any:
+    def _run(self, query: str, args: object = None, dict_rows: bool | type = False) -> Any:
         """Run one statement and read its whole answer; of several results the first one is kept.
 
         Args:
             query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*.
             args: A sequence, a mapping, or one scalar; None or empty for a statement that is sent as it is.
-            dict_rows: Rows as dicts instead of tuples.
+            dict_rows: Rows as dicts instead of tuples; `bytes` for the payloads of their packets.
 
         Returns:
             The finished result: ``rows``, ``affected_rows``, ``insert_id``, ``description``, ``warning_count``.
@@ -121,7 +122,7 @@ class Connection(Handshake):
         """
         sql = self._bind(query, args)
         if dict_rows:
-            self._row_kind = dict
+            self._row_kind = row_kind(dict_rows)
         try:
             self._execute_command(QUERY, sql)
             return self._finish()
@@ -150,7 +151,7 @@ class Connection(Handshake):
         self,
         query: str,
         args: object,
-        dict_rows: bool,
+        dict_rows: bool | type,
         seconds: float,
         overtime: float,
         end: Callable[[float], bool | None],
@@ -170,7 +171,7 @@ class Connection(Handshake):
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
         """
         sql = self._bind(query, args)
-        self._row_kind = dict if dict_rows else tuple
+        self._row_kind = row_kind(dict_rows)
         try:
             ends_at = MonotonicClock.now() + seconds
             self._within(seconds, lambda: self._execute_command(QUERY, sql))
@@ -228,7 +229,7 @@ class Connection(Handshake):
                 self._phase = Phase.AWAIT
 
     def _start_stream(
-        self, query: str, args: object = None, dict_rows: bool = False, *, seconds: float | None = None
+        self, query: str, args: object = None, dict_rows: bool | type = False, *, seconds: float | None = None
     ) -> None:
         """Run one statement and stop in front of the first row; `_next_rows` reads on.
 
@@ -239,7 +240,7 @@ class Connection(Handshake):
             seconds: How long all of that may take; None: the answer, but for the rows, has the read timeout.
         """
         sql = self._bind(query, args)
-        self._row_kind = dict if dict_rows else tuple
+        self._row_kind = row_kind(dict_rows)
         try:
             self._limited(seconds, lambda: self._execute_command(QUERY, sql))
             limit = self._read_timeout if seconds is None else seconds

@@ -193,6 +193,9 @@ def _read_nothing(_: bytes) -> None:
 #: Passes by rows without looking into them.
 SKIP: Final = Decoder(functools.partial(_walk, None), _read_nothing)
 
+#: Leaves rows as they are, for those who read columns.
+PACKETS: Final = Decoder(functools.partial(_walk, bytes), bytes)
+
 # --- source -----------------------------------------------------------------------------------------------------------
 
 #: What to write in place of a call, for values of at most 250 bytes.

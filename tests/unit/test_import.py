@@ -42,6 +42,7 @@ print(json.dumps({
         for name, logger in loggers.items()
         if isinstance(logger, logging.Logger)
     },
+    "frames": sorted({"numpy", "pandas", "polars", "pyarrow", "improved_db.frames.table"} & set(sys.modules)),
     "acts": [event for event in events if event.startswith(("socket.", "subprocess.", "os.system", "os.fork"))],
 }))
 """
@@ -72,3 +73,8 @@ def test_only_the_top_logger_has_a_handler_and_that_one_is_silent(seen: dict[str
 def test_no_socket_and_no_process_is_made(seen: dict[str, Any]) -> None:
     """Importing is not using: it must work where there is neither a network nor a server."""
     assert seen["acts"] == []
+
+
+def test_no_library_of_frames_is_imported_before_its_first_use(seen: dict[str, Any]) -> None:
+    """They take longer to import than all of the rest."""
+    assert seen["frames"] == []

@@ -23,10 +23,11 @@ FLOORS: Final = {
     "critical": 1, "settings": 1, "sql": 1,
     "failures": 2, "testing": 2,
     "wire": 3, "pool": 3,
-    "execution": 4,
-    "db": 5,
-    "compat": 6,
-    "": 7,
+    "frames": 4,
+    "execution": 5,
+    "db": 6,
+    "compat": 7,
+    "": 8,
 }  # fmt: skip
 
 #: An outside module lives in these rooms, and in whatever lies inside them.
@@ -34,7 +35,7 @@ ROOMS: Final = {
     "threading": {"critical", "pool", "execution.multiplex", "testing"},
     "time": {"clock", "testing"},
     "tenacity": {"execution.retry"},
-    "pymysql": {"errors", "wire", "compat", "testing"},
+    "pymysql": {"errors", "wire", "frames", "compat", "testing"},
 }
 
 
