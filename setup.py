@@ -11,7 +11,8 @@ PROGRESS = ["tqdm"]
 ARROW = ["pyarrow", "numpy"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx", "furo", "myst-parser"]
-TEST = ["pytest", "pytest-timeout", "hypothesis", "polars", *ARROW, *DOORS]
+RECORDS = ["attrs", "msgspec", "pydantic"]
+TEST = ["pytest", "pytest-timeout", "hypothesis", "polars", *RECORDS, *ARROW, *DOORS]
 
 setup(
     name="improved-db",

@@ -19,7 +19,6 @@ from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, ru
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import UnitsOfWork
-from improved_db.frames.verbs import StreamingFrameVerbs
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -28,6 +27,7 @@ from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options, typed_as
 from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
+from improved_db.verbs.queries import Queries
 from improved_db.wire.connection import Connection
 from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS, PyMySQLDriver
 
@@ -49,7 +49,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class ImprovedDb(StreamingFrameVerbs):
+class ImprovedDb(Queries):
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
     ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, returns the
@@ -310,50 +310,13 @@ class ImprovedDb(StreamingFrameVerbs):
         """
         return self._loading.load_rows(table, rows, columns, progress, strict)
 
-    @overload
-    def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[False] = False, **options: Unpack[typed.Streaming]
-    ) -> AbstractContextManager[Stream[TupleRow]]: ...
-    @overload
-    def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[True], **options: Unpack[typed.Streaming]
-    ) -> AbstractContextManager[Stream[DictRow]]: ...
-    @overload
-    def stream(
-        self, query: str, args: Any = None, *, dictcursor: bool = False, **options: Unpack[typed.Streaming]
-    ) -> AbstractContextManager[Stream[Any]]: ...
-    def stream(
-        self,
-        query: str,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        batch_size: int = 1000,
-        timeout: float | None = None,
+    def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+        return self._executor.run(query, args, row_kind, None, timeout)
+
+    def _stream(
+        self, query: str, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
     ) -> AbstractContextManager[Stream[Any]]:
-        """Run one statement and iterate over its rows as the server sends them, with constant memory.
-
-        If starting it fails, it is retried where that is safe; once rows have come, nothing is. If the block ends
-        early, the connection is closed instead of reading the rest.
-
-        The stream as a whole has no time limit, since the caller's own work goes on between the batches. Its start has
-        *timeout* and the pool's ``deadline``; each batch has *timeout*, or the connection's ``read_timeout``, also
-        where its bytes come one by one.
-
-        Args:
-            query: The statement.
-            args: As for `execute_query`.
-            dictcursor: Rows as dicts.
-            batch_size: How many rows are decoded at a time, at most.
-            timeout: Seconds that the start, and the wait for each batch, may take; None for ``read_timeout``.
-        """
-        return streamed(self._executor, query, args, dict_rows=dictcursor, batch_size=batch_size, timeout=timeout)
-
-    def _fetch_packets(self, query: str, args: Any, timeout: float | None) -> Any:
-        return self._executor.run(query, args, bytes, None, timeout)
-
-    def _stream_packets(self, query: str, args: Any) -> AbstractContextManager[Stream[Any]]:
-        return streamed(self._executor, query, args, dict_rows=bytes, batch_size=10_000)
+        return streamed(self._executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.

@@ -32,6 +32,10 @@ class StatementError(ImprovedDbError, pymysql.err.ProgrammingError):
     """A statement and its arguments do not fit together; nothing was sent."""
 
 
+class RowNotFound(ImprovedDbError, LookupError):
+    """The statement returned no row, and its caller said that there is one (``required=True``)."""
+
+
 class ServerNotFound(ImprovedDbError, RuntimeError):
     """No mariadbd or mysqld is installed; the text is the one command that installs it here."""
 

@@ -12,7 +12,7 @@ TupleRow: TypeAlias = tuple[Any, ...]
 DictRow: TypeAlias = dict[str, Any]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import TypeVar
 
@@ -62,7 +62,7 @@ class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold
 
     def __reduce__(self) -> tuple[Any, ...]:
         counts = _Counts(self.rowcount, self.lastrowid, self.warning_count, tuple((name,) for name in self.columns))
-        return _remade, (tuple(self), counts)
+        return rows_made, (tuple(self), counts)
 
 
 def rows_from(result: Any) -> Rows[Any]:
@@ -73,9 +73,16 @@ def rows_from(result: Any) -> Rows[Any]:
     return made
 
 
+def rows_made(rows: Iterable[Any], result: Result) -> Rows[Any]:
+    """Return `Rows` of what was made of the rows of *result*, with its counts."""
+    made: Rows[Any] = Rows(rows)
+    made._result = result
+    return made
+
+
 def rows_counted(rowcount: int, lastrowid: int = 0, warning_count: int = 0) -> Rows[TupleRow]:
     """Return empty `Rows` with these counts."""
-    return _remade((), _Counts(rowcount, lastrowid, warning_count))
+    return rows_made((), _Counts(rowcount, lastrowid, warning_count))
 
 
 class _Counts:
@@ -86,9 +93,3 @@ class _Counts:
         self.insert_id = insert_id
         self.warning_count = warning_count
         self.description = description
-
-
-def _remade(rows: tuple[Any, ...], counts: _Counts) -> Rows[Any]:
-    made: Rows[Any] = Rows(rows)
-    made._result = counts  # unpickling is part of the class
-    return made

@@ -18,7 +18,7 @@ from improved_db.execution.executor import Standing
 from improved_db.execution.progress import Progress, shown
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
-from improved_db.frames.rows import is_frame, names_of, unframed
+from improved_db.frames.rows import is_frame, names_of
 from improved_db.rows import Rows, TupleRow, rows_counted, rows_from
 from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import DriverError
@@ -77,7 +77,7 @@ class Loading:
             deadline: When the call has to be over; None: as a call that begins now.
         """
         try:
-            source = rows_of(unframed(rows, query))
+            source = rows_of(rows, query)
         except BaseException as error:
             if not atomic:
                 _note(error, 0, 0)
@@ -110,7 +110,7 @@ class Loading:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
         if columns is None and is_frame(rows):
             columns = names_of(rows)
-        source = rows_of(unframed(rows))
+        source = rows_of(rows)
         if source is None:
             return rows_counted(0)
         load = LocalLoad(table, columns, source)
@@ -208,7 +208,7 @@ def load_on(
     progress: bool | Progress | None = None,
 ) -> Rows[TupleRow]:
     """Run *query* for every row on a connection of the caller's; outside a transaction they become one."""
-    source = rows_of(unframed(rows, query))
+    source = rows_of(rows, query)
     if source is None:
         return rows_counted(0)
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn, callers_rows
+from improved_db.frames.rows import unframed
+from improved_db.records import without_records
 from improved_db.sql.insert import split_insert
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.literals import rows_to_sql
@@ -42,6 +45,9 @@ SPOOL_BYTES: Final = 64_000_000
 #: Sequences that are one value.
 _SCALARS: Final = (str, bytes, bytearray, memoryview)
 
+#: Whether a statement has a placeholder with a name.
+NAMED: Final = re.compile(r"(?<!%)(?:%%)*%\(")
+
 #: What a packet holds besides the statement.
 OVERHEAD: Final = 64
 
@@ -53,12 +59,19 @@ class Chunk(NamedTuple):
     rows: int
 
 
-def rows_of(rows: Any) -> Iterator[Any] | None:
+def rows_of(rows: Any, query: str | None = None) -> Iterator[Any] | None:
     """Return an iterator over *rows*; None if there are none.
+
+    Args:
+        rows: What the caller gave: any iterable of rows, records or a frame.
+        query: The statement: if it has ``%(name)s``, records and the rows of a frame become dicts. None: records do,
+            the rows of a frame become tuples.
 
     Raises:
         StatementError: *rows* is no iterable of rows.
     """
+    by_name = query is not None and NAMED.search(query) is not None
+    rows = unframed(rows, by_name=by_name)
     if isinstance(rows, (str, bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
         raise StatementError(
             f"rows must be an iterable of rows, such as a list of tuples, not a {type(rows).__name__}; "
@@ -66,7 +79,11 @@ def rows_of(rows: Any) -> Iterator[Any] | None:
         )
     iterator = iter(rows)
     first = list(islice(iterator, 1))
-    return callers_rows(chain(first, iterator)) if first else None
+    if not first:
+        return None
+    if query is None:
+        by_name = not isinstance(first[0], tuple)
+    return callers_rows(without_records(chain(first, iterator), first[0], by_name=by_name))
 
 
 class Encoder:

@@ -20,13 +20,14 @@ from improved_db.execution.bulk import load_on
 from improved_db.execution.executor import KILL_WAIT
 from improved_db.execution.pipeline import pipelined
 from improved_db.execution.pipeline_in_transaction import run_in
+from improved_db.execution.stream_in_transaction import streamed_in
 from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
-from improved_db.frames.verbs import FrameVerbs
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.sql.statement import ends_transaction
+from improved_db.verbs.queries import Queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from improved_db.execution.executor import Executor, Standing
     from improved_db.execution.pipeline import Pipeline
     from improved_db.execution.progress import Progress
+    from improved_db.execution.stream import Stream
     from improved_db.failures.verdict import Judgement
     from improved_db.settings import typed
     from improved_db.wire.connection import Connection
@@ -52,7 +54,7 @@ ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "se
 PING_TIMEOUT = 2.0
 
 
-class Transaction(FrameVerbs):
+class Transaction(Queries):
     """One transaction, with the query verbs of `ImprovedDb`.
 
     Attributes:
@@ -130,8 +132,13 @@ class Transaction(FrameVerbs):
         self._standing.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
-    def _fetch_packets(self, query: str, args: Any, timeout: float | None) -> Any:
-        return self._guarded(lambda: self._perform(query, args, bytes, timeout))
+    def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+        return self._guarded(lambda: self._perform(query, args, row_kind, timeout))
+
+    def _stream(
+        self, query: str, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
+    ) -> AbstractContextManager[Stream[Any]]:
+        return streamed_in(self, query, args, row_kind, batch_size, timeout)
 
     def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows[TupleRow]:
         """Run one statement for many rows in this transaction.
@@ -201,9 +208,9 @@ class Transaction(FrameVerbs):
         done: T = self._guarded(bounded)
         return done
 
-    def _guarded(self, exchange: Callable[[], Any]) -> Any:
+    def _guarded(self, exchange: Callable[[], Any], *, streaming: bool = False) -> Any:
         """Run *exchange* if the transaction is open, and note what it did to the transaction."""
-        self._refuse_if_over()
+        self._refuse_if_over(streaming=streaming)
         try:
             result = exchange()
         except StatementError:
@@ -250,10 +257,12 @@ class Transaction(FrameVerbs):
             return PING_TIMEOUT
         return min(PING_TIMEOUT, max(self._deadline - self._executor.pool.clock.now(), 0.0) + KILL_WAIT)
 
-    def _refuse_if_over(self) -> None:
+    def _refuse_if_over(self, *, streaming: bool = False) -> None:
         if self.state is not State.OPEN:
             kind, text = REFUSALS[self.state]
             raise kind(0, text) from self._failure
+        if not streaming and self._connection._is_streaming():
+            raise StatementError("a stream of this transaction is still open; end its block before the next statement")
 
     # --- its end, for its owner ------------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 What is not there is NULL in all of them: None, NaN, NaT, pandas' NA and Arrow's nulls. A library is recognised by the
 type of what the caller gave, so none is imported that the caller has not.
 
-Knows frames and the Python values of their columns. Does not know statements' texts or connections.
+Knows frames and the Python values of their columns. Does not know statements or connections.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 BLOCK: Final = 10_000
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
-
-_NAMED: Final = re.compile(r"(?<!%)(?:%%)*%\(")
 
 
 def is_frame(rows: object) -> bool:
@@ -44,8 +41,8 @@ def names_of(rows: Any) -> list[str]:
     return names
 
 
-def unframed(rows: Any, query: str = "") -> Any:
-    """Return the rows of a frame: dicts where *query* has ``%(name)s``, otherwise tuples; anything else as it is.
+def unframed(rows: Any, *, by_name: bool = False) -> Any:
+    """Return the rows of a frame, as tuples, or *by_name* as dicts; anything else as it is.
 
     Raises:
         StatementError: A name comes twice, or a column has a type without a counterpart; the text names it.
@@ -55,7 +52,7 @@ def unframed(rows: Any, query: str = "") -> Any:
         return rows
     names = names_of(rows)
     tuples = _SOURCES[kind](rows, names)
-    if _NAMED.search(query):
+    if by_name:
         return (dict(zip(names, row, strict=True)) for row in tuples)
     return tuples
 

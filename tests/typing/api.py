@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pymysql
 import tenacity
@@ -43,6 +44,34 @@ def ways_to_make_one(server: TemporaryServer) -> None:
     assert_type(ImprovedDb(retry=None, deadline=5.0), ImprovedDb)
     with ImprovedDb.ephemeral(max_size=4) as db:
         assert_type(db, ImprovedDb)
+
+
+class Pet(NamedTuple):
+    """A row with names."""
+
+    id: int
+    name: str
+
+
+@dataclass
+class Owner:
+    """A row with fields."""
+
+    id: int
+
+
+def fetched(db: ImprovedDb, tx: Transaction) -> None:
+    """The class of the rows is that of `row_type`, with no annotation of the user's."""
+    assert_type(db.fetch_all("select 1"), Rows)
+    assert_type(db.fetch_all("select 1", row_type=dict), Rows[dict[str, Any]])
+    assert_type(db.fetch_all("select 1", row_type=Pet), Rows[Pet])
+    assert_type(tx.fetch_all("select 1", row_type=Owner)[0].id, int)
+    assert_type(db.fetch_one("select 1", row_type=Owner), Owner | None)
+    assert_type(tx.fetch_one("select 1", row_type=Owner, required=True), Owner)
+    assert_type(db.fetch_one("select 1", row_type=dict, required=True), dict[str, Any])
+    assert_type(db.fetch_one("select 1"), tuple[Any, ...] | None)
+    assert_type([pet.name for pet in db.fetch_all("select 1", row_type=Pet)], list[str])
+    assert_type(db.fetch_column("select 1"), list[Any])
 
 
 def queries(db: ImprovedDb, connection: Connection, dicts: bool) -> None:

@@ -20,14 +20,15 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 #: The floor of each folder, and of each module that stands beside the folders.
 FLOORS: Final = {
     "_version": 0, "errors": 0, "clock": 0, "rows": 0,
-    "critical": 1, "settings": 1, "sql": 1,
+    "critical": 1, "records": 1, "settings": 1, "sql": 1,
     "failures": 2, "testing": 2,
     "wire": 3, "pool": 3,
     "frames": 4,
-    "execution": 5,
-    "db": 6,
-    "compat": 7,
-    "": 8,
+    "verbs": 5,
+    "execution": 6,
+    "db": 7,
+    "compat": 8,
+    "": 9,
 }  # fmt: skip
 
 #: An outside module lives in these rooms, and in whatever lies inside them.

@@ -1,0 +1,83 @@
+"""A stream of rows on the connection of a transaction, which goes on after it.
+
+Knows streams, and what a transaction has to hear of them. Does not know who owns the transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from improved_db.execution.ending import end as end_on_server
+from improved_db.execution.stream import Stream
+from improved_db.wire.exchange import DriverError
+from improved_db.wire.pymysql_driver import END_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from improved_db.execution.executor import Executor, Standing
+    from improved_db.wire.connection import Connection
+
+#: How a server says that KILL has ended the statement.
+KILLED: Final = 1317
+
+
+class Streaming(Protocol):
+    """What of a transaction a stream needs."""
+
+    _connection: Connection
+    _executor: Executor
+    _standing: Standing
+    _deadline: float | None
+
+    def _guarded(self, exchange: Callable[[], Any], *, streaming: bool = False) -> Any:
+        """Run *exchange* if the transaction is open, and note what it did to the transaction."""
+
+
+@contextlib.contextmanager
+def streamed_in(
+    tx: Streaming, query: str, args: object, row_kind: bool | type, batch_size: int, timeout: float | None
+) -> Iterator[Stream[Any]]:
+    """Run one statement in *tx* and lend its rows; see `Queries.stream`."""
+    connection = tx._connection
+
+    def start() -> None:
+        tx._standing.statement = query
+        limits = [seconds for seconds in (timeout, tx._executor.left(tx._deadline)) if seconds is not None]
+        connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
+
+    tx._guarded(start)
+    stream = _StreamInTransaction(tx, batch_size, timeout)
+    try:
+        yield stream
+    finally:
+        if stream.error is None and connection._is_streaming():
+            tx._guarded(partial(_end, tx), streaming=True)
+
+
+class _StreamInTransaction(Stream[Any]):
+    """A stream whose errors the transaction hears of."""
+
+    def __init__(self, tx: Streaming, batch_size: int, timeout: float | None) -> None:
+        super().__init__(tx._connection, batch_size, timeout)
+        self._tx = tx
+
+    def batch(self) -> list[Any]:
+        batch: list[Any] = self._tx._guarded(super().batch, streaming=True)
+        return batch
+
+
+def _end(tx: Streaming) -> None:
+    """End the statement on the server, and read what it had sent by then."""
+    connection = tx._connection
+    if not end_on_server(tx._executor.driver, connection, END_TIMEOUT, query_only=True):
+        connection._force_close()  # the rest may be endless, and a late KILL would meet the next statement
+        raise connection.OperationalError(2013, "the statement of a stream that was left could not be ended in time")
+    try:
+        while connection._next_rows(1000, END_TIMEOUT):
+            pass
+    except DriverError as error:
+        if error.args[0] != KILLED:
+            raise

@@ -1,0 +1,141 @@
+"""What a row may be besides a tuple or a dict: a record with named fields, or what a callable makes of the values.
+
+Knows classes and the names of columns. Does not know statements or connections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections import Counter
+from collections.abc import Mapping
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
+
+from improved_db.errors import StatementError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: How a class says that it has named fields: NamedTuple, dataclass, attrs, msgspec.
+_FIELDS = ("_fields", "__dataclass_fields__", "__attrs_attrs__", "__struct_fields__")
+
+
+def check(row_type: object) -> None:
+    """Complain, before anything is sent, about what can make no row.
+
+    Raises:
+        StatementError: *row_type* is not callable.
+    """
+    if not callable(row_type):
+        raise StatementError(
+            f"row_type must be tuple, dict, a class or a callable of the row's values, not a {type(row_type).__name__}"
+        )
+
+
+def converted(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], row_type: Callable[..., Any]) -> Iterable[Any]:
+    """Return *rows* as *row_type* makes them.
+
+    Args:
+        rows: Tuples.
+        columns: The names of the columns, as the server gives them.
+        row_type: Not `tuple` or `dict`, which the connection makes by itself.
+
+    Raises:
+        StatementError: The columns do not fit the fields of a class; the text names them.
+    """
+    if not isinstance(row_type, type):
+        return starmap(row_type, rows)
+    make: Any = row_type
+    if issubclass(row_type, Mapping):
+        _refuse_repeated(columns, row_type)
+        return (make(zip(columns, row, strict=True)) for row in rows)
+    if hasattr(row_type, "model_validate"):  # pydantic has aliases, and its own word about other columns
+        _refuse_repeated(columns, row_type)
+        return (row_type.model_validate(dict(zip(columns, row, strict=True))) for row in rows)
+    if any(hasattr(row_type, name) for name in _FIELDS):
+        return _records(rows, columns, row_type)
+    if issubclass(row_type, (tuple, list, set, frozenset)):
+        return map(row_type, rows)
+    return starmap(row_type, rows)
+
+
+def _records(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], record: type) -> Iterable[Any]:
+    _refuse_repeated(columns, record)
+    parameters = inspect.signature(record).parameters
+    unknown = [name for name in columns if name not in parameters]
+    if unknown:
+        raise StatementError(
+            f"{record.__name__} has no field {_listed(unknown)} (it has {_listed(parameters)}); leave the column out "
+            "of the statement, or name it with AS"
+        )
+    missing = [
+        name for name, parameter in parameters.items() if parameter.default is parameter.empty and name not in columns
+    ]
+    if missing:
+        raise StatementError(
+            f"the statement returns no column {_listed(missing)} for {record.__name__} (but {_listed(columns)}); "
+            "add it, or give the field a default"
+        )
+    in_order = list(parameters.values())[: len(columns)]
+    if all(
+        parameter.name == name and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        for parameter, name in zip(in_order, columns, strict=True)
+    ):
+        return starmap(record, rows)
+    return (record(**dict(zip(columns, row, strict=True))) for row in rows)
+
+
+def _refuse_repeated(columns: Sequence[str], row_type: type) -> None:
+    repeated = [name for name, times in Counter(columns).items() if times > 1]
+    if repeated:
+        raise StatementError(
+            f"the statement returns more than one column {_listed(repeated)}, and {row_type.__name__} has one field of "
+            "a name; give the columns names of their own with AS"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+# --- the other way: records as the rows of a statement ---------------------------------------------------------------
+
+
+def field_names(row: object) -> tuple[str, ...] | None:
+    """Return the names of the fields if *row* is a record with named fields; None for any other row."""
+    kind = type(row)
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    named: Any = getattr(kind, "_fields", None) or getattr(kind, "__struct_fields__", None)
+    if named is None and hasattr(kind, "__attrs_attrs__"):
+        named = [attribute.name for attribute in kind.__attrs_attrs__]
+    if named is None and hasattr(kind, "model_validate"):
+        named = getattr(kind, "model_fields", None)
+    return None if named is None else tuple(named)
+
+
+def without_records(rows: Iterable[Any], first: object, *, by_name: bool) -> Iterable[Any]:
+    """Return *rows* with records as dicts or tuples, in the order of their fields; other rows stay as they are.
+
+    Args:
+        rows: The rows, *first* included.
+        first: The first of them. If it is no record, no row is looked at.
+        by_name: Make dicts.
+    """
+    names = field_names(first)
+    if names is None or (isinstance(first, tuple) and not by_name):
+        return rows
+    fields: dict[type, tuple[str, ...] | None] = {type(first): names}
+
+    def plain(row: Any) -> Any:
+        kind = type(row)
+        if kind not in fields:
+            fields[kind] = field_names(row)
+        found = fields[kind]
+        if found is None:
+            return row
+        values = tuple(getattr(row, name) for name in found)
+        return dict(zip(found, values, strict=True)) if by_name else values
+
+    return map(plain, rows)
