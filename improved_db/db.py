@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from improved_db.errors import LoanSpent, StatementError
-from improved_db.execution.bulk import Loading, run_on
+from improved_db.execution.bulk import BulkLoader, run_on
 from improved_db.execution.executor import Executor
 from improved_db.execution.multiplex import Multiplexer
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
-from improved_db.execution.transactions import UnitsOfWork
+from improved_db.execution.transactions import Transactions
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -92,8 +92,8 @@ class ImprovedDb(Queries):
         self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=found.deadline)
         if autocommit and found.multiplex:
             self._executor.multiplexer = Multiplexer(self._executor)
-        self._loading = Loading(self._executor)
-        self._units = UnitsOfWork(self._executor)
+        self._bulk_loader = BulkLoader(self._executor)
+        self._transactions = Transactions(self._executor)
         self._server: Any = None  # of `ephemeral`
         if found.connection_pool or found.pool_init_size:
             self.create_pool()
@@ -274,8 +274,8 @@ class ImprovedDb(Queries):
         """
         if exactly_once and not atomic:
             raise StatementError("exactly_once needs atomic=True: one token stands for one transaction")
-        replayed = partial(self._units.replayed, exactly_once=True) if exactly_once else None
-        return self._loading.run(query, rows, atomic=atomic, progress=progress, replayed=replayed)
+        run_transaction = partial(self._transactions.run, exactly_once=True) if exactly_once else None
+        return self._bulk_loader.run(query, rows, atomic=atomic, progress=progress, run_transaction=run_transaction)
 
     def load_rows(
         self,
@@ -308,7 +308,7 @@ class ImprovedDb(Queries):
             StatementError: *rows* is not an iterable of rows, or a row does not fit *columns* or the table.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._loading.load_rows(table, rows, columns, progress, strict)
+        return self._bulk_loader.load_rows(table, rows, columns, progress, strict)
 
     def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
         return self._executor.run(query, args, row_kind, None, timeout)
@@ -372,7 +372,7 @@ class ImprovedDb(Queries):
             TransactionLost: The session ended before COMMIT.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._units.owned(isolation, read_only)
+        return self._transactions.lend(isolation, read_only)
 
     @overload
     def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -414,7 +414,7 @@ class ImprovedDb(Queries):
         def work(tx: Transaction) -> T:
             return fn(tx, *args, **kwargs)
 
-        return self._units.replayed(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
+        return self._transactions.run(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
 
     def purge_outcomes(self, older_than: float = 86400.0) -> int:
         """Remove the tokens of ``exactly_once`` that are older than *older_than* seconds; return how many.
@@ -422,7 +422,7 @@ class ImprovedDb(Queries):
         Args:
             older_than: Seconds; longer than any call may take.
         """
-        return self._units.outcomes.purge(older_than)
+        return self._transactions.tokens.purge(older_than)
 
     def check_durability(self) -> list[Finding]:
         """Return which of the server's settings weaken the promise that an acknowledged write lasts.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.errors import OutcomeUnknown, StatementError
 from improved_db.execution.chunks import Backlog, Encoder, Spooled, Unacked, rows_of
-from improved_db.execution.executor import Standing
+from improved_db.execution.executor import Stage
 from improved_db.execution.progress import Progress, shown
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from improved_db.execution.chunks import Chunk
     from improved_db.execution.executor import Executor
 
-__all__ = ["Loading", "Progress"]
+__all__ = ["BulkLoader", "Progress"]
 
 logger: logging.Logger = logging.getLogger("improved_db.bulk")
 
@@ -48,7 +48,7 @@ class Borrower(Protocol):
         """Run *exchange*, which sends *query*, on the connection."""
 
 
-class Loading:
+class BulkLoader:
     """Runs one statement for many rows on connections of the pool."""
 
     def __init__(self, executor: Executor) -> None:
@@ -61,7 +61,7 @@ class Loading:
         *,
         atomic: bool,
         progress: bool | Progress | None,
-        replayed: Callable[[Callable[[Borrower], Rows[TupleRow]]], Rows[TupleRow]] | None = None,
+        run_transaction: Callable[[Callable[[Borrower], Rows[TupleRow]]], Rows[TupleRow]] | None = None,
         strict: bool = False,
         deadline: float | None = None,
     ) -> Rows[TupleRow]:
@@ -72,7 +72,7 @@ class Loading:
             rows: The rows.
             atomic: All of them in one transaction.
             progress: Who wants to know how far it is.
-            replayed: Makes that transaction, exactly once; a plain one is made here if None.
+            run_transaction: Makes that transaction, exactly once; a plain one is made here if None.
             strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
             deadline: When the call has to be over; None: as a call that begins now.
         """
@@ -87,8 +87,8 @@ class Loading:
         backlog = Spooled() if atomic else Unacked()
         with backlog, shown(progress, _number(rows)) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
-            if replayed is not None:
-                return replayed(lambda tx: tx._exchange(query, load.send))
+            if run_transaction is not None:
+                return run_transaction(lambda tx: tx._exchange(query, load.send))
             if deadline is None:
                 deadline = self._executor.deadline()
             if atomic:
@@ -135,25 +135,25 @@ class Loading:
     def _load_local(
         self, connection: Connection, load: LocalLoad, tell: Callable[[int], object], strict: bool
     ) -> Rows[TupleRow]:
-        standing = Standing()
+        stage = Stage()
         affected = warned = 0
         try:
             if strict:
                 connection._run(STRICT)
                 connection._run("SET sql_notes = 0")  # an INSERT goes on after a note, too
             connection.begin()
-            standing.in_transaction = True
+            stage.in_transaction = True
             for statement, packets in load.parts(tell, connection.encoders):
                 done = connection._load_local(statement, packets)
                 affected += int(done.affected_rows)
                 warned += int(done.warning_count)
                 if strict and warned:
                     raise _unfit(connection, warned)
-            standing.at_commit = True
+            stage.at_commit = True
             connection.commit()
         except DriverError as error:
-            judgement = self._executor.judge(connection, error, standing)
-            decision = decide(judgement.verdict, Unit.BULK_ATOMIC, at_commit=standing.at_commit)
+            judgement = self._executor.judge(connection, error, stage)
+            decision = decide(judgement.verdict, Unit.BULK_ATOMIC, at_commit=stage.at_commit)
             raise error_for(decision.finally_, error) from error
         return rows_counted(affected, 0, warned)
 
@@ -223,7 +223,7 @@ def load_on(
 
 def _in_one(connection: Connection, load: _Load) -> Rows[TupleRow]:
     try:
-        return load.in_one(connection, Standing())
+        return load.in_one(connection, Stage())
     except Exception:
         if connection._is_settled():
             connection.rollback()
@@ -251,27 +251,27 @@ class _Load:
         self._max_packet = max_packet
         self._commit_each = False
         self._silent = False  # the chunk on its way when an error of the caller's came got no good answer
-        self._standing = Standing()
+        self._stage = Stage()
 
-    def in_one(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
+    def in_one(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
         """Send everything as one transaction."""
-        standing.statement = self._encoder.query
+        stage.statement = self._encoder.query
         connection.begin()
-        standing.in_transaction = True
+        stage.in_transaction = True
         done = self.send(connection)
-        standing.at_commit = True
+        stage.at_commit = True
         connection.commit()
         return done
 
-    def strictly(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
+    def strictly(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
         """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
         connection._run(STRICT)
-        return self.in_one(connection, standing)
+        return self.in_one(connection, stage)
 
-    def by_chunks(self, connection: Connection, standing: Standing) -> Rows[TupleRow]:
+    def by_chunks(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
         """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
-        self._standing = standing
-        standing.statement = self._encoder.query
+        self._stage = stage
+        stage.statement = self._encoder.query
         self._commit_each = not connection.get_autocommit()
         return self.send(connection)
 
@@ -315,5 +315,5 @@ class _Load:
     def mark(self, error: BaseException) -> None:
         """Note on *error* how many rows are in, and which are in doubt: a chunk that may be in, or in part."""
         doubt = self._silent or isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
-        doubt = doubt or self._standing.kept_part
+        doubt = doubt or self._stage.kept_part
         _note(error, self._backlog.acked, self._backlog.in_doubt * doubt)

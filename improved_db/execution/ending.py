@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 
-def end(driver: PyMySQLDriver, ghost: Connection, patience: float, *, query_only: bool = False) -> bool | None:
-    """Have the server end *ghost*'s session, or only its statement.
+def end(driver: PyMySQLDriver, connection: Connection, patience: float, *, query_only: bool = False) -> bool | None:
+    """Have the server end the session of *connection*, or only its statement.
 
     Args:
         driver: Opens the second connection.
-        ghost: Whose session; it may be closed afterwards, at once.
+        connection: Whose session it is; the caller may close it as soon as this returns.
         patience: Seconds to wait for that.
         query_only: End the statement; the session goes on.
 
@@ -32,7 +32,7 @@ def end(driver: PyMySQLDriver, ghost: Connection, patience: float, *, query_only
         Whether it was ended; None if that is still being tried: then the session must not be used any more, because
         KILL may still come.
     """
-    session = mark(ghost)
+    session = mark(connection)
     outcome: SimpleQueue[bool] = SimpleQueue()  # unlike an Event, no interrupt leaves it locked
 
     def work() -> None:

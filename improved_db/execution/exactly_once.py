@@ -19,7 +19,7 @@ from improved_db.failures.raising import Failed
 from improved_db.wire.ending import mark
 
 if TYPE_CHECKING:
-    from improved_db.execution.executor import Executor, Standing
+    from improved_db.execution.executor import Executor, Stage
     from improved_db.wire.connection import Connection
 
 logger: logging.Logger = logging.getLogger("improved_db.transaction")
@@ -46,7 +46,7 @@ LOCK_WAIT: Final = 1
 PATIENCE: Final = 30.0
 
 
-class Outcomes:
+class TokenTable:
     """The table of one database."""
 
     def __init__(self, executor: Executor) -> None:
@@ -75,13 +75,13 @@ class Outcomes:
         )
         return int(result.affected_rows or 0)
 
-    def committed(self, token: bytes, ghost: Connection | None, deadline: float | None) -> bool:
+    def committed(self, token: bytes, lost_session: Connection | None, deadline: float | None) -> bool:
         """Say whether the transaction with *token* is committed; if not, see to it that it never will be.
 
         Args:
             token: Its token.
-            ghost: The connection its answer was lost on; its session is ended, if the server still has it. None if
-                there was an answer, which did not tell.
+            lost_session: The connection on which the answer to its COMMIT was lost; if the server still has that
+                session, this ends it. None if there was an answer, which did not tell the outcome.
             deadline: When to give up.
 
         Raises:
@@ -96,7 +96,7 @@ class Outcomes:
                 if why is not None:
                     self._executor.pool.pause(min(pause, max(end - clock.now(), 0.0)))
                     pause = min(pause * 2, LONGEST_PAUSE)
-                return self._look(token, ghost, end)
+                return self._look(token, lost_session, end)
             except (Failed, PoolError) as error:
                 why = error.error if isinstance(error, Failed) else error
                 logger.info("the outcome of a transaction is not known yet: %s", why)
@@ -104,10 +104,10 @@ class Outcomes:
         unknown.token = token
         raise unknown from why
 
-    def _look(self, token: bytes, ghost: Connection | None, end: float) -> bool:
-        def work(connection: Connection, _: Standing) -> bool:
-            if ghost is not None:
-                self._executor.driver.end(mark(ghost), through=connection)
+    def _look(self, token: bytes, lost_session: Connection | None, end: float) -> bool:
+        def work(connection: Connection, _: Stage) -> bool:
+            if lost_session is not None:
+                self._executor.driver.end(mark(lost_session), through=connection)
             connection._run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}")
             try:
                 write(connection, token, NEVER)

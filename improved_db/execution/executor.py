@@ -48,7 +48,7 @@ KILL_WAIT: Final = 0.2
 UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
 
 
-class Standing:
+class Stage:
     """How far a unit of work is: the code that does it notes it, and a failure is judged by it.
 
     Attributes:
@@ -142,7 +142,7 @@ class Executor:
         except Failed as failed:
             first = failed
         attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
-        return self.retrier.again(first, attempt, deadline, self._lent)
+        return self.retrier.retry(first, attempt, deadline, self._lent)
 
     def _run_in_crowd(
         self, crowd: Multiplexer, query: str, args: object, dict_rows: bool | type, idempotent: bool | None
@@ -170,7 +170,7 @@ class Executor:
         attempt = partial(self._attempt, query, args, dict_rows, idempotent, None, deadline)
         if first is None:
             return self.persist(attempt, deadline)
-        return self.retrier.again(first, attempt, deadline, self._lent)
+        return self.retrier.retry(first, attempt, deadline, self._lent)
 
     def may_share(self, connection: Connection) -> bool:
         """Say whether several statements may be written at once: each commits by itself, and the server takes them."""
@@ -202,13 +202,13 @@ class Executor:
                 self.bounded(connection, deadline, connection._commit_if_open)
         except BaseException as error:
             unit = Unit.READ if is_read_only(query) else Unit.WRITE if self._autocommit else Unit.TRANSACTION
-            standing = Standing()
-            standing.at_commit, standing.statement = committing, query
-            raise self.failed(loan, error, unit, standing, idempotent, deadline=deadline) from error
+            stage = Stage()
+            stage.at_commit, stage.statement = committing, query
+            raise self.failed(loan, error, unit, stage, idempotent, deadline=deadline) from error
         if deadline is None:
             self.pool.release(loan)
         else:
-            self.hand_back(loan, deadline)
+            self.return_loan(loan, deadline)
         return result
 
     def perform(
@@ -249,7 +249,7 @@ class Executor:
 
     # --- any unit of work ------------------------------------------------------------------------------------------
 
-    def repeat(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+    def repeat(self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None) -> T:
         """Do *work* on a borrowed connection; retry all of it where that is safe.
 
         Args:
@@ -268,24 +268,24 @@ class Executor:
             return attempt()
         except Failed as failed:
             first = failed
-        return self.retrier.again(first, attempt, deadline, self._lent)
+        return self.retrier.retry(first, attempt, deadline, self._lent)
 
     def _lent(self) -> int:
         return self.pool.stats().acquired
 
-    def attempt(self, unit: Unit, work: Callable[[Connection, Standing], T], deadline: float | None) -> T:
+    def attempt(self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None) -> T:
         """Do *work* on a borrowed connection, once.
 
         Raises:
             Failed: It failed, and how.
         """
         loan = self.borrow(deadline)
-        standing = Standing()
+        stage = Stage()
         try:
-            done = self.bounded(loan.connection, deadline, partial(work, loan.connection, standing))
+            done = self.bounded(loan.connection, deadline, partial(work, loan.connection, stage))
         except BaseException as error:
-            raise self.failed(loan, error, unit, standing, deadline=deadline) from error
-        self.hand_back(loan, deadline)
+            raise self.failed(loan, error, unit, stage, deadline=deadline) from error
+        self.return_loan(loan, deadline)
         return done
 
     def borrow(self, deadline: float | None, *, note_place: bool = False) -> Loan[Connection]:
@@ -311,7 +311,7 @@ class Executor:
         loan: Loan[Connection],
         error: BaseException,
         unit: Unit,
-        standing: Standing,
+        stage: Stage,
         idempotent: bool | None = None,
         *,
         deadline: float | None = None,
@@ -323,29 +323,29 @@ class Executor:
         """
         told, own = (error.made_of, error.error) if isinstance(error, CallersOwn) else (error, error)
         if told is None or isinstance(told, StatementError):
-            self.hand_back(loan, deadline)
+            self.return_loan(loan, deadline)
             raise own from own.__cause__
-        judgement = self.judge(loan.connection, told, standing)
+        judgement = self.judge(loan.connection, told, stage)
         failed_at = self.pool.clock.now()
         self.end_if_given_up(loan.connection, told)
         if (judgement.verdict in UNDONE or unit is Unit.BULK_CHUNKS) and unit is not Unit.READ:
             end = self.pool.clock.now() + RESTORE_TIMEOUT if deadline is None else deadline + KILL_WAIT
-            standing.kept_part = self.bounded(loan.connection, end, partial(_keeps_part, loan.connection))
-        self.give_back(loan, judgement, deadline)
+            stage.kept_part = self.bounded(loan.connection, end, partial(_keeps_part, loan.connection))
+        self.return_judged(loan, judgement, deadline)
         if not isinstance(error, Exception):
             raise error
         decision = decide(
             judgement.verdict,
             unit,
             idempotent=idempotent,
-            kept_part=standing.kept_part,
-            committed_part=standing.committed_part,
-            at_commit=standing.at_commit,
+            kept_part=stage.kept_part,
+            committed_part=stage.committed_part,
+            at_commit=stage.at_commit,
         )
         last = decision.finally_
         # The caller gets what the caller made of it, unless that could be taken for a no.
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
-        message = Failed.judged(final, judgement, again=decision.again, statement=standing.statement)
+        message = Failed.judged(final, judgement, again=decision.again, statement=stage.statement)
         message.started_at = loan.started_at
         if unit is not Unit.BULK_CHUNKS:  # each attempt at those begins further on
             message.lasted = failed_at - loan.taken_at
@@ -357,22 +357,22 @@ class Executor:
             # After Ctrl-C the program may end, and its threads with it.
             end_on_server(self.driver, connection, KILL_WAIT if isinstance(error, Exception) else END_TIMEOUT)
 
-    def judge(self, connection: Connection, error: BaseException, standing: Standing) -> Judgement:
+    def judge(self, connection: Connection, error: BaseException, stage: Stage) -> Judgement:
         """Say what is true after *error* on *connection*."""
         phase = connection._phase or Phase.AWAIT
-        if standing.at_commit and phase is Phase.AWAIT:
+        if stage.at_commit and phase is Phase.AWAIT:
             phase = Phase.COMMIT
         return judge_exception(
             error,
             phase=phase,
             flavour=self._flavour(connection),
-            in_transaction=standing.in_transaction,
+            in_transaction=stage.in_transaction,
             autocommit=self._autocommit,
-            read_only_session=standing.read_only,
+            read_only_session=stage.read_only,
             rollback_on_timeout=self.driver.rollback_on_timeout,
         )
 
-    def hand_back(self, loan: Loan[Connection], deadline: float | None) -> None:
+    def return_loan(self, loan: Loan[Connection], deadline: float | None) -> None:
         """Return a loan; what it takes to make its session new again is over soon after *deadline*."""
         connection, driver = loan.connection, self.driver
         unfit = False
@@ -380,12 +380,12 @@ class Executor:
             unfit = not self.bounded(connection, deadline + KILL_WAIT, partial(driver.restore, connection))
         self.pool.release(loan, "unrestorable" if unfit else None)
 
-    def give_back(self, loan: Loan[Connection], judgement: Judgement, deadline: float | None = None) -> None:
+    def return_judged(self, loan: Loan[Connection], judgement: Judgement, deadline: float | None = None) -> None:
         """Return a loan, and let the pool know what the failure says about its other connections."""
         if judgement.fate in {Fate.SUSPECT_ALL, Fate.RETIRE_ALL}:
             self.pool.invalidate(loan, retire=judgement.fate is Fate.RETIRE_ALL)
         if judgement.fate in {Fate.KEEP, Fate.ROLLBACK}:
-            self.hand_back(loan, deadline)
+            self.return_loan(loan, deadline)
         else:
             self.pool.release(loan, judgement.reason)
 

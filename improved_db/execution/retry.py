@@ -149,7 +149,7 @@ class Retrier:
         self.counts: dict[str, int] = {}
         self.section: Section = Section()
 
-    def again(
+    def retry(
         self,
         first: Failed,
         attempt: Callable[[], T],

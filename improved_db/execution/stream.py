@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic
 
-from improved_db.execution.executor import Standing
+from improved_db.execution.executor import Stage
 from improved_db.failures.decide import Unit
 from improved_db.rows import R_co
 from improved_db.sql.statement import is_read_only
@@ -76,7 +76,7 @@ def streamed(
     finally:
         if stream.error is not None:
             executor.end_if_given_up(loan.connection, stream.error, streaming=True)
-            executor.give_back(loan, executor.judge(loan.connection, stream.error, Standing()))
+            executor.return_judged(loan, executor.judge(loan.connection, stream.error, Stage()))
         else:
             executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
 
@@ -91,5 +91,5 @@ def _begin(
         loan.connection._start_stream(query, args, dict_rows, seconds=min(limits, default=None))
     except BaseException as error:
         unit = Unit.READ if is_read_only(query) else Unit.WRITE
-        raise executor.failed(loan, error, unit, Standing(), deadline=deadline) from error
+        raise executor.failed(loan, error, unit, Stage(), deadline=deadline) from error
     return loan

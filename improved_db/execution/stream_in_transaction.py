@@ -17,7 +17,7 @@ from improved_db.wire.pymysql_driver import END_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from improved_db.execution.executor import Executor, Standing
+    from improved_db.execution.executor import Executor, Stage
     from improved_db.wire.connection import Connection
 
 #: How a server says that KILL has ended the statement.
@@ -29,7 +29,7 @@ class Streaming(Protocol):
 
     _connection: Connection
     _executor: Executor
-    _standing: Standing
+    _stage: Stage
     _deadline: float | None
 
     def _guarded(self, exchange: Callable[[], Any], *, streaming: bool = False) -> Any:
@@ -44,7 +44,7 @@ def streamed_in(
     connection = tx._connection
 
     def start() -> None:
-        tx._standing.statement = query
+        tx._stage.statement = query
         limits = [seconds for seconds in (timeout, tx._executor.left(tx._deadline)) if seconds is not None]
         connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from improved_db.execution.executor import Executor, Standing
+    from improved_db.execution.executor import Executor, Stage
     from improved_db.execution.pipeline import Pipeline
     from improved_db.execution.progress import Progress
     from improved_db.execution.stream import Stream
@@ -61,13 +61,13 @@ class Transaction(Queries):
         state: What has become of it.
     """
 
-    def __init__(self, executor: Executor, connection: Connection, standing: Standing, deadline: float | None) -> None:
+    def __init__(self, executor: Executor, connection: Connection, stage: Stage, deadline: float | None) -> None:
         """Stand for the transaction that is open on *connection*, and has to be over by *deadline*."""
         self.state: State = State.OPEN
         # What the driver said of the statement that failed last, and what follows from it: for the transaction's owner.
         self._failure: BaseException | None = None
         self._judgement: Judgement | None = None
-        self._standing = standing
+        self._stage = stage
         self._deadline = deadline
         self._executor = executor
         self._connection = connection
@@ -129,7 +129,7 @@ class Transaction(Queries):
     execute_query_multiplex = execute_query
 
     def _perform(self, query: str, args: Any, dict_rows: bool | type, timeout: float | None) -> Any:
-        self._standing.statement = query
+        self._stage.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
     def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
@@ -186,7 +186,7 @@ class Transaction(Queries):
         self.execute_query(f"release savepoint {name}")
 
     def on_commit(self, callback: Callable[[], object]) -> None:
-        """Call *callback* after the transaction is known to be committed, once, however often it is replayed.
+        """Call *callback* after the transaction is known to be committed, once, however often it is retried.
 
         Callbacks run in order, when the connection is back in the pool. One that raises does not stop the others, and
         does not undo the transaction; the first such error is raised when all have run.
@@ -202,7 +202,7 @@ class Transaction(Queries):
         """
 
         def bounded() -> T:
-            self._standing.statement = query
+            self._stage.statement = query
             return self._executor.bounded(self._connection, self._deadline, partial(exchange, self._connection))
 
         done: T = self._guarded(bounded)
@@ -222,10 +222,10 @@ class Transaction(Queries):
         except BaseException:
             self.state = State.LOST  # interrupted inside the protocol: the owner has to discard the connection
             raise
-        ending = ends_transaction(self._standing.statement)
+        ending = ends_transaction(self._stage.statement)
         if ending == "ROLLBACK":
             self.state = State.ROLLED_BACK
-            self._standing.in_transaction = False
+            self._stage.in_transaction = False
         elif ending or not self._connection._in_transaction():
             self._end()
         return result
@@ -233,13 +233,13 @@ class Transaction(Queries):
     def _end(self) -> None:
         """Note that a statement of its own has ended the transaction."""
         self.state = State.ENDED
-        self._standing.committed_part = True
-        self._standing.in_transaction = False
+        self._stage.committed_part = True
+        self._stage.in_transaction = False
 
     def _after(self, error: Exception) -> BaseException:
         """Judge *error*, note what is left of the transaction, and return what the caller gets."""
-        judgement = self._executor.judge(self._connection, error, self._standing)
-        what = decide(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._standing.at_commit).now
+        judgement = self._executor.judge(self._connection, error, self._stage)
+        what = decide(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._stage.at_commit).now
         if what is Action.RAISE_ROLLED_BACK:
             self.state = State.ROLLED_BACK_BY_SERVER
         else:
@@ -279,8 +279,8 @@ class Transaction(Queries):
         if self.state is State.ROLLED_BACK:
             return
         self._refuse_if_over()
-        self._standing.at_commit = True
-        self._standing.statement = "COMMIT"
+        self._stage.at_commit = True
+        self._stage.statement = "COMMIT"
         try:
             self._executor.bounded(self._connection, self._deadline, self._connection.commit)
         except Exception as error:

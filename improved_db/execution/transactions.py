@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
-from improved_db.execution.exactly_once import TABLE, Outcomes, write
-from improved_db.execution.executor import Standing
+from improved_db.execution.exactly_once import TABLE, TokenTable, write
+from improved_db.execution.executor import Stage
 from improved_db.execution.retry import inside_retry
 from improved_db.execution.transaction import ISOLATION_LEVELS, Transaction
 from improved_db.execution.transaction_state import State
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class UnitsOfWork:
+class Transactions:
     """Makes transactions on connections of the pool."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self.outcomes: Outcomes = Outcomes(executor)
+        self.tokens: TokenTable = TokenTable(executor)
 
     @contextlib.contextmanager
-    def owned(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:
+    def lend(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:
         """Lend a transaction to a caller who owns it; see `ImprovedDb.transaction`."""
         executor = self._executor
         start = statements_to_start(isolation, read_only)
         deadline = executor.deadline()
         loan = executor.persist(lambda: self._begin(start, deadline), deadline)
-        standing = Standing()
-        standing.in_transaction = True
-        standing.read_only = read_only
-        tx = Transaction(executor, loan.connection, standing, deadline)
+        stage = Stage()
+        stage.in_transaction = True
+        stage.read_only = read_only
+        tx = Transaction(executor, loan.connection, stage, deadline)
         try:
             yield tx
             tx.commit()
@@ -56,7 +56,7 @@ class UnitsOfWork:
             tx._abandon()
             self._leave(loan, tx, error, deadline)
             raise
-        executor.hand_back(loan, deadline)
+        executor.return_loan(loan, deadline)
         tx._call_back()
 
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
@@ -65,7 +65,7 @@ class UnitsOfWork:
         try:
             self._executor.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
         except BaseException as error:
-            raise self._executor.failed(loan, error, Unit.READ, Standing(), deadline=deadline) from error
+            raise self._executor.failed(loan, error, Unit.READ, Stage(), deadline=deadline) from error
         return loan
 
     def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException, deadline: float | None) -> None:
@@ -73,11 +73,11 @@ class UnitsOfWork:
         if told is not None:
             self._executor.end_if_given_up(loan.connection, told)
         if tx._judgement is not None:
-            self._executor.give_back(loan, tx._judgement, deadline)
+            self._executor.return_judged(loan, tx._judgement, deadline)
         else:
-            self._executor.hand_back(loan, deadline)
+            self._executor.return_loan(loan, deadline)
 
-    def replayed(
+    def run(
         self,
         fn: Callable[[Transaction], T],
         *,
@@ -88,7 +88,7 @@ class UnitsOfWork:
         """Do *fn* in a transaction of ours, and retry it where that is safe; see `ImprovedDb.run_transaction`."""
         exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
         if exactly_once:
-            self.outcomes.ensure()
+            self.tokens.ensure()
         attempts = _Attempts(self._executor, fn, isolation, read_only, exactly_once)
         result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
         attempts.tx._call_back()
@@ -98,11 +98,11 @@ class UnitsOfWork:
         try:
             return self._executor.attempt(Unit.TRANSACTION, attempts.work, attempts.deadline)
         except Failed as failed:
-            token, ghost = attempts.token, attempts.ghost
+            token, lost_session = attempts.token, attempts.lost_session
             if token is None or not isinstance(failed.error, OutcomeUnknown):
                 raise
             unknown = failed
-        if self.outcomes.committed(token, ghost, attempts.deadline):
+        if self.tokens.committed(token, lost_session, attempts.deadline):
             attempts.tx.state = State.COMMITTED
             return attempts.result
         lost = TransactionLost(0, "the answer to COMMIT was lost, and it was not applied; nothing of it is left")
@@ -115,7 +115,7 @@ class _Attempts(Generic[T]):
     """One function, made into as many transactions as it takes; what the last one left behind."""
 
     tx: Transaction
-    ghost: Connection | None = None
+    lost_session: Connection | None = None
     result: T
 
     def __init__(
@@ -134,26 +134,27 @@ class _Attempts(Generic[T]):
         self._exactly_once = exactly_once
         self.token: bytes | None = None
 
-    def work(self, connection: Connection, standing: Standing) -> T:
+    def work(self, connection: Connection, stage: Stage) -> T:
         """Make one attempt, with a fresh handle and a fresh token."""
-        if self.ghost is not None:
-            self._executor.driver.end(mark(self.ghost), through=connection)  # it may still hold locks that we need
-        self.ghost = self.token = None
+        if self.lost_session is not None:
+            # That session may still hold locks that this attempt needs.
+            self._executor.driver.end(mark(self.lost_session), through=connection)
+        self.lost_session = self.token = None
         connection._run_each(self._start)
-        standing.in_transaction = True
-        standing.read_only = self._read_only
-        self.tx = tx = Transaction(self._executor, connection, standing, self.deadline)
+        stage.in_transaction = True
+        stage.read_only = self._read_only
+        self.tx = tx = Transaction(self._executor, connection, stage, self.deadline)
         try:
             with inside_retry():
                 self.result = result = self._fn(tx)
             if self._exactly_once and tx.state is State.OPEN:
                 self.token = secrets.token_bytes(16)
-                standing.statement = f"INSERT INTO {TABLE}"
+                stage.statement = f"INSERT INTO {TABLE}"
                 write(connection, self.token)
             tx.commit()
         except Exception as error:
             # A settled connection goes back to the pool, and the next borrower may have it at once.
-            self.ghost = None if connection._is_settled() else connection
+            self.lost_session = None if connection._is_settled() else connection
             if tx._failure is not None and any(cause is tx._failure for cause in causes(error)):
                 if error is tx._failure or isinstance(error, VerdictError):
                     raise tx._failure from tx._failure.__cause__  # the driver's own error is the one to judge

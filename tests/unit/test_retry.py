@@ -68,9 +68,9 @@ class Bench:
         self.pauses.append(seconds)
         self.clock.advance(seconds)
 
-    def again(self, attempt: Callable[[], str], first: Failed | None = None, **more: Any) -> str:
+    def retry(self, attempt: Callable[[], str], first: Failed | None = None, **more: Any) -> str:
         """Go on after a first failure."""
-        return self.retrier.again(first or failed(), attempt, **more)
+        return self.retrier.retry(first or failed(), attempt, **more)
 
 
 #: Policies of users, each with something in it that would break a promise if it were taken at its word.
@@ -94,7 +94,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 def test_what_is_safe_is_tried_until_it_succeeds(bench: Bench) -> None:
     """The point of it all."""
     attempts = Attempts(failed(), failed())
-    assert bench.again(attempts) == "done"
+    assert bench.retry(attempts) == "done"
     assert (attempts.made, len(bench.pauses)) == (3, 3)
 
 
@@ -102,10 +102,10 @@ def test_what_is_unsafe_is_never_tried_again(bench: Bench) -> None:
     """Whatever a policy says: it does not know what was on the wire."""
     attempts = Attempts(failed(), failed(OperationalError(2013, "lost"), again=False))
     with pytest.raises(OperationalError, match="lost"):
-        bench.again(attempts)
+        bench.retry(attempts)
     assert attempts.made == 2
     with pytest.raises(OperationalError):
-        bench.again(attempts, failed(again=False))
+        bench.retry(attempts, failed(again=False))
     assert attempts.made == 2
 
 
@@ -114,7 +114,7 @@ def test_the_deadline_ends_every_policy_with_the_error_of_the_last_attempt(bench
     numbers = count(1)
     attempts = Attempts(forever=lambda: failed(OperationalError(1213, f"deadlock {next(numbers)}")))
     with pytest.raises(OperationalError) as caught:
-        bench.again(attempts, deadline=0.9)
+        bench.retry(attempts, deadline=0.9)
     assert caught.value.args == (1213, f"deadlock {attempts.made}")
     assert bench.clock.now() < 0.9
 
@@ -124,7 +124,7 @@ def test_an_error_that_is_not_ours_to_judge_is_raised_at_once(error: BaseExcepti
     """Ctrl-C means stop, and so does what a caller's function raises, even when it is tenacity's own exception."""
     attempts = Attempts(failed(), error)
     with pytest.raises(type(error)) as caught:
-        bench.again(attempts)
+        bench.retry(attempts)
     assert (caught.value, attempts.made) == (error, 2)
 
 
@@ -137,14 +137,14 @@ def test_a_closed_pool_ends_the_pause_and_everything(bench: Bench) -> None:
 
     retrier = Retrier(RetryPolicy(), bench.clock, closed)
     with pytest.raises(PoolClosed):
-        retrier.again(failed(), attempts)
+        retrier.retry(failed(), attempts)
     assert attempts.made == 0
 
 
 def test_no_policy_is_a_hot_loop(bench: Bench) -> None:
     """By default tenacity waits for nothing between attempts, which is an attack on the server."""
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=failed), deadline=0.5)
+        bench.retry(Attempts(forever=failed), deadline=0.5)
     assert min(bench.pauses) >= SHORTEST_WAIT
 
 
@@ -156,7 +156,7 @@ def test_none_never_tries_again() -> None:
     attempts = Attempts()
     error = OperationalError(1213, "deadlock")
     with pytest.raises(OperationalError) as caught:
-        Bench(None).again(attempts, failed(error))
+        Bench(None).retry(attempts, failed(error))
     assert (caught.value, attempts.made) == (error, 0)
 
 
@@ -166,7 +166,7 @@ def test_attempts_limit_all_retries_where_they_are_given(backoff: Backoff) -> No
     bench = Bench(RetryPolicy(attempts=4, within=10.0, overload=tenacity.wait_fixed(0.1)))
     attempts = Attempts(forever=lambda: failed(backoff=backoff))
     with pytest.raises(OperationalError):
-        bench.again(attempts, failed(backoff=backoff))
+        bench.retry(attempts, failed(backoff=backoff))
     assert attempts.made == 3
 
 
@@ -176,7 +176,7 @@ def test_time_alone_limits_retries_where_no_attempts_are_given(backoff: Backoff)
     bench = Bench(RetryPolicy(within=10.0))
     attempts = Attempts(forever=lambda: failed(backoff=backoff))
     with pytest.raises(OperationalError):
-        bench.again(attempts, failed(backoff=backoff))
+        bench.retry(attempts, failed(backoff=backoff))
     assert attempts.made > 10
     assert bench.clock.now() > 5.0
 
@@ -188,7 +188,7 @@ def test_the_time_of_a_policy_counts_from_the_start_of_the_call() -> None:
     first = failed(backoff=Backoff.CONNECTION)
     first.started_at = 0.0
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: failed(backoff=Backoff.CONNECTION)), first)
+        bench.retry(Attempts(forever=lambda: failed(backoff=Backoff.CONNECTION)), first)
     assert bench.clock.now() <= 4.0
 
 
@@ -196,7 +196,7 @@ def test_no_wait_of_a_policy_is_shorter_than_a_few_milliseconds() -> None:
     """Tenacity's own default is a hot loop."""
     bench = Bench(RetryPolicy(attempts=11, contention=tenacity.wait_none()))
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: failed(backoff=Backoff.CONTENTION)), failed(backoff=Backoff.CONTENTION))
+        bench.retry(Attempts(forever=lambda: failed(backoff=Backoff.CONTENTION)), failed(backoff=Backoff.CONTENTION))
     assert bench.clock.now() == pytest.approx(10 * 0.005)
 
 
@@ -205,7 +205,7 @@ def test_each_kind_of_failure_has_its_wait() -> None:
     waits = {"contention": 0.01, "connection": 0.2, "overload": 3.0}
     bench = Bench(RetryPolicy(**{name: tenacity.wait_fixed(wait) for name, wait in waits.items()}))  # type: ignore[arg-type]
     backoffs = [Backoff.OVERLOAD, Backoff.CONNECTION, Backoff.CONTENTION, Backoff.OTHER]
-    bench.again(Attempts(*(failed(backoff=backoff) for backoff in backoffs[1:])), failed(backoff=backoffs[0]))
+    bench.retry(Attempts(*(failed(backoff=backoff) for backoff in backoffs[1:])), failed(backoff=backoffs[0]))
     assert bench.pauses == [3.0, 0.2, 0.01, 0.2]
 
 
@@ -216,7 +216,7 @@ def test_the_defaults_keep_to_their_order_of_magnitude(backoff: Backoff) -> None
     pauses = []
     for _ in range(20):
         bench = Bench(RetryPolicy(within=1000.0))
-        bench.again(Attempts(*(failed(backoff=backoff) for _ in range(5))), failed(backoff=backoff))
+        bench.retry(Attempts(*(failed(backoff=backoff) for _ in range(5))), failed(backoff=backoff))
         pauses += bench.pauses
     assert max(pauses) <= longest
     assert len(set(pauses)) > 50
@@ -227,10 +227,10 @@ def test_within_ends_what_has_no_deadline_and_a_deadline_wins() -> None:
     bench = Bench(RetryPolicy(within=2.0, connection=tenacity.wait_fixed(0.5)))
     lost = failed(backoff=Backoff.CONNECTION)
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: lost), lost)
+        bench.retry(Attempts(forever=lambda: lost), lost)
     assert bench.clock.now() == 1.5
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: lost), lost, deadline=1.5 + 4.0)
+        bench.retry(Attempts(forever=lambda: lost), lost, deadline=1.5 + 4.0)
     assert bench.clock.now() == 1.5 + 3.5
 
 
@@ -239,7 +239,7 @@ def test_the_last_sleep_ends_before_the_deadline() -> None:
     bench = Bench(RetryPolicy(contention=tenacity.wait_fixed(1.0)))
     attempts = Attempts()
     with pytest.raises(OperationalError):
-        bench.again(attempts, deadline=1.0)
+        bench.retry(attempts, deadline=1.0)
     assert (attempts.made, bench.pauses) == (0, [])
 
 
@@ -248,9 +248,9 @@ def test_nothing_inside_a_retry_tries_again_by_itself() -> None:
     bench = Bench()
     attempts = Attempts()
     with inside_retry(), pytest.raises(OperationalError):
-        bench.again(attempts)
+        bench.retry(attempts)
     assert attempts.made == 0
-    assert bench.again(attempts) == "done"
+    assert bench.retry(attempts) == "done"
 
 
 def test_an_earlier_doubt_is_what_the_caller_gets() -> None:
@@ -264,11 +264,11 @@ def test_an_earlier_doubt_is_what_the_caller_gets() -> None:
         bench = Bench()
         doubt = OutcomeUnknown(2013, text)
         with pytest.raises(OutcomeUnknown) as caught:
-            bench.again(Attempts(last), failed(doubt, verdict=Verdict.UNKNOWN))
+            bench.retry(Attempts(last), failed(doubt, verdict=Verdict.UNKNOWN))
         assert caught.value is doubt
         assert caught.value.attempts[0] == "unknown: deadlock at update t set n = ?"
         assert caught.value.__cause__ is (last.error if isinstance(last, Failed) else last)
-    assert Bench().again(Attempts(failed()), failed(OutcomeUnknown(2013, text), verdict=Verdict.UNKNOWN)) == "done"
+    assert Bench().retry(Attempts(failed()), failed(OutcomeUnknown(2013, text), verdict=Verdict.UNKNOWN)) == "done"
 
 
 # --- the user's ------------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_a_policy_may_try_less() -> None:
     ]:
         attempts = Attempts(forever=failed)
         with pytest.raises(OperationalError):
-            Bench(policy).again(attempts)
+            Bench(policy).retry(attempts)
         assert attempts.made == expected
 
 
@@ -337,7 +337,7 @@ def test_hooks_of_a_policy_see_every_attempt() -> None:
         before_sleep=lambda state: seen.append(("sleep", state.attempt_number)),
     )
     bench = Bench(policy)
-    bench.again(Attempts(failed()))
+    bench.retry(Attempts(failed()))
     assert seen == [
         *[("before", 1), ("after", 1), ("sleep", 1)],
         *[("before", 2), ("after", 2), ("sleep", 2)],
@@ -354,17 +354,17 @@ def test_a_hook_that_uses_the_same_policy_does_not_disturb_it() -> None:
 
     def inner() -> None:
         if next(depth) == 0:
-            assert bench.again(Attempts(failed())) == "done"
+            assert bench.retry(Attempts(failed())) == "done"
 
     with pytest.raises(OperationalError, match="outer"):
-        bench.again(Attempts(forever=lambda: failed(OperationalError(1213, "outer"))))
+        bench.retry(Attempts(forever=lambda: failed(OperationalError(1213, "outer"))))
 
 
 def test_a_policys_own_sleep_is_used() -> None:
     """A program on an event loop of its own sleeps in its own way."""
     slept: list[float] = []
     bench = Bench(tenacity.Retrying(sleep=slept.append, wait=tenacity.wait_fixed(0.5)))
-    bench.again(Attempts())
+    bench.retry(Attempts())
     assert (slept, bench.pauses) == ([0.5], [])
 
 
@@ -377,11 +377,11 @@ def test_a_spent_budget_raises_at_once(caplog: pytest.LogCaptureFixture) -> None
     lost = failed(backoff=Backoff.CONNECTION)
     attempts = Attempts(forever=lambda: lost)
     with caplog.at_level(logging.WARNING, logger="improved_db.retry"), pytest.raises(OperationalError):
-        bench.again(attempts, lost)
+        bench.retry(attempts, lost)
     assert attempts.made == 4
     assert "budget is spent" in caplog.text
     with pytest.raises(OperationalError):
-        bench.again(attempts, lost)
+        bench.retry(attempts, lost)
     assert attempts.made == 4
 
 
@@ -390,10 +390,10 @@ def test_a_spent_budget_is_filled_again_by_work_that_needs_no_retry() -> None:
     bench = Bench(RetryPolicy(budget=10))
     lost = failed(backoff=Backoff.CONNECTION)
     with pytest.raises(OperationalError):
-        bench.again(Attempts(forever=lambda: lost), lost, lent=lambda: 0)
+        bench.retry(Attempts(forever=lambda: lost), lost, lent=lambda: 0)
     with pytest.raises(OperationalError):
-        bench.again(Attempts(), lost, lent=lambda: 4)
-    assert bench.again(Attempts(), lost, lent=lambda: 5) == "done"
+        bench.retry(Attempts(), lost, lent=lambda: 4)
+    assert bench.retry(Attempts(), lost, lent=lambda: 5) == "done"
     assert bench.retrier.budget.left <= 10
 
 
@@ -420,7 +420,7 @@ def test_a_retry_that_succeeds_is_given_back_to_the_budget() -> None:
     bench = Bench(RetryPolicy(budget=10))
     lost = failed(backoff=Backoff.CONNECTION)
     for _ in range(5):
-        assert bench.again(Attempts(), lost) == "done"
+        assert bench.retry(Attempts(), lost) == "done"
     assert bench.retrier.budget.left == 10
 
 
@@ -431,7 +431,7 @@ def test_each_retry_is_logged_once_and_counted_without_values(caplog: pytest.Log
     """A log is read by more people than may read the data."""
     bench = Bench(RetryPolicy(contention=tenacity.wait_fixed(0.25)))
     with caplog.at_level(logging.WARNING, logger="improved_db"):
-        bench.again(Attempts(failed(backoff=Backoff.CONNECTION, verdict=Verdict.NOT_SENT), failed()))
+        bench.retry(Attempts(failed(backoff=Backoff.CONNECTION, verdict=Verdict.NOT_SENT), failed()))
     first, second, third = [record.getMessage() for record in caplog.records]
     assert first == (
         "attempt 1 failed (transaction_rolled_back: deadlock at update t set n = ?); trying again in 0.250 s"
@@ -446,7 +446,7 @@ def test_an_error_with_a_verdict_tells_its_story() -> None:
     """Who reads the report of an outage asks what was tried."""
     lost = failed(OutcomeUnknown(2013, "lost"), again=False, verdict=Verdict.UNKNOWN, backoff=Backoff.CONNECTION)
     with pytest.raises(OutcomeUnknown) as caught:
-        Bench().again(Attempts(failed(), lost))
+        Bench().retry(Attempts(failed(), lost))
     assert [line.split(":")[0] for line in caught.value.attempts] == [
         "transaction_rolled_back",
         "transaction_rolled_back",
