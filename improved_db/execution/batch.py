@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.errors import StatementError
-from improved_db.execution.executor import Stage
+from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, error_for
 from improved_db.failures.verdict import Fate, Verdict
@@ -174,7 +174,7 @@ class Exchange:
         """
         executor, loan = self._executor, self._loan
         try:
-            executor.bounded(loan.connection, deadline, self._go_on)
+            executor.loans.bounded(loan.connection, deadline, self._go_on)
         except BaseException as error:
             self._lost(error)
             if not isinstance(error, Exception):
@@ -183,7 +183,7 @@ class Exchange:
             if self._worst is None:
                 executor.pool.release(loan)
             else:
-                executor.return_judged(loan, self._worst)
+                executor.loans.return_judged(loan, self._worst)
 
     def _go_on(self) -> None:
         for statement, answer in self._window.answers():
@@ -194,7 +194,7 @@ class Exchange:
 
     def _refused(self, statement: Statement, error: BaseException) -> None:
         """Settle a statement to which the server answered with an error; those after it have run all the same."""
-        judgement = self._executor.judge(self._loan.connection, error, Stage())
+        judgement = self._executor.loans.judge(self._loan.connection, error, Stage())
         if self._worst is None or judgement.fate.value > self._worst.fate.value:
             self._worst = judgement if judgement.fate is not Fate.KEEP else self._worst
         self._settle(statement, error, judgement, judgement.verdict)
@@ -205,11 +205,11 @@ class Exchange:
         told = error.made_of if isinstance(error, CallersOwn) else error
         if told is None:  # the caller's own decoder: the statement ran, and the answers after it are unread
             told = DriverError(0, "the answers of this pipeline were not read to their end")
-        judgement = self._executor.judge(connection, told, Stage())
+        judgement = self._executor.loans.judge(connection, told, Stage())
         # Several statements were written at once: how many of them the server has whole is not known.
         verdict = Verdict.UNKNOWN if connection._phase is not None else judgement.verdict
-        self._executor.end_if_given_up(connection, told)
-        self._executor.return_judged(
+        self._executor.loans.end_if_given_up(connection, told)
+        self._executor.loans.return_judged(
             self._loan, judgement._replace(fate=max(judgement.fate, Fate.DISCARD, key=_severity))
         )
         for statement in self._window.sent:

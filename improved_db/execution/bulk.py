@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.errors import OutcomeUnknown, StatementError
 from improved_db.execution.chunks import Backlog, Encoder, Spooled, Unacked, rows_of
-from improved_db.execution.executor import Stage
 from improved_db.execution.progress import Progress, shown
+from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.frames.rows import is_frame, names_of
@@ -115,11 +115,11 @@ class BulkLoader:
             return rows_counted(0)
         load = LocalLoad(table, columns, source)
         deadline = self._executor.deadline()
-        connection = self._executor.driver.connect_for_load(self._executor.left(deadline))
+        connection = self._executor.driver.connect_for_load(self._executor.loans.left(deadline))
         try:
             with shown(progress, _number(rows)) as tell:
                 run = partial(self._load_local, connection, load, tell, strict)
-                return self._executor.bounded(connection, deadline, run)
+                return self._executor.loans.bounded(connection, deadline, run)
         except CallersOwn as own:
             raise own.error from own.error.__cause__
         except DriverError as error:
@@ -152,7 +152,7 @@ class BulkLoader:
             stage.at_commit = True
             connection.commit()
         except DriverError as error:
-            judgement = self._executor.judge(connection, error, stage)
+            judgement = self._executor.loans.judge(connection, error, stage)
             decision = decide(judgement.verdict, Unit.BULK_ATOMIC, at_commit=stage.at_commit)
             raise error_for(decision.finally_, error) from error
         return rows_counted(affected, 0, warned)

@@ -19,7 +19,8 @@ from improved_db.failures.raising import Failed
 from improved_db.wire.ending import mark
 
 if TYPE_CHECKING:
-    from improved_db.execution.executor import Executor, Stage
+    from improved_db.execution.executor import Executor
+    from improved_db.execution.stage import Stage
     from improved_db.wire.connection import Connection
 
 logger: logging.Logger = logging.getLogger("improved_db.transaction")

@@ -190,7 +190,7 @@ class Multiplexer:
     def _lead(self, mine: Joined, deadline: float) -> None:
         loan: Loan[Connection] | None = None
         try:
-            loan = self._executor.borrow(deadline)
+            loan = self._executor.loans.borrow(deadline)
             self._group(mine)
             self._run_group(loan, mine.group)
         except Failed as failed:  # to connect

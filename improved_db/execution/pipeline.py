@@ -205,7 +205,7 @@ def run_each(executor: Executor, statements: Sequence[Statement]) -> None:
 
 def _run_some(executor: Executor, left: deque[Statement], deadline: float | None) -> None:
     """Run the next statements that may share a connection, or the next one alone."""
-    loan = executor.persist(lambda: executor.borrow(deadline), deadline)
+    loan = executor.persist(lambda: executor.loans.borrow(deadline), deadline)
     connection = loan.connection
     sharing: deque[Statement] = deque()
     try:

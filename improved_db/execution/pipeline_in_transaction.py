@@ -79,7 +79,7 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
     if fatal is not None:
         tx.state = State.ROLLED_BACK_BY_SERVER
         tx._failure = errors[0]
-        tx._judgement = tx._executor.judge(connection, errors[0], tx._stage)
+        tx._judgement = tx._executor.loans.judge(connection, errors[0], tx._stage)
     over = any(isinstance(answer, DriverError) for answer in guards[:2])
     for statement, answer in answers[2:-1]:
         if over:  # the server ran it in another transaction, which its owner rolls back
@@ -92,7 +92,7 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
 
 
 def _rolls_back(tx: Transaction, error: BaseException) -> bool:
-    judgement = tx._executor.judge(tx._connection, error, tx._stage)
+    judgement = tx._executor.loans.judge(tx._connection, error, tx._stage)
     return decide(judgement.verdict, Unit.CALLER_STATEMENT).now is Action.RAISE_ROLLED_BACK
 
 
@@ -100,7 +100,7 @@ def _exchange(tx: Transaction, waiting: deque[Statement], answers: list[tuple[St
     tx._stage.statement = waiting[2].query
     window = Window(tx._connection, waiting)
     try:
-        tx._executor.bounded(tx._connection, tx._deadline, lambda: answers.extend(window.answers()))
+        tx._executor.loans.bounded(tx._connection, tx._deadline, lambda: answers.extend(window.answers()))
     except CallersOwn:
         tx.state = State.LOST  # the answers behind it are unread
         raise

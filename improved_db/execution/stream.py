@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic
 
-from improved_db.execution.executor import Stage
+from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.rows import R_co
 from improved_db.sql.statement import is_read_only
@@ -75,8 +75,8 @@ def streamed(
         yield stream
     finally:
         if stream.error is not None:
-            executor.end_if_given_up(loan.connection, stream.error, streaming=True)
-            executor.return_judged(loan, executor.judge(loan.connection, stream.error, Stage()))
+            executor.loans.end_if_given_up(loan.connection, stream.error, streaming=True)
+            executor.loans.return_judged(loan, executor.loans.judge(loan.connection, stream.error, Stage()))
         else:
             executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
 
@@ -84,12 +84,12 @@ def streamed(
 def _begin(
     executor: Executor, query: str, args: object, dict_rows: bool | type, timeout: float | None, deadline: float | None
 ) -> Loan[Connection]:
-    loan = executor.borrow(deadline, note_place=True)
+    loan = executor.loans.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
-        limits = [seconds for seconds in (timeout, executor.left(deadline)) if seconds is not None]
+        limits = [seconds for seconds in (timeout, executor.loans.left(deadline)) if seconds is not None]
         loan.connection._start_stream(query, args, dict_rows, seconds=min(limits, default=None))
     except BaseException as error:
         unit = Unit.READ if is_read_only(query) else Unit.WRITE
-        raise executor.failed(loan, error, unit, Stage(), deadline=deadline) from error
+        raise executor.loans.failed(loan, error, unit, Stage(), deadline=deadline) from error
     return loan

@@ -17,7 +17,8 @@ from improved_db.wire.pymysql_driver import END_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from improved_db.execution.executor import Executor, Stage
+    from improved_db.execution.executor import Executor
+    from improved_db.execution.stage import Stage
     from improved_db.wire.connection import Connection
 
 #: How a server says that KILL has ended the statement.
@@ -45,7 +46,7 @@ def streamed_in(
 
     def start() -> None:
         tx._stage.statement = query
-        limits = [seconds for seconds in (timeout, tx._executor.left(tx._deadline)) if seconds is not None]
+        limits = [seconds for seconds in (timeout, tx._executor.loans.left(tx._deadline)) if seconds is not None]
         connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
 
     tx._guarded(start)

@@ -17,7 +17,7 @@ from improved_db.errors import (
     StatementError,
 )
 from improved_db.execution.bulk import load_on
-from improved_db.execution.executor import KILL_WAIT
+from improved_db.execution.loans import KILL_WAIT
 from improved_db.execution.pipeline import pipelined
 from improved_db.execution.pipeline_in_transaction import run_in
 from improved_db.execution.stream_in_transaction import streamed_in
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from improved_db.execution.executor import Executor, Stage
+    from improved_db.execution.executor import Executor
     from improved_db.execution.pipeline import Pipeline
     from improved_db.execution.progress import Progress
+    from improved_db.execution.stage import Stage
     from improved_db.execution.stream import Stream
     from improved_db.failures.verdict import Judgement
     from improved_db.settings import typed
@@ -203,7 +204,7 @@ class Transaction(Queries):
 
         def bounded() -> T:
             self._stage.statement = query
-            return self._executor.bounded(self._connection, self._deadline, partial(exchange, self._connection))
+            return self._executor.loans.bounded(self._connection, self._deadline, partial(exchange, self._connection))
 
         done: T = self._guarded(bounded)
         return done
@@ -238,7 +239,7 @@ class Transaction(Queries):
 
     def _after(self, error: Exception) -> BaseException:
         """Judge *error*, note what is left of the transaction, and return what the caller gets."""
-        judgement = self._executor.judge(self._connection, error, self._stage)
+        judgement = self._executor.loans.judge(self._connection, error, self._stage)
         what = decide(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._stage.at_commit).now
         if what is Action.RAISE_ROLLED_BACK:
             self.state = State.ROLLED_BACK_BY_SERVER
@@ -282,7 +283,7 @@ class Transaction(Queries):
         self._stage.at_commit = True
         self._stage.statement = "COMMIT"
         try:
-            self._executor.bounded(self._connection, self._deadline, self._connection.commit)
+            self._executor.loans.bounded(self._connection, self._deadline, self._connection.commit)
         except Exception as error:
             raise self._after(error) from error
         self.state = State.COMMITTED

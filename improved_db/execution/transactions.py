@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
 from improved_db.execution.exactly_once import TABLE, TokenTable, write
-from improved_db.execution.executor import Stage
 from improved_db.execution.retry import inside_retry
+from improved_db.execution.stage import Stage
 from improved_db.execution.transaction import ISOLATION_LEVELS, Transaction
 from improved_db.execution.transaction_state import State
 from improved_db.failures.decide import Unit
@@ -56,26 +56,26 @@ class Transactions:
             tx._abandon()
             self._leave(loan, tx, error, deadline)
             raise
-        executor.return_loan(loan, deadline)
+        executor.loans.return_loan(loan, deadline)
         tx._call_back()
 
     def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
-        loan = self._executor.borrow(deadline, note_place=True)
+        loan = self._executor.loans.borrow(deadline, note_place=True)
         loan.outlive_thread()
         try:
-            self._executor.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
+            self._executor.loans.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
         except BaseException as error:
-            raise self._executor.failed(loan, error, Unit.READ, Stage(), deadline=deadline) from error
+            raise self._executor.loans.failed(loan, error, Unit.READ, Stage(), deadline=deadline) from error
         return loan
 
     def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException, deadline: float | None) -> None:
         told = tx._failure if isinstance(error, Exception) else error
         if told is not None:
-            self._executor.end_if_given_up(loan.connection, told)
+            self._executor.loans.end_if_given_up(loan.connection, told)
         if tx._judgement is not None:
-            self._executor.return_judged(loan, tx._judgement, deadline)
+            self._executor.loans.return_judged(loan, tx._judgement, deadline)
         else:
-            self._executor.return_loan(loan, deadline)
+            self._executor.loans.return_loan(loan, deadline)
 
     def run(
         self,
