@@ -151,7 +151,7 @@ def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
 
 
 #: Stands between the values of a joined column; a value that holds it makes its column go value by value.
-_SEPARATOR: Final = "\x1f"
+SEPARATOR: Final = "\x1f"
 
 #: PyMySQL's escapes, the backslash first: the others bring in backslashes, and none brings in what a later one escapes.
 _ESCAPES: Final = (
@@ -174,13 +174,27 @@ def _quoted_texts(column: Sequence[str]) -> list[str] | None:
 
 
 def _texts(column: Sequence[str], escapes: Sequence[tuple[str, str]]) -> list[str] | None:
-    joined = _SEPARATOR.join(column)
-    if joined.count(_SEPARATOR) != len(column) - 1:
+    joined = escape_joined(column, escapes)
+    return None if joined is None else ("'" + joined.replace(SEPARATOR, f"'{SEPARATOR}'") + "'").split(SEPARATOR)
+
+
+def escape_joined(column: Sequence[str], escapes: Sequence[tuple[str, str]]) -> str | None:
+    """Escape all texts of *column* at once.
+
+    Args:
+        column: At least one text.
+        escapes: What is replaced by what, one after the other.
+
+    Returns:
+        The texts with `SEPARATOR` between them; None if one of them holds it.
+    """
+    joined = SEPARATOR.join(column)
+    if joined.count(SEPARATOR) != len(column) - 1:
         return None
     for special, escaped in escapes:
         if special in joined:
             joined = joined.replace(special, escaped)
-    return ("'" + joined.replace(_SEPARATOR, f"'{_SEPARATOR}'") + "'").split(_SEPARATOR)
+    return joined
 
 
 def _numbers(column: Sequence[int]) -> list[str]:

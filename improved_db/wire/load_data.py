@@ -11,7 +11,6 @@ Knows rows, lines and the LOAD DATA statement. Does not know pools or the protoc
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -22,23 +21,23 @@ from typing import Any, Final
 from pymysql import converters
 
 from improved_db.errors import StatementError
+from improved_db.wire.lines import ESCAPES, lines_by_column
 from improved_db.wire.values import DATETIMES, is_aware, naive_or_in_session, naive_time, plain_value, unix_time
 
 #: About how many bytes go into one packet.
 PACKET: Final = 1_000_000
-#: So many rows are looked at before a statement says which columns hold bytes.
+#: So many rows are looked at before a statement says which columns hold bytes, and written at a time.
 BATCH: Final = 2_000
 
 #: Makes errors of what LOAD DATA and INSERT would change to fit, so that both put the same into the table.
 STRICT: Final = "SET sql_mode = CONCAT_WS(',', 'STRICT_ALL_TABLES', NULLIF(@@sql_mode, ''))"
 
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+_ESCAPES: Final = str.maketrans(dict(ESCAPES))
 _FORMAT: Final = "CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A'"
 _BYTES: Final = (bytes, bytearray, memoryview)
 #: What the server makes of a field that is not the value itself, by how it is sent.
 _HEX, _INSTANT, _PLAIN = "UNHEX({})", "FROM_UNIXTIME(CAST({} AS DECIMAL(16, 6)))", ""
 _END: Final = object()
-_LONE: Final = re.compile("[\ud800-\udfff]")
 
 
 def quoted(name: str) -> str:
@@ -143,24 +142,52 @@ class LocalLoad:
         self, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]], tell: Callable[[int], object]
     ) -> Iterator[bytes]:
         """Return lines, up to the first row that needs other forms than *forms*."""
+        held: list[str] = []
+        size, goes_on = 0, True
+        while goes_on and self._look_ahead():
+            text = self._lines_by_column(forms)
+            if text is None:
+                text, goes_on = self._lines_by_row(forms, writers)
+            held.append(text)
+            size += len(text)
+            if size >= PACKET:
+                yield self._encoded("".join(held))
+                held, size = [], 0
+            tell(self._taken)
+        if size:
+            yield self._encoded("".join(held))
+
+    def _lines_by_column(self, forms: Sequence[str]) -> str | None:
+        """Return the lines of all rows ahead; None if they have to be written row by row."""
+        rows: Sequence[Any] = self._ahead
+        if self._keys is not None:
+            keys = self._keys
+            try:
+                rows = [[row[key] for key in keys] for row in rows]
+            except (KeyError, TypeError):
+                return None
+        elif not set(map(type, rows)) <= {tuple, list} or set(map(len, rows)) != {self._width}:
+            return None
+        if self._in_session and any(isinstance(value, dt.datetime) for row in rows for value in row):
+            return None  # some may have a time zone, and so another form
+        text = lines_by_column(rows, [form == _HEX for form in forms])
+        if text is not None:
+            self._taken += len(rows)
+            self._ahead.clear()
+        return text
+
+    def _lines_by_row(self, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]]) -> tuple[str, bool]:
+        """Return the lines of the rows ahead up to one with other forms, and whether there was none."""
         lines: list[str] = []
-        size = 0
-        while (row := self._take()) is not _END:
+        while self._ahead:
+            row = self._take()
             line = self._line(row, forms, writers)
             if line is None:
                 self._ahead.appendleft(row)
-                break
-            lines.append(line)
-            size += len(line) + 1
-            if size >= PACKET:
-                yield self._encoded(lines)
-                lines, size = [], 0
-            if self._taken % BATCH == 0:
-                tell(self._taken)
-        self._taken -= 1  # the row with other forms was not written
-        if lines:
-            yield self._encoded(lines)
-        tell(self._taken)
+                self._taken -= 1
+                return "".join(lines), False
+            lines.append(line + "\n")
+        return "".join(lines), True
 
     def _line(self, row: Any, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]]) -> str | None:
         """Return the line of one row; None if it has values in other forms."""
@@ -181,12 +208,13 @@ class LocalLoad:
                 raise StatementError(f"row {self._taken}, column {place}: {error}") from None
         return "\t".join(fields)
 
-    def _encoded(self, lines: Sequence[str]) -> bytes:
-        text = "\n".join(lines) + "\n"
-        if not text.isascii() and _LONE.search(text):  # the codec's own error would contain the whole text
-            number = next(number for number, line in enumerate(lines) if _LONE.search(line))
-            raise StatementError(f"row {self._taken - len(lines) + number + 1}: it has a lone surrogate")
-        return text.encode()
+    def _encoded(self, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:  # which contains the whole text
+            place = error.start
+        number = self._taken - text.count("\n", place)
+        raise StatementError(f"row {number + 1}: it has a lone surrogate")
 
     def _values(self, row: Any, number: int) -> Sequence[Any]:
         if self._keys is not None:
