@@ -7,7 +7,7 @@ PYTHON_HERE := $(VENV)/bin/python
 PROJECT := setup.py improved_db/wire/_rows.c requirements.txt requirements-dev.txt pyproject.toml
 
 # Peers that need a compiler or a C library here; the benchmarks do without those that cannot be installed.
-OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql psycopg[binary] psycopg-pool
+OPTIONAL_PEERS := mysqlclient mariadb asyncmy cymysql connectorx psycopg[binary] psycopg-pool
 
 # An older design whose name the newer one has, too: a folder of its own, for the tests to put on a program's path.
 OLDER := $(VENV)/pymysql-pool-0.3.3

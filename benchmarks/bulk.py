@@ -69,15 +69,13 @@ def measure(bench: Bench) -> None:
         sparse = [(i, name, None if i % 3 else sum_, at if i % 5 else None, part) for i, name, sum_, at, part in rows]
         _race(bench, db, NULLS_TASK, {name: partial(session.load, INSERT, sparse) for name, session in few.items()})
     ratio = bench.report.ratio
-    bench.target(
-        "P6", "100,000 rows, against PyMySQL's executemany", ratio(INSERT_TASK, "improved_db", "PyMySQL"), 0.42
-    )
-    bench.target(
-        "P6", "100,000 rows, against mysqlclient's executemany", ratio(INSERT_TASK, "improved_db", "mysqlclient"), 0.42
-    )
-    bench.target(
-        "P6", "100,000 rows, against statements built beforehand", ratio(INSERT_TASK, "improved_db", READY), 1.2
-    )
+    limits = {"PyMySQL": 0.5, "mysqlclient": 0.5} if bench.one_core else {"PyMySQL": 0.38, "mysqlclient": 0.36}
+    for peer, limit in limits.items():
+        to_peer = ratio(INSERT_TASK, "improved_db", peer)
+        bench.target("P6", f"100,000 rows, against {peer}'s executemany", to_peer, limit)
+    if not bench.one_core:  # there the encoding cannot hide behind the server
+        built = ratio(INSERT_TASK, "improved_db", READY)
+        bench.target("P6", "100,000 rows, against statements built beforehand", built, 1.1)
 
 
 def _race(bench: Bench, db: ImprovedDb, task: str, work: Mapping[str, Callable[[], object]], *, onto: int = 0) -> None:

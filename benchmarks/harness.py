@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -47,13 +48,15 @@ class Bench:
     Attributes:
         report: What it has found so far.
         quick: Whether this is only to see that the script works; the numbers mean nothing then.
+        one_core: Whether the program and its server run on one core: what is measured is the work of both.
         rounds: How many rounds every race has; None leaves it to each.
         failed: Whether something went wrong that must not: the exit status.
     """
 
-    def __init__(self, script: str, *, quick: bool = False, rounds: int | None = None) -> None:
-        self.report = Report(script=script)
+    def __init__(self, script: str, *, quick: bool = False, one_core: bool = False, rounds: int | None = None) -> None:
+        self.report = Report(script=f"{script}-one-core" if one_core else script)
         self.quick = quick
+        self.one_core = one_core
         self.rounds = rounds
         self.failed = False
 
@@ -128,6 +131,8 @@ class Bench:
         self, number: str, claim: str, measured: Pair | None, limit: float, *, at_most: bool = True, unit: str = "x"
     ) -> None:
         """Hold what was measured against a target."""
+        if self.one_core:
+            claim = f"{claim}; on one core"
         self.report.verdicts.append(
             Verdict(number=number, claim=claim, limit=limit, measured=measured, at_most=at_most, unit=unit)
         )
@@ -159,10 +164,13 @@ def main(measure: Callable[[Bench], None], arguments: list[str] | None = None) -
     """Run one script from the command line, and exit."""
     parser = argparse.ArgumentParser(description=sys.modules[measure.__module__].__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that it works, not to measure")
+    parser.add_argument("--one-core", action="store_true", help="run the program and the server on one core")
     parser.add_argument("--rounds", type=int, help="rounds of each contender")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured there")
     given = parser.parse_args(arguments)
-    bench = Bench(Path(sys.argv[0]).stem, quick=given.quick, rounds=given.rounds)
+    if given.one_core:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # the server inherits it
+    bench = Bench(Path(sys.argv[0]).stem, quick=given.quick, one_core=given.one_core, rounds=given.rounds)
     measure(bench)
     print(report_as_text(bench.report))
     if given.json:

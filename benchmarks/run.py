@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE: Final = Path(__file__).parent
-SCRIPTS: Final = ("import_time", "point", "connect", "fetch", "bulk", "threads", "lookups", "pool", "doors", "memory")
+SCRIPTS: Final = (
+    *("import_time", "point", "connect", "fetch", "bulk", "frames", "threads", "lookups", "pool", "doors", "memory"),
+)
+
+#: Those that run a second time, with the program and the server on one core.
+ON_ONE_CORE: Final = frozenset({"point", "fetch", "bulk", "threads", "lookups"})
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +59,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run_all(names: Sequence[str], *, quick: bool) -> tuple[list[Report], list[str]]:
     reports, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for number, name in enumerate(names, 1):
-            print(f"\n=== {name} ({number} of {len(names)})", flush=True)
+        runs = [(name, one_core) for name in names for one_core in (False, True)[: 1 + (name in ON_ONE_CORE)]]
+        for number, (name, one_core) in enumerate(runs, 1):
+            print(f"\n=== {name}{', on one core' * one_core} ({number} of {len(runs)})", flush=True)
             began = time.monotonic()
-            file = Path(folder, f"{name}.json")
-            command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(file), *(["--quick"] if quick else [])]
+            file = Path(folder, f"{name}-{one_core}.json")
+            command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(file)]
+            command += ["--quick"] * quick + ["--one-core"] * one_core
             if subprocess.run(command, check=False).returncode:
                 failed.append(name)
             if file.exists():

@@ -33,7 +33,7 @@ def report_as_text(report: Report) -> str:
 
 def reports_as_markdown(reports: Sequence[Report], about: dict[str, Any]) -> str:
     """Return the page to keep: targets, every task, machine and versions."""
-    verdicts = sorted((each for report in reports for each in report.verdicts), key=lambda each: int(each.number[1:]))
+    verdicts = sorted((each for report in reports for each in report.verdicts), key=_place)
     parts = [
         f"# Benchmarks of improved_db, {about['date'][:10]}",
         _sentence_about(about),
@@ -50,6 +50,10 @@ def reports_as_markdown(reports: Sequence[Report], about: dict[str, Any]) -> str
         parts += [f"- without {name}: {why}" for name, why in report.missing.items()]
     parts += ["## Versions", _markdown([["what", "version"], *([k, v] for k, v in about["versions"].items())])]
     return "\n\n".join(parts) + "\n"
+
+
+def _place(verdict: Verdict) -> int:
+    return int(verdict.number.strip("PDGc"))
 
 
 def unit_of(task: Sequence[Measurement]) -> str:
