@@ -334,15 +334,27 @@ class ImprovedDb(Queries):
         """
         return pipelined(partial(run_each, self._executor))
 
+    @overload
     def execute_each(
-        self, query: str, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 100
+        self, query: str, args_iterable: Iterable[Any], *, batch_size: int = 100
+    ) -> Iterator[Rows[TupleRow]]: ...
+    @overload
+    def execute_each(
+        self, query: str, args_iterable: Iterable[Any], *, row_type: type[dict[str, Any]], batch_size: int = 100
+    ) -> Iterator[Rows[DictRow]]: ...
+    @overload
+    def execute_each(
+        self, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., T], batch_size: int = 100
+    ) -> Iterator[Rows[T]]: ...
+    def execute_each(
+        self, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., Any] = tuple, batch_size: int = 100
     ) -> Iterator[Rows[Any]]:
         """Run one statement for each of many arguments, many in a round trip, and yield the rows of each in order.
 
         Args:
             query: The statement.
             args_iterable: The arguments of each execution, as for `execute_query`; any iterable.
-            row_type: tuple or dict.
+            row_type: As for `fetch_all`.
             batch_size: How many executions are taken from the iterable at a time.
 
         Raises:

@@ -14,10 +14,11 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic
 
+from improved_db import records
 from improved_db.errors import StatementError
 from improved_db.execution.batch import Exchange, Statement, bind, interrupted, run_alone
 from improved_db.failures.raising import CallersOwn, callers_rows
-from improved_db.rows import R_co, rows_from
+from improved_db.rows import R_co, Rows, rows_from, rows_made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,17 +154,21 @@ def pipelined(run: Callable[[Sequence[Statement]], None]) -> Iterator[Pipeline]:
 
 
 def execute_each(
-    executor: Executor, query: str, args_iterable: Iterable[Any], *, row_type: type[Any], batch_size: int
+    executor: Executor, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., Any], batch_size: int
 ) -> Iterator[Any]:
     """Run *query* for each of many arguments and yield the rows of each; see `ImprovedDb.execute_each`."""
-    if row_type not in (tuple, dict):
-        raise StatementError(f"row_type must be tuple or dict, not {row_type!r}")
+    records.check(row_type)
     if batch_size < 1:
         raise StatementError(f"batch_size must be at least 1, not {batch_size!r}")
-    return _each(executor, query, callers_rows(args_iterable), row_type is dict, batch_size)
+    each = _each(executor, query, callers_rows(args_iterable), row_type is dict, batch_size)
+    if row_type is tuple or row_type is dict:
+        return each
+    return (rows_made(records.converted(rows, rows.columns, row_type), rows._result) for rows in each)
 
 
-def _each(executor: Executor, query: str, source: Iterator[Any], dict_rows: bool, batch_size: int) -> Iterator[Any]:
+def _each(
+    executor: Executor, query: str, source: Iterator[Any], dict_rows: bool, batch_size: int
+) -> Iterator[Rows[Any]]:
     while True:
         pipeline = Pipeline(partial(run_each, executor))
         handles: list[Handle[Any]] = []

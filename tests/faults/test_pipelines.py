@@ -271,7 +271,7 @@ def test_an_error_of_one_execution_comes_at_its_turn(db: ImprovedDb) -> None:
         next(each)
 
 
-@pytest.mark.parametrize("options", [{"row_type": list}, {"batch_size": 0}])
+@pytest.mark.parametrize("options", [{"row_type": "dict"}, {"batch_size": 0}])
 def test_bad_options_of_execute_each_are_refused_at_once(db: ImprovedDb, options: dict[str, Any]) -> None:
     """Before the first row is asked for."""
     with pytest.raises(StatementError, match="must be"):

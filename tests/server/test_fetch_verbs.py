@@ -186,3 +186,11 @@ def test_rows_of_several_classes_each_go_by_their_own_fields(db: ImprovedDb) -> 
     rows = [PetData(1, "Rex"), PetByName(name="Tom", id=2), {"id": 3, "name": "Kit"}]
     db.exec_many("insert into kept values (%(id)s, %(name)s)", rows)
     assert db.fetch_all("select * from kept order by id") == ((1, "Rex"), (2, "Tom"), (3, "Kit"))
+
+
+def test_execute_each_makes_rows_of_any_class(db: ImprovedDb) -> None:
+    found = list(db.execute_each("select id, name from pets where id = %s", [2, 9, 1], row_type=PetData))
+    assert found == [(PetData(2, "Tom"),), (), (PetData(1, "Rex"),)]
+    assert found[0].columns == ("id", "name")
+    with pytest.raises(StatementError, match="no field 'weight'"):
+        list(db.execute_each("select id, name, 3 as weight from pets where id = %s", [1], row_type=PetData))
