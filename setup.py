@@ -12,7 +12,7 @@ ARROW = ["pyarrow", "numpy"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx", "furo", "myst-parser"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
-TEST = ["pytest", "pytest-timeout", "hypothesis", "polars", *RECORDS, *ARROW, *DOORS]
+TEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars", *RECORDS, *ARROW, *DOORS]
 
 setup(
     name="improved-db",
@@ -25,6 +25,8 @@ setup(
     keywords=["mysql", "mariadb", "pymysql", "connection pool", "retry", "transactions"],
     python_requires=">=3.10",
     packages=find_packages(include=["improved_db", "improved_db.*"]),
+    py_modules=["pytest_improved_db"],  # no part of the package: it is loaded in runs that do not use that
+    entry_points={"pytest11": ["pytest_improved_db = pytest_improved_db"]},
     package_data={"improved_db": ["py.typed"], "improved_db.wire": ["_rows.pyi"]},
     exclude_package_data={"improved_db.wire": ["_rows.c"]},
     # Without a compiler the build warns and goes on: the package then reads rows by Python code.
