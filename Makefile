@@ -25,6 +25,7 @@ check: $(VENV)/.dev
 	$(PYTHON_HERE) -m ruff check .
 	$(PYTHON_HERE) -m ruff format --check .
 	$(PYTHON_HERE) -m mypy --strict improved_db pytest_improved_db.py tests examples benchmarks scripts
+	$(PYTHON_HERE) -m mypy --strict --python-version 3.14 tests/python314/*.py
 	$(VENV)/bin/basedpyright --pythonpath $(PYTHON_HERE)
 	$(PYTHON_HERE) scripts/type_completeness.py
 	$(PYTHON_HERE) -m pytest -q tests/unit/test_layers.py

@@ -37,6 +37,7 @@ from improved_db.execution.transaction import Transaction
 from improved_db.failures.error_table import Verdict
 from improved_db.pool.stats import Borrowed, Listener, PoolStats
 from improved_db.rows import Rows
+from improved_db.sql.composed import SQL, Identifier
 from improved_db.sql.durability import Finding
 from improved_db.wire.compiled import compiled
 from improved_db.wire.connection import Connection
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from improved_db.compat.dropin import Enabled, enable
 
 __all__ = [
+    "SQL",
     "AlreadyEnabled",
     "Borrowed",
     "ConfigError",
@@ -52,6 +54,7 @@ __all__ = [
     "Enabled",
     "Finding",
     "Handle",
+    "Identifier",
     "ImprovedDb",
     "ImprovedDbError",
     "Listener",

@@ -26,6 +26,7 @@ from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options, typed_as
+from improved_db.sql.composed import compose, is_composed
 from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
 from improved_db.verbs.queries import Queries
 from improved_db.wire.connection import Connection
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from improved_db.settings import typed
     from improved_db.settings.settings import Settings
     from improved_db.settings.typed import Config, Options
+    from improved_db.sql.composed import Query
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -127,7 +129,7 @@ class ImprovedDb(Queries):
 
     def _execute(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         dictcursor: bool = False,
@@ -137,6 +139,8 @@ class ImprovedDb(Queries):
         timeout: float | None = None,
         exactly_once: bool = False,
     ) -> Any:
+        if not isinstance(query, str):
+            query, args = compose(query, args, many=exec_many)
         if exec_many:
             rows = self.exec_many(query, args, exactly_once=exactly_once)
         elif exactly_once:
@@ -150,7 +154,7 @@ class ImprovedDb(Queries):
     @overload
     def execute_query(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         dictcursor: Literal[False] = False,
@@ -161,36 +165,38 @@ class ImprovedDb(Queries):
         exactly_once: bool = False,
     ) -> Rows[TupleRow]: ...
     @overload
-    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
+    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
     @overload
     def execute_query(
-        self, query: str, args: Any = None, **options: Unpack[typed.OneTupleOnPool]
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneTupleOnPool]
     ) -> TupleRow | None: ...
     @overload
-    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.OneDictOnPool]) -> DictRow | None: ...
+    def execute_query(
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneDictOnPool]
+    ) -> DictRow | None: ...
     @overload
-    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.AnyShapeOnPool]) -> Any: ...
+    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.AnyShapeOnPool]) -> Any: ...
     @overload
     def execute_query(
-        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.Tuples]
+        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.Tuples]
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(
-        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.Dicts]
+        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.Dicts]
     ) -> Rows[DictRow]: ...
     @overload
     def execute_query(
-        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.OneTuple]
+        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.OneTuple]
     ) -> TupleRow | None: ...
     @overload
     def execute_query(
-        self, connection: Connection, query: str, args: Any = (), **options: Unpack[typed.OneDict]
+        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.OneDict]
     ) -> DictRow | None: ...
     @overload
     def execute_query(
         self,
         connection: Connection,
-        query: str,
+        query: Query,
         args: Any = (),
         dictcursor: bool = ...,
         return_one: bool = ...,
@@ -205,7 +211,8 @@ class ImprovedDb(Queries):
         connection of the caller's, leaves it with the caller, and retries nothing.
 
         Args:
-            query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*.
+            query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*; or `SQL`; or, from
+                Python 3.14 on, a t-string: ``t"select * from user where uid = {uid}"``.
             args: A sequence, a mapping, or one scalar; with *exec_many* any iterable of those.
             dictcursor: Rows as dicts instead of tuples.
             return_one: The first row or None, instead of all rows.
@@ -230,6 +237,8 @@ class ImprovedDb(Queries):
             return self._execute(*positional, **keywords)
         if "query" in keywords and not positional and "connection" not in keywords:
             return self._execute(**keywords)
+        if positional and is_composed(positional[0]):
+            return self._execute(*positional, **keywords)
         return run_on(*positional, **keywords)
 
     @typed_as(execute_query)
@@ -245,7 +254,7 @@ class ImprovedDb(Queries):
 
     def exec_many(
         self,
-        query: str,
+        query: Query,
         rows: Iterable[Any],
         *,
         atomic: bool = True,
@@ -272,6 +281,8 @@ class ImprovedDb(Queries):
                 ``max_allowed_packet``.
             OutcomeUnknown: The answer to COMMIT, or to a chunk, was lost.
         """
+        if not isinstance(query, str):
+            query, rows = compose(query, rows, many=True)
         if exactly_once and not atomic:
             raise StatementError("exactly_once needs atomic=True: one token stands for one transaction")
         run_transaction = partial(self._transactions.run, exactly_once=True) if exactly_once else None
@@ -310,12 +321,16 @@ class ImprovedDb(Queries):
         """
         return self._bulk_loader.load_rows(table, rows, columns, progress, strict)
 
-    def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+    def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+        if not isinstance(query, str):
+            query, args = compose(query, args)
         return self._executor.run(query, args, row_kind, None, timeout)
 
     def _stream(
-        self, query: str, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
+        self, query: Query, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
     ) -> AbstractContextManager[Stream[Any]]:
+        if not isinstance(query, str):
+            query, args = compose(query, args)
         return streamed(self._executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
@@ -336,18 +351,18 @@ class ImprovedDb(Queries):
 
     @overload
     def execute_each(
-        self, query: str, args_iterable: Iterable[Any], *, batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, batch_size: int = 100
     ) -> Iterator[Rows[TupleRow]]: ...
     @overload
     def execute_each(
-        self, query: str, args_iterable: Iterable[Any], *, row_type: type[dict[str, Any]], batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: type[dict[str, Any]], batch_size: int = 100
     ) -> Iterator[Rows[DictRow]]: ...
     @overload
     def execute_each(
-        self, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., T], batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., T], batch_size: int = 100
     ) -> Iterator[Rows[T]]: ...
     def execute_each(
-        self, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., Any] = tuple, batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., Any] = tuple, batch_size: int = 100
     ) -> Iterator[Rows[Any]]:
         """Run one statement for each of many arguments, many in a round trip, and yield the rows of each in order.
 

@@ -20,6 +20,7 @@ from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.frames.rows import is_frame, names_of
 from improved_db.rows import Rows, TupleRow, rows_counted, rows_from
+from improved_db.sql.composed import compose
 from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.load_data import STRICT, LocalLoad
@@ -189,7 +190,7 @@ def run_on(
             f"{type(connection).__name__}; get a connection from connect() or connection()"
         )
     if not isinstance(query, str):
-        raise StatementError(f"the statement must be a str, not a {type(query).__name__}")
+        query, args = compose(query, args, many=exec_many)
     if exec_many:
         rows = load_on(connection, query, args, lambda: int(min(connection._statement_limit, LARGEST_PACKET)))
     else:

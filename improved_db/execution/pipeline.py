@@ -19,11 +19,13 @@ from improved_db.errors import StatementError
 from improved_db.execution.batch import Exchange, Statement, bind, interrupted, run_alone
 from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.rows import R_co, Rows, rows_from, rows_made
+from improved_db.sql.composed import compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from improved_db.execution.executor import Executor
+    from improved_db.sql.composed import Query
 
 #: How many statements a pipeline collects before it sends them.
 COLLECTED: Final = 1_000
@@ -79,7 +81,7 @@ class Pipeline:
 
     def execute_query(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         dictcursor: bool = False,
@@ -100,6 +102,8 @@ class Pipeline:
         """
         if self._over:
             raise StatementError("this pipeline is over; begin another with db.pipeline()")
+        if not isinstance(query, str):
+            query, args = compose(query, args)
         statement = Statement(query, args, dict_rows=dictcursor, idempotent=idempotent)
         handle: Handle[Any] = Handle(self, statement, return_one=return_one)
         self._collected.append(statement)
@@ -154,12 +158,14 @@ def pipelined(run: Callable[[Sequence[Statement]], None]) -> Iterator[Pipeline]:
 
 
 def execute_each(
-    executor: Executor, query: str, args_iterable: Iterable[Any], *, row_type: Callable[..., Any], batch_size: int
+    executor: Executor, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., Any], batch_size: int
 ) -> Iterator[Any]:
     """Run *query* for each of many arguments and yield the rows of each; see `ImprovedDb.execute_each`."""
     records.check(row_type)
     if batch_size < 1:
         raise StatementError(f"batch_size must be at least 1, not {batch_size!r}")
+    if not isinstance(query, str):
+        query, _ = compose(query, many=True)
     each = _each(executor, query, callers_rows(args_iterable), row_type is dict, batch_size)
     if row_type is tuple or row_type is dict:
         return each

@@ -26,6 +26,7 @@ from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
 from improved_db.failures.verdict import Fate
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
+from improved_db.sql.composed import compose
 from improved_db.sql.statement import ends_transaction
 from improved_db.verbs.queries import Queries
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from improved_db.execution.stream import Stream
     from improved_db.failures.verdict import Judgement
     from improved_db.settings import typed
+    from improved_db.sql.composed import Query
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
@@ -79,25 +81,25 @@ class Transaction(Queries):
 
     @overload
     def execute_query(
-        self, query: str, args: Any = None, **options: Unpack[typed.TuplesInTransaction]
+        self, query: Query, args: Any = None, **options: Unpack[typed.TuplesInTransaction]
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(
-        self, query: str, args: Any = None, **options: Unpack[typed.DictsInTransaction]
+        self, query: Query, args: Any = None, **options: Unpack[typed.DictsInTransaction]
     ) -> Rows[DictRow]: ...
     @overload
     def execute_query(
-        self, query: str, args: Any = None, **options: Unpack[typed.OneTupleInTransaction]
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneTupleInTransaction]
     ) -> TupleRow | None: ...
     @overload
     def execute_query(
-        self, query: str, args: Any = None, **options: Unpack[typed.OneDictInTransaction]
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneDictInTransaction]
     ) -> DictRow | None: ...
     @overload
-    def execute_query(self, query: str, args: Any = None, **options: Unpack[typed.AnyShapeInTransaction]) -> Any: ...
+    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.AnyShapeInTransaction]) -> Any: ...
     def execute_query(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         dictcursor: bool = False,
@@ -121,6 +123,8 @@ class Transaction(Queries):
             TransactionEnded: An earlier statement has committed it.
             pymysql.err.MySQLError: What the server said of a statement alone; the transaction is still open.
         """
+        if not isinstance(query, str):
+            query, args = compose(query, args, many=exec_many)
         if exec_many:
             rows = self.exec_many(query, args)
         else:
@@ -133,15 +137,21 @@ class Transaction(Queries):
         self._stage.statement = query
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
-    def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+    def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+        if not isinstance(query, str):
+            query, args = compose(query, args)
         return self._guarded(lambda: self._perform(query, args, row_kind, timeout))
 
     def _stream(
-        self, query: str, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
+        self, query: Query, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
     ) -> AbstractContextManager[Stream[Any]]:
+        if not isinstance(query, str):
+            query, args = compose(query, args)
         return streamed_in(self, query, args, row_kind, batch_size, timeout)
 
-    def exec_many(self, query: str, rows: Iterable[Any], *, progress: bool | Progress | None = None) -> Rows[TupleRow]:
+    def exec_many(
+        self, query: Query, rows: Iterable[Any], *, progress: bool | Progress | None = None
+    ) -> Rows[TupleRow]:
         """Run one statement for many rows in this transaction.
 
         Args:
@@ -152,6 +162,8 @@ class Transaction(Queries):
         Raises:
             VerdictError: As for `execute_query`.
         """
+        if not isinstance(query, str):
+            query, rows = compose(query, rows, many=True)
         max_packet = self._executor.driver.max_packet
         return self._exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
 

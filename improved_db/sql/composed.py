@@ -165,7 +165,8 @@ class SQL:
     def __eq__(self, other: object) -> bool:
         return self._parts == other._parts if isinstance(other, SQL) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # a value in it may be a list
+    def __hash__(self) -> int:
+        return hash((SQL, self._parts))  # an error if a value is a list
 
 
 def compose(query: object, args: object = None, *, many: bool = False) -> tuple[str, Any]:
@@ -179,7 +180,7 @@ def compose(query: object, args: object = None, *, many: bool = False) -> tuple[
     Raises:
         StatementError: It is no statement, or has values and *args* as well.
     """
-    if not isinstance(query, SQL) and not _is_template(query):
+    if not is_composed(query):
         raise StatementError(f"the statement must be a str, SQL or a t-string, not a {type(query).__name__}")
     parts = list(_parts_of(query, "", None, ""))
     values = tuple(part.value for part in parts if isinstance(part, _Value))
@@ -189,6 +190,11 @@ def compose(query: object, args: object = None, *, many: bool = False) -> tuple[
         raise StatementError(f"the statement has values in it, and {given} were given as well; write one or the other")
     text = "".join(_written(part, doubled=bool(values), filled=filled) for part in parts)
     return text, values or args
+
+
+def is_composed(query: object) -> bool:
+    """Say whether `compose` takes it."""
+    return isinstance(query, SQL) or _is_template(query)
 
 
 def _written(part: Part, *, doubled: bool, filled: bool) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from improved_db.execution.stream import Stream
     from improved_db.settings import typed
+    from improved_db.sql.composed import Query
 
     ZeroDates: TypeAlias = Literal["raise", "null"]
 
@@ -36,29 +37,29 @@ class Queries(abc.ABC):
     """What reads rows, over two verbs that each of its classes has: run a statement, and lend a stream of rows."""
 
     @abc.abstractmethod
-    def _result(self, query: str, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
+    def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
         """Run *query* and return its finished result, whose rows are tuples, dicts (True) or packets (`bytes`)."""
 
     @abc.abstractmethod
     def _stream(
-        self, query: str, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
+        self, query: Query, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
     ) -> AbstractContextManager[Stream[Any]]:
         """Run *query* and lend the stream of its rows."""
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
     @overload
-    def fetch_all(self, query: str, args: Any = None, *, timeout: float | None = None) -> Rows[TupleRow]: ...
+    def fetch_all(self, query: Query, args: Any = None, *, timeout: float | None = None) -> Rows[TupleRow]: ...
     @overload
     def fetch_all(
-        self, query: str, args: Any = None, *, row_type: type[dict[str, Any]], timeout: float | None = None
+        self, query: Query, args: Any = None, *, row_type: type[dict[str, Any]], timeout: float | None = None
     ) -> Rows[DictRow]: ...
     @overload
     def fetch_all(
-        self, query: str, args: Any = None, *, row_type: Callable[..., R], timeout: float | None = None
+        self, query: Query, args: Any = None, *, row_type: Callable[..., R], timeout: float | None = None
     ) -> Rows[R]: ...
     def fetch_all(
-        self, query: str, args: Any = None, *, row_type: Callable[..., Any] = tuple, timeout: float | None = None
+        self, query: Query, args: Any = None, *, row_type: Callable[..., Any] = tuple, timeout: float | None = None
     ) -> Rows[Any]:
         """Run one statement and return all its rows, each as *row_type* makes it.
 
@@ -86,16 +87,16 @@ class Queries(abc.ABC):
 
     @overload
     def fetch_one(
-        self, query: str, args: Any = None, *, required: Literal[True], timeout: float | None = None
+        self, query: Query, args: Any = None, *, required: Literal[True], timeout: float | None = None
     ) -> TupleRow: ...
     @overload
     def fetch_one(
-        self, query: str, args: Any = None, *, required: bool = False, timeout: float | None = None
+        self, query: Query, args: Any = None, *, required: bool = False, timeout: float | None = None
     ) -> TupleRow | None: ...
     @overload
     def fetch_one(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         row_type: type[dict[str, Any]],
@@ -105,7 +106,7 @@ class Queries(abc.ABC):
     @overload
     def fetch_one(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         row_type: type[dict[str, Any]],
@@ -115,7 +116,7 @@ class Queries(abc.ABC):
     @overload
     def fetch_one(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         row_type: Callable[..., R],
@@ -125,7 +126,7 @@ class Queries(abc.ABC):
     @overload
     def fetch_one(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         row_type: Callable[..., R],
@@ -134,7 +135,7 @@ class Queries(abc.ABC):
     ) -> R | None: ...
     def fetch_one(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         row_type: Callable[..., Any] = tuple,
@@ -166,7 +167,7 @@ class Queries(abc.ABC):
 
     def fetch_value(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         default: Any = None,
@@ -189,7 +190,7 @@ class Queries(abc.ABC):
         row = self.fetch_one(query, args, required=required, timeout=timeout)
         return default if row is None else row[0]
 
-    def fetch_column(self, query: str, args: Any = None, *, timeout: float | None = None) -> list[Any]:
+    def fetch_column(self, query: Query, args: Any = None, *, timeout: float | None = None) -> list[Any]:
         """Run one statement and return the first column of all its rows.
 
         Args:
@@ -206,19 +207,19 @@ class Queries(abc.ABC):
 
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[False] = False, **options: Unpack[typed.Streaming]
+        self, query: Query, args: Any = None, *, dictcursor: Literal[False] = False, **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[TupleRow]]: ...
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: Literal[True], **options: Unpack[typed.Streaming]
+        self, query: Query, args: Any = None, *, dictcursor: Literal[True], **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[DictRow]]: ...
     @overload
     def stream(
-        self, query: str, args: Any = None, *, dictcursor: bool = False, **options: Unpack[typed.Streaming]
+        self, query: Query, args: Any = None, *, dictcursor: bool = False, **options: Unpack[typed.Streaming]
     ) -> AbstractContextManager[Stream[Any]]: ...
     def stream(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         dictcursor: bool = False,
@@ -247,7 +248,7 @@ class Queries(abc.ABC):
     # --- columns ---------------------------------------------------------------------------------------------------
 
     def fetch_arrow(
-        self, query: str, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
+        self, query: Query, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
     ) -> pa.Table:
         """Run one statement and return its rows as an Arrow table; needs ``improved-db[arrow]``.
 
@@ -272,7 +273,7 @@ class Queries(abc.ABC):
         return fetch.to_arrow(self._result(query, args, bytes, timeout), zero_dates)
 
     def fetch_pandas(
-        self, query: str, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
+        self, query: Query, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
     ) -> pd.DataFrame:
         """Run one statement and return its rows as a DataFrame of pandas; needs ``improved-db[pandas]``.
 
@@ -293,7 +294,7 @@ class Queries(abc.ABC):
         return fetch.to_pandas(self.fetch_arrow(query, args, timeout=timeout, zero_dates=zero_dates))
 
     def fetch_polars(
-        self, query: str, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
+        self, query: Query, args: Any = None, *, timeout: float | None = None, zero_dates: ZeroDates = "raise"
     ) -> pl.DataFrame:
         """Run one statement and return its rows as a DataFrame of polars; needs ``improved-db[polars]``.
 
@@ -314,7 +315,7 @@ class Queries(abc.ABC):
 
     def stream_arrow(
         self,
-        query: str,
+        query: Query,
         args: Any = None,
         *,
         batch_size: int = 10_000,

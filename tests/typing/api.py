@@ -10,10 +10,12 @@ import tenacity
 from typing_extensions import assert_type
 
 from improved_db import (
+    SQL,
     Borrowed,
     Connection,
     Enabled,
     Finding,
+    Identifier,
     ImprovedDb,
     OutcomeUnknown,
     PoolStats,
@@ -268,6 +270,23 @@ def drop_in() -> None:
     with enable(recycle=None) as handle:
         assert_type(handle, Enabled)
         pymysql.connect(host="db").close()
+
+
+def statements(db: ImprovedDb, tx: Transaction, connection: Connection, column: str, text: str) -> None:
+    """A literal, or SQL put together of literals; a text that may hold a user's input has to be said to be trusted."""
+    by_name = SQL("select {} from pets where name = {}").format(Identifier(column), "Ada")
+    assert_type(by_name, SQL)
+    assert_type(SQL(", ").join(map(Identifier, [column])) + SQL(" from pets"), SQL)
+    assert_type(db.execute_query(by_name), Rows[tuple[Any, ...]])
+    assert_type(db.execute_query(connection, by_name, dictcursor=True), Rows[dict[str, Any]])
+    assert_type(tx.execute_query(by_name, return_one=True), tuple[Any, ...] | None)
+    assert_type(db.fetch_all(by_name, row_type=Pet), Rows[Pet])
+    db.exec_many(SQL("insert into {} values (%s)").format(Identifier("pets")), [(1,)])
+    db.execute_query(SQL.trusted(text))
+    tx.fetch_value(SQL.trusted(text))
+    db.exec_many(text, [(1,)])  # pyright: ignore[reportArgumentType]  # mypy knows no LiteralString
+    db.fetch_column(f"select {column} from pets")  # pyright: ignore[reportArgumentType]
+    SQL(text)  # pyright: ignore[reportArgumentType]
 
 
 def mistakes(db: ImprovedDb) -> None:
