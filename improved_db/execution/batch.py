@@ -1,7 +1,7 @@
-"""Statements that share a connection and a round trip: written at once, answers read in order, each judged by itself.
+"""Statements that share a connection and a round trip: written together, answers read in order, each judged alone.
 
-The server runs them one after another, and an error of one does not stop the next. If the connection is lost, answered
-statements stand; those without an answer are judged as single statements are.
+The server runs them one after another; if one fails, the next still runs. If the connection is lost, the outcomes of
+answered statements stay, and those without an answer are judged as single statements are.
 
 Knows statements, the executor and how many bytes may be on their way. Does not know who waits for the outcomes.
 """
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
 
-#: Bytes of statements that may be on their way, written and not yet answered: what the sockets' buffers take in any
-#: case, so that neither side waits for the other to read.
+#: Bytes of statements that may be on their way, written and not yet answered. The sockets' buffers always have room for
+#: these, so neither side waits for the other to read.
 IN_FLIGHT: Final = 65_536
 
-#: How a statement begins that may share a round trip: what it leaves behind depends on no other statement of the
-#: session. All others go alone, as by `execute_query`.
+#: How a statement begins that may share a round trip: its effect depends on no other statement of the session. All
+#: others run alone, as by `execute_query`.
 SHARING: Final = frozenset(b"sel wit val tab ins rep upd del sho des exp".split())
 
-#: What is known of a write that came to nothing; in a pipeline it is not retried, because later statements have run.
+#: After these verdicts a write of a pipeline may be retried. After others that allow a retry of a single write it may
+#: not, because later statements of the pipeline have run.
 _SAFE_LATER: Final = frozenset({Verdict.NOT_CONNECTED, Verdict.NOT_SENT})
 
 
@@ -49,9 +50,9 @@ class Statement:
         args: The values for its placeholders.
         dict_rows: Rows as dicts.
         idempotent: As for `ImprovedDb.execute_query`.
-        sql: What is sent, once the arguments are put in.
+        sql: The bytes to send, once the arguments are put in.
         outcome: The finished result.
-        error: What came instead of it.
+        error: The error that came instead of it.
     """
 
     sql: bytes = b""
@@ -75,7 +76,7 @@ class Statement:
 
 
 def bind(connection: Connection, statement: Statement) -> bool:
-    """Put a statement's arguments in; False if it has to go alone. One that cannot be sent is settled here."""
+    """Put a statement's arguments in, or settle it if they do not fit; return False if it has to run alone."""
     try:
         statement.sql = sql = connection._bind(statement.query, statement.args)
     except CallersOwn as own:
@@ -90,7 +91,7 @@ def bind(connection: Connection, statement: Statement) -> bool:
 
 
 def run_alone(executor: Executor, statement: Statement, failed: Failed | None, deadline: float | None) -> None:
-    """Run one statement, as `execute_query` does; *failed*: its first attempt was in a pipeline."""
+    """Run one statement, as `execute_query` does; *failed* says how its first attempt, in a pipeline, failed."""
     try:
         result = executor.run_by(
             deadline, statement.query, statement.args, statement.dict_rows, statement.idempotent, failed
@@ -102,7 +103,7 @@ def run_alone(executor: Executor, statement: Statement, failed: Failed | None, d
 
 
 def interrupted(statement: Statement) -> BaseException:
-    """Return what a statement gets whose answer an interrupt kept from coming."""
+    """Return the error of a statement, if an interrupt came before its answer."""
     text = "an interrupt came before its answer"
     if is_read_only(statement.query) or not statement.sql:
         return StatementError(f"not finished: {text}")
@@ -110,7 +111,7 @@ def interrupted(statement: Statement) -> BaseException:
 
 
 class Window:
-    """Statements on one connection: some sent, their answers outstanding; the others wait until there is room."""
+    """Statements on one connection: some are sent and not yet answered; the others wait until there is room."""
 
     def __init__(self, connection: Connection, waiting: deque[Statement]) -> None:
         self.waiting: deque[Statement] = waiting
@@ -119,7 +120,7 @@ class Window:
         self._bytes: int = 0
 
     def answers(self) -> Iterator[tuple[Statement, Any]]:
-        """Send what there is room for, and yield each statement with its result, or with the server's error."""
+        """Send as many statements as there is room for; yield each with its result, or with the server's error."""
         while self.waiting or self.sent:
             if self.waiting and self._bytes <= IN_FLIGHT // 2:
                 batch = self._next_batch()
@@ -146,13 +147,13 @@ class Exchange:
     def __init__(
         self, executor: Executor, loan: Loan[Connection], waiting: deque[Statement], *, others: bool = False
     ) -> None:
-        """Be ready to run.
+        """Prepare to run.
 
         Args:
-            executor: Judges failures.
-            loan: Has the connection; returned by `run`.
+            executor: Its loans judge failures.
+            loan: Has the connection; `run` returns the loan.
             waiting: The statements.
-            others: Whether they are those of other threads, too: to them an interrupt is a lost connection.
+            others: Whether other threads own some of them: for those an interrupt is a lost connection.
         """
         self._executor: Executor = executor
         self._others: bool = others
@@ -163,11 +164,11 @@ class Exchange:
 
     @property
     def unsent(self) -> deque[Statement]:
-        """The statements that were not sent, after `run`."""
+        """After `run`: the statements that were not sent."""
         return self._window.waiting
 
     def run(self, deadline: float | None) -> None:
-        """Run them and settle those that are over; `retried` are to be retried alone, `unsent` are to be run.
+        """Run the statements and settle those that are over; `retried` then have to be retried alone, `unsent` to run.
 
         Raises:
             BaseException: An interrupt; the connection is discarded.
@@ -193,20 +194,20 @@ class Exchange:
                 statement.settle(answer)
 
     def _refused(self, statement: Statement, error: BaseException) -> None:
-        """Settle a statement to which the server answered with an error; those after it have run all the same."""
+        """Settle a statement that the server answered with an error; the statements after it have run all the same."""
         judgement = self._executor.loans.judge(self._loan.connection, error, Stage())
         if self._worst is None or judgement.fate.value > self._worst.fate.value:
             self._worst = judgement if judgement.fate is not Fate.KEEP else self._worst
         self._settle(statement, error, judgement, judgement.verdict)
 
     def _lost(self, error: BaseException) -> None:
-        """Settle what was sent and has no answer, and discard the connection."""
+        """Settle the statements that were sent and have no answer, and discard the connection."""
         connection = self._loan.connection
         told = error.made_of if isinstance(error, CallersOwn) else error
-        if told is None:  # the caller's own decoder: the statement ran, and the answers after it are unread
+        if told is None:  # the caller's own decoder failed: the statement ran, and the answers after it are unread
             told = DriverError(0, "the answers of this pipeline were not read to their end")
         judgement = self._executor.loans.judge(connection, told, Stage())
-        # Several statements were written at once: how many of them the server has whole is not known.
+        # Several statements were written together, so we do not know how many of them the server has got whole.
         verdict = Verdict.UNKNOWN if connection._phase is not None else judgement.verdict
         self._executor.loans.end_if_given_up(connection, told)
         self._executor.loans.return_judged(

@@ -1,6 +1,7 @@
-"""Many rows over one connection: a chunk is encoded while the server works on the one before.
+"""Many rows over one connection: while the server works on one chunk, the next one is encoded.
 
-Knows chunks, the executor and what is in after a failure. Does not know how rows become statements (`bulk`), or bytes.
+Knows chunks, the executor and which rows the server has after a failure. Does not know how rows become statements
+(`chunks`), or bytes.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ __all__ = ["BulkLoader", "Progress"]
 
 logger: logging.Logger = logging.getLogger("improved_db.bulk")
 
-#: The most that ``max_allowed_packet`` can be set to.
+#: The largest value of ``max_allowed_packet``.
 LARGEST_PACKET: Final = 1 << 30
 
-#: How servers say that they take no LOAD DATA LOCAL: before any row has been taken from the caller.
+#: Error numbers of servers that refuse LOAD DATA LOCAL; they come before the first of the caller's rows is taken.
 REFUSALS: Final = frozenset({1148, 1235, 3948, 3950, 4166})
 
 
 class Borrower(Protocol):
-    """What lends its connection for one exchange: a transaction."""
+    """A transaction, as far as this module needs it: it lends its connection for one exchange."""
 
     def _exchange(self, query: str, exchange: Callable[[Connection], Rows[TupleRow]]) -> Rows[TupleRow]:
         """Run *exchange*, which sends *query*, on the connection."""
@@ -71,11 +72,11 @@ class BulkLoader:
         Args:
             query: The statement.
             rows: The rows.
-            atomic: All of them in one transaction.
-            progress: Who wants to know how far it is.
-            run_transaction: Makes that transaction, exactly once; a plain one is made here if None.
-            strict: Have the server refuse what does not fit, whatever its sql_mode; for *atomic* alone.
-            deadline: When the call has to be over; None: as a call that begins now.
+            atomic: Send all rows in one transaction.
+            progress: As for `ImprovedDb.exec_many`.
+            run_transaction: Runs that transaction, with ``exactly_once``; None for a plain one, which is made here.
+            strict: Make the server refuse values that do not fit, whatever its sql_mode; only with *atomic*.
+            deadline: When the call has to be over; None for the deadline of a call that begins now.
         """
         try:
             source = rows_of(rows, query)
@@ -126,7 +127,7 @@ class BulkLoader:
         except DriverError as error:
             if error.args[0] not in REFUSALS:
                 raise
-            logger.warning("the server refuses LOAD DATA LOCAL (%s); the rows go by INSERT instead", error)
+            logger.warning("the server refuses LOAD DATA LOCAL (%s), so the rows are sent by INSERT", error)
         finally:
             self._executor.driver.close(connection)
         return self.run(
@@ -141,7 +142,9 @@ class BulkLoader:
         try:
             if strict:
                 connection._run(STRICT)
-                connection._run("SET sql_notes = 0")  # an INSERT goes on after a note, too
+                connection._run(
+                    "SET sql_notes = 0"
+                )  # notes are no reason to refuse a row: an INSERT goes on after one, too
             connection.begin()
             stage.in_transaction = True
             for statement, packets in load.parts(tell, connection.encoders):
@@ -160,7 +163,7 @@ class BulkLoader:
 
 
 def _unfit(connection: Connection, warned: int) -> StatementError:
-    """Undo a load that the server has warnings about; return what to raise."""
+    """Undo a load that the server has warnings about, and return the error to raise."""
     told = connection._ask("SHOW WARNINGS LIMIT 1")
     code, text = told[0][1:] if told else ("none", "max_error_count is 0")
     kept = "nothing was loaded" if connection._undo() else "the table has no transactions and keeps the rows"
@@ -176,13 +179,13 @@ def run_on(
     return_one: bool = False,
     exec_many: bool = False,
 ) -> Any:
-    """Run one statement, or one for each of *args*, on a connection of the caller's; the words are the first design's.
+    """Run one statement, or one for each of *args*, on a connection of the caller's; the contract gives the names.
 
     Returns:
         `Rows`; with *return_one* the first row, or None.
 
     Raises:
-        StatementError: The connection is none of this package's, or the statement is no text.
+        StatementError: *connection* is not a `Connection` of this package, or *query* is not a str.
     """
     if not isinstance(connection, Connection):
         raise StatementError(
@@ -208,7 +211,7 @@ def load_on(
     max_packet: Callable[[], int],
     progress: bool | Progress | None = None,
 ) -> Rows[TupleRow]:
-    """Run *query* for every row on a connection of the caller's; outside a transaction they become one."""
+    """Run *query* for every row on a connection of the caller's; if no transaction is open there, make one."""
     source = rows_of(rows, query)
     if source is None:
         return rows_counted(0)
@@ -241,7 +244,7 @@ def _note(error: BaseException, acked: int, in_doubt: int) -> None:
 
 
 class _Load:
-    """The rows of one call, and how far they are."""
+    """The rows of one call, and how many of them the server has."""
 
     def __init__(
         self, encoder: Encoder, backlog: Backlog, tell: Callable[[int], object], max_packet: Callable[[], int]
@@ -251,11 +254,13 @@ class _Load:
         self._tell = tell
         self._max_packet = max_packet
         self._commit_each = False
-        self._silent = False  # the chunk on its way when an error of the caller's came got no good answer
+        self._silent = (
+            False  # an error of the caller's came while a chunk was on its way, and that chunk was not acknowledged
+        )
         self._stage = Stage()
 
     def in_one(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
-        """Send everything as one transaction."""
+        """Send all rows in one transaction."""
         stage.statement = self._encoder.query
         connection.begin()
         stage.in_transaction = True
@@ -265,19 +270,19 @@ class _Load:
         return done
 
     def strictly(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
-        """Do so in a session that refuses what does not fit; the pool makes it new afterwards."""
+        """Do the same in a session that refuses values that do not fit; the pool resets the session afterwards."""
         connection._run(STRICT)
         return self.in_one(connection, stage)
 
     def by_chunks(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:
-        """Send what is not in yet; each chunk commits by itself, or here where the session has no autocommit."""
+        """Send the rows that are not committed yet; if the session has no autocommit, commit each chunk here."""
         self._stage = stage
         stage.statement = self._encoder.query
         self._commit_each = not connection.get_autocommit()
         return self.send(connection)
 
     def send(self, connection: Connection) -> Rows[TupleRow]:
-        """Send what is not in yet: write a chunk, make the next one, then read the answer to the first."""
+        """Send the rows that are left: write a chunk, encode the next one, then read the answer to the first."""
         done = last_id = 0
         rowcount = self._backlog.begin()
         waiting: Chunk | None = None
@@ -292,7 +297,7 @@ class _Load:
         except Exception:
             if waiting is not None and connection.open and not connection._is_settled():
                 self._silent = True
-                with contextlib.suppress(Exception):  # the error that stopped us is the one to tell
+                with contextlib.suppress(Exception):  # raise the error that stopped us, not a later one
                     self._finish(connection, waiting, rowcount, done)
                     self._silent = False
             raise
@@ -314,7 +319,7 @@ class _Load:
             yield chunk
 
     def mark(self, error: BaseException) -> None:
-        """Note on *error* how many rows are in, and which are in doubt: a chunk that may be in, or in part."""
+        """Note on *error* how many rows are committed, and which are in doubt: a chunk that may be committed."""
         doubt = self._silent or isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
         doubt = doubt or self._stage.kept_part
         _note(error, self._backlog.acked, self._backlog.in_doubt * doubt)

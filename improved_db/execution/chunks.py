@@ -1,4 +1,4 @@
-"""Rows into statements that the server accepts, and what to keep of them until they are in.
+"""Makes statements of rows, as large as the server accepts, and keeps them until the server has applied them.
 
 Knows rows, statement texts and their sizes. Does not know pools, retries or sockets.
 """
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("improved_db.bulk")
 
-#: About how many bytes and at most how many rows a statement gets: where the server was quickest.
+#: About how many bytes, and at most how many rows, a statement gets: with these the server was quickest.
 TARGET_BYTES: Final = 1_000_000
 MOST_ROWS: Final = 4_000
 FIRST_ROWS: Final = 500
 
-#: Statements of a kind that cannot be folded into one are sent this many at a time, in a transaction.
+#: If rows cannot be folded into one statement, this many statements are sent at a time, in a transaction.
 TOGETHER: Final = 100
 
-#: Encoded chunks that may have to be sent again are kept in memory up to this many bytes, then on disk.
+#: Encoded chunks that a retry may need are kept in memory up to this many bytes, and on disk beyond that.
 SPOOL_BYTES: Final = 64_000_000
 
-#: Sequences that are one value.
+#: Sequences that count as one value.
 _SCALARS: Final = (str, bytes, bytearray, memoryview)
 
 #: Whether a statement has a placeholder with a name.
@@ -68,7 +68,7 @@ def rows_of(rows: Any, query: str | None = None) -> Iterator[Any] | None:
             the rows of a frame become tuples.
 
     Raises:
-        StatementError: *rows* is no iterable of rows.
+        StatementError: *rows* is not an iterable of rows.
     """
     by_name = query is not None and NAMED.search(query) is not None
     rows = unframed(rows, by_name=by_name)
@@ -87,19 +87,19 @@ def rows_of(rows: Any, query: str | None = None) -> Iterator[Any] | None:
 
 
 class Encoder:
-    """Makes chunks of rows, as large as is good and the server accepts.
+    """Makes chunks of rows, as large as is quick and as the server accepts.
 
     Attributes:
         query: The statement for one row.
     """
 
     def __init__(self, query: str, rows: Iterator[Any], *, in_one: bool) -> None:
-        """Read *query*.
+        """Find out how *query* can be folded.
 
         Args:
             query: The statement for one row.
             rows: The rows.
-            in_one: Whether all of them are one transaction, so that statements may be sent ahead of their answers.
+            in_one: Whether all rows are one transaction: then a statement may be sent before the last one is answered.
         """
         self.query = query
         self._insert = split_insert(query)
@@ -108,7 +108,9 @@ class Encoder:
         self._made = 0
         self._size = FIRST_ROWS if self._insert else TOGETHER if in_one else 1
         if self._insert is None and not in_one:
-            logger.warning("one statement per row: this statement cannot be folded, and atomic=False sends one by one")
+            logger.warning(
+                "this statement cannot be folded, so with atomic=False each row is sent, and waited for, by itself"
+            )
 
     def chunk(self, connection: Connection, max_packet: int) -> Chunk | None:
         """Encode the next chunk for *connection*; None when there are no more rows.
@@ -119,7 +121,7 @@ class Encoder:
         rows = self._held + list(islice(self._rows, max(self._size - len(self._held), 0)))
         if not rows:
             return None
-        self._held = rows  # until they are written: an error loses none of them
+        self._held = rows  # until they are encoded: an error loses none of them
         rows = [row if isinstance(row, (tuple, list, Mapping)) else _as_row(row) for row in rows]
         statements = self._encode(rows, connection)
         limit = min(TARGET_BYTES, max_packet - OVERHEAD)
@@ -157,7 +159,7 @@ class Encoder:
         raise complaint
 
     def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
-        """Find the row that does not fit."""
+        """Find the first row that does not fit, and return the error for it."""
         for number, row in enumerate(rows, self._made + 1):
             try:
                 connection._bind(self.query, row)
@@ -165,22 +167,22 @@ class Encoder:
                 complaint = StatementError(f"row {number}: {reason}")
                 complaint.__cause__ = reason
                 return complaint
-        if isinstance(error, UnicodeError):  # its text would show the statement
+        if isinstance(error, UnicodeError):  # the text of the error would show the statement
             return StatementError(f"the charset {connection.encoding} cannot encode the statement")
         return StatementError(f"rows {self._made + 1} to {self._made + len(rows)}: {error}")
 
 
 def _as_row(value: Any) -> Any:
-    """Take one scalar for a row of one column, and any other sequence as it is."""
+    """Return a scalar as a row of one column, and any other sequence as it is."""
     return value if isinstance(value, Sequence) and not isinstance(value, _SCALARS) else (value,)
 
 
 class Backlog(Protocol):
-    """The encoded chunks that may have to be sent (again), oldest first.
+    """The encoded chunks that this attempt or a retry may have to send, oldest first.
 
     Attributes:
-        acked: How many rows are in for good.
-        before: How many were when this attempt began.
+        acked: How many rows are committed.
+        before: How many were committed when this attempt began.
     """
 
     acked: int
@@ -191,7 +193,7 @@ class Backlog(Protocol):
         """How many rows the oldest chunk without an answer has."""
 
     def begin(self) -> int:
-        """Begin an attempt; return how many rows earlier ones changed for good."""
+        """Begin an attempt; return how many rows earlier attempts have changed for good."""
 
     def add(self, chunk: Chunk) -> None:
         """Keep *chunk*."""
@@ -200,7 +202,7 @@ class Backlog(Protocol):
         """Note that the server has *chunk*, and how many rows have been changed so far."""
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Return those to send again."""
+        """Iterate over the chunks that a retry has to send."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -208,11 +210,11 @@ class Backlog(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of everything."""
+        """Drop all chunks."""
 
 
 class Spooled:
-    """Of one transaction: nothing is in before everything is, so everything is kept, on disk where it is much."""
+    """For one transaction: a retry needs every row, so all chunks are kept, and on disk if they are large."""
 
     acked: int
     before: int
@@ -228,7 +230,7 @@ class Spooled:
         self._count = 0
 
     def begin(self) -> int:
-        """Begin anew."""
+        """Begin at the first row."""
         return 0
 
     def add(self, chunk: Chunk) -> None:
@@ -238,7 +240,7 @@ class Spooled:
         self._count += 1
 
     def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
-        """Forget nothing: the transaction may be retried."""
+        """Drop nothing: a retry of the transaction needs every chunk."""
 
     def __iter__(self) -> Iterator[Chunk]:
         position = 0
@@ -254,12 +256,12 @@ class Spooled:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # the last bytes may fail to be written; no row depends on them
+        with contextlib.suppress(OSError):  # writing the last bytes may fail; no row depends on them
             self._file.close()
 
 
 class Unacked:
-    """Of chunks that commit one by one: only those without an answer are kept, so memory stays as it is."""
+    """For chunks that commit one by one: only those without an answer are kept, so memory does not grow."""
 
     acked: int
     before: int
@@ -275,7 +277,7 @@ class Unacked:
         return self._waiting[0].rows if self._waiting else 0
 
     def begin(self) -> int:
-        """Go on where the last attempt ended."""
+        """Begin after the rows that are committed."""
         self.before = self.acked
         return self._rowcount
 
@@ -284,7 +286,7 @@ class Unacked:
         self._waiting.append(chunk)
 
     def acknowledge(self, chunk: Chunk, rowcount: int) -> None:
-        """Forget *chunk*: it is in."""
+        """Drop *chunk*: it is committed."""
         self._waiting.popleft()
         self.acked += chunk.rows
         self._rowcount = rowcount

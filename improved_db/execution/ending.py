@@ -1,9 +1,9 @@
-"""Ends a statement or a session on the server, while the caller waits for no longer than it has to.
+"""Ends a statement or a session on the server, and lets the caller wait for that only a short while.
 
-A second connection and KILL may take a while just then, on a server that is far away or busy. The caller's deadline is
-not for that: it waits a little, and a thread of its own, which ends afterwards, does the rest.
+If the server is busy or far away, a second connection and KILL take long. The caller's deadline leaves no time for
+that. So a thread does it: the caller waits for the thread a little, and the thread ends when it is done.
 
-Knows the driver and how a thread is started. Does not know why something is ended, or what is known afterwards.
+Knows the driver and how to start a thread. Does not know why something has to end, or what is known afterwards.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def end(driver: PyMySQLDriver, connection: Connection, patience: float, *, query
     Args:
         driver: Opens the second connection.
         connection: Whose session it is; the caller may close it as soon as this returns.
-        patience: Seconds to wait for that.
-        query_only: End the statement; the session goes on.
+        patience: Seconds to wait for the thread.
+        query_only: End only the statement; the session goes on.
 
     Returns:
-        Whether it was ended; None if that is still being tried: then the session must not be used any more, because
-        KILL may still come.
+        Whether the server ended it; None if the thread is still busy: then the session must not be used any more,
+        because KILL may still come.
     """
     session = mark(connection)
     outcome: SimpleQueue[bool] = SimpleQueue()  # unlike an Event, no interrupt leaves it locked
@@ -40,7 +40,7 @@ def end(driver: PyMySQLDriver, connection: Connection, patience: float, *, query
 
     try:
         start_thread(work)
-    except RuntimeError:  # no thread to be had: here, then, and quickly
+    except RuntimeError:  # the system has no more threads: do it here, within *patience*
         return driver.end(session, query_only=query_only, patience=patience)
     try:
         return outcome.get(timeout=patience)

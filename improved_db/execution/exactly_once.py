@@ -1,9 +1,10 @@
-"""Exactly once: a token in the transaction itself tells afterwards whether it was committed.
+"""Exactly once: a token that the transaction itself writes tells afterwards whether it was committed.
 
-The transaction inserts its token (outcome 1) just before COMMIT. When the answer to COMMIT is lost, the resolver
-inserts the same token (outcome 0). It waits for the row lock of the original, so it works through a COMMIT that arrives
-late: if the insert succeeds, the original is rolled back and can never commit any more; if the key is there, the row
-says who wrote it. The idea is FoundationDB's automatic idempotency and Oracle's Transaction Guard.
+The transaction inserts its token (outcome 1) just before COMMIT. If the answer to COMMIT is lost, the resolver inserts
+the same token (outcome 0). That INSERT waits for the row lock of the original transaction, so it is right even if the
+COMMIT arrives late. If the INSERT succeeds, the server has rolled the original back, and it can never commit any more.
+If the key exists, the row says which of the two wrote it. The idea is from FoundationDB's automatic idempotency and
+Oracle's Transaction Guard.
 
 Knows the table and what its rows mean. Does not know what the transactions did.
 """
@@ -38,24 +39,24 @@ CREATE: Final = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
 COMMITTED, NEVER = 1, 0
 DUPLICATE_KEY: Final = 1062
 
-#: Seconds between two looks, first and longest, and that one look waits for the lock of the original.
+#: Seconds: the first and the longest pause between two looks, and how long one look waits for the original's lock.
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 LOCK_WAIT: Final = 1
 
-#: Seconds the resolver goes on where the call has no deadline.
+#: Seconds that the resolver goes on, if the call has no deadline.
 PATIENCE: Final = 30.0
 
 
 class TokenTable:
-    """The table of one database."""
+    """The table of tokens in one database."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._made = False
 
     def ensure(self) -> None:
-        """Make the table, once; before a transaction begins, as making it would end one."""
+        """Create the table, once. Call it before a transaction begins: CREATE TABLE would end one."""
         if not self._made:
             self._executor.run(CREATE, None, dict_rows=False, idempotent=True, timeout=None)
             self._made = True
@@ -64,7 +65,7 @@ class TokenTable:
         """Remove tokens older than *older_than* seconds, which must be longer than any call may take.
 
         Returns:
-            How many.
+            How many tokens it removed.
         """
         self.ensure()
         result = self._executor.run(
@@ -77,16 +78,16 @@ class TokenTable:
         return int(result.affected_rows or 0)
 
     def committed(self, token: bytes, lost_session: Connection | None, deadline: float | None) -> bool:
-        """Say whether the transaction with *token* is committed; if not, see to it that it never will be.
+        """Say whether the transaction with *token* is committed; if it is not, make sure that it never will be.
 
         Args:
-            token: Its token.
+            token: The token of the transaction.
             lost_session: The connection on which the answer to its COMMIT was lost; if the server still has that
                 session, this ends it. None if there was an answer, which did not tell the outcome.
             deadline: When to give up.
 
         Raises:
-            OutcomeUnknown: It could not be found out in time.
+            OutcomeUnknown: The server did not tell in time.
         """
         clock = self._executor.pool.clock
         end = clock.now() + PATIENCE if deadline is None else deadline
@@ -101,7 +102,9 @@ class TokenTable:
             except (Failed, PoolError) as error:
                 why = error.error if isinstance(error, Failed) else error
                 logger.info("the outcome of a transaction is not known yet: %s", why)
-        unknown = OutcomeUnknown(2013, "COMMIT may or may not have been applied, and it could not be found out in time")
+        unknown = OutcomeUnknown(
+            2013, "COMMIT may or may not have been applied, and the server did not tell which in time"
+        )
         unknown.token = token
         raise unknown from why
 
@@ -116,12 +119,12 @@ class TokenTable:
                 if not error.args or error.args[0] != DUPLICATE_KEY:
                     raise
             rows = connection._ask(f"SELECT outcome FROM {TABLE} WHERE token = %s", (token,))
-            connection._commit_if_open()  # else the original transaction could still commit later
+            connection._commit_if_open()  # without this, the original transaction could still commit later
             return rows[0][0] == str(COMMITTED)
 
         return self._executor.attempt(Unit.WRITE, work, end)
 
 
 def write(connection: Connection, token: bytes, outcome: int = COMMITTED) -> None:
-    """Write what became of the transaction with *token*."""
+    """Write the outcome of the transaction with *token*."""
     connection._run(f"INSERT INTO {TABLE} (token, outcome) VALUES (%s, {outcome:d})", (token,))

@@ -1,15 +1,16 @@
-"""Short reads of many threads in one round trip, on one connection, where they would wait for connections of their own.
+"""Short reads of many threads in one round trip, on one connection, instead of a wait for a connection each.
 
-More threads than connections cost each statement two more switches between threads. So in a crowd a read joins those
-that wait: one of their threads leads, borrows one connection as any borrower does, writes all of them at once, reads
-the answers in order and wakes their owners. Meanwhile others join; the next of them leads then. One group at a time
-runs.
+If there are more threads than connections, each statement costs two more switches between threads. So in such a crowd
+a read joins the reads that wait. The thread of one of them leads: it borrows one connection as any borrower does,
+writes all the reads together, reads the answers in order and wakes the other threads. Meanwhile more reads join, and
+the thread of the first of them leads next. One group runs at a time.
 
-Only what may be combined is: a SELECT (WITH, VALUES, TABLE) that provably reads and leaves its session as it was,
-without a time limit, autocommitted, on a server that takes several commands at once, and whose text has proved short.
-An interrupt or a failure of the leader costs the others one retry of their reads. All else goes as without this module.
+A read joins only if all this holds: it is a SELECT (WITH, VALUES, TABLE) that provably only reads and does not change
+its session, it has no time limit, it is autocommitted, the server accepts several commands at once, and its text has
+proved short. If the leader fails or is interrupted, the others retry their reads once. All other statements run as if
+this module did not exist.
 
-Knows the executor and who waits. Does not know bytes, or what users type.
+Knows the executor and which reads wait. Does not know bytes, or what users type.
 """
 
 from __future__ import annotations
@@ -34,27 +35,27 @@ if TYPE_CHECKING:
 #: The most statements of one group.
 LARGEST: Final = 64
 
-#: Seconds that a statement may take on the server, beyond what the quickest one takes, to count as short.
+#: A statement counts as short if it takes at most this many seconds longer than the quickest one.
 SHORT: Final = 0.00015
 
-#: How many of the last times that a text ran alone have to be short before it is combined; how many texts are known.
-#: Threads that wait for each other make some of the times long.
+#: Of the last LOOKED_AT times that a text ran alone, PROOFS have to be short before it is combined; some of them are
+#: long only because threads wait for each other. At most KNOWN texts are remembered.
 PROOFS: Final = 4
 LOOKED_AT: Final = 16
 KNOWN: Final = 1_000
 
-#: Characters of a text that is remembered at the most.
+#: The most characters of a text that is remembered.
 LONGEST: Final = 4_000
 
-#: How many groups in a row, none of which needed more connections than there are, end a crowd; and how many statements
-#: in a row that may not join a group.
+#: A crowd is over after this many groups in a row that the pool's connections could have served; or after this many
+#: statements in a row that may not join a group.
 FEW: Final = 16
 OTHERS: Final = 64
 
-#: How many slow groups in a row make a text a long one: on a busy machine one alone says nothing.
+#: A text is no longer short after this many slow groups in a row: on a busy machine one slow group says nothing.
 SLOW: Final = 8
 
-#: How a statement begins that may be combined.
+#: How a statement begins that may join a group.
 BEGINNINGS: Final = frozenset(["sel", "wit", "val", "tab"])
 
 
@@ -93,12 +94,12 @@ class Joined(Statement):
 
 
 class Multiplexer:
-    """Combines the reads of one pool's crowds.
+    """Combines reads of many threads, for one pool.
 
     Attributes:
-        crowded: Whether there is a crowd: a borrower had to wait, and there were more reads than connections since.
+        crowded: Whether there is a crowd: a borrower had to wait, and since then more reads than connections came.
         short: The texts that have proved short.
-        groups: How many groups have been made.
+        groups: How many groups have run or run now.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -108,7 +109,7 @@ class Multiplexer:
         remember(self)
 
     def begin_in_child(self) -> None:
-        """Start anew, at first and in a forked child: the threads that waited are the parent's."""
+        """Begin without waiting reads, at first and in a forked child: only the parent has the threads that waited."""
         self.section: Section = Section()
         self._pid: int = getpid()
         self.crowded: bool = False
@@ -125,7 +126,7 @@ class Multiplexer:
     # --- who may join ----------------------------------------------------------------------------------------------
 
     def timed(self, loan: Loan[Connection], query: str, args: object, dict_rows: bool | type) -> Any:
-        """Run one statement alone, in a crowd or after a wait for its connection, and note what it took."""
+        """Run one statement alone, and note how long it took; for a crowd, or after a wait for the connection."""
         connection = loan.connection
         now = self._executor.pool.clock.now
         started_at = now()
@@ -162,12 +163,12 @@ class Multiplexer:
         """Run one read with those of other threads.
 
         Returns:
-            The read, settled; or `alone` or `failed`: its thread has to run it.
+            The read. It is settled, or it is `alone` or `failed`: then its thread has to run it.
 
         Raises:
             PoolError: The pool lends no connection to the group.
         """
-        if self._pid != getpid():  # a fork that runs no hooks
+        if self._pid != getpid():  # after a fork that ran no hooks
             self.begin_in_child()
         pool, read, groups = self._executor.pool, Joined(query, args, dict_rows), self.groups
         started_at = pool.clock.now()
@@ -177,7 +178,9 @@ class Multiplexer:
             if not read.leads and not pool.clock.wait(read.signal, deadline - started_at):
                 if self._time_out(read, groups):
                     raise pool.waited_in_vain(started_at)
-                pool.clock.wait(read.signal, FOREVER)  # it is on its way, as a statement alone would be
+                pool.clock.wait(
+                    read.signal, FOREVER
+                )  # it is on its way, and has no deadline from then on, like a statement that runs alone
             if read.leads:
                 self._lead(read, deadline)
         except Reentered:
@@ -201,7 +204,7 @@ class Multiplexer:
                 self._executor.pool.release(loan, "interrupted")
 
     def _end(self, mine: Joined) -> None:
-        """Hand over the lead, and wake the group; an interrupt meanwhile has to wait, or the others would for ever."""
+        """Pass the lead on, and wake the group; an interrupt is raised after that, or others would wait for ever."""
         interrupt: BaseException | None = None
         for _ in range(100):
             try:
@@ -233,7 +236,7 @@ class Multiplexer:
             self._judge_texts(group, (executor.pool.clock.now() - started_at) / number)
 
     def _judge_texts(self, group: list[Joined], seconds: float) -> None:
-        """Take a text for long again if the reads of its groups took long on the average, several times in a row."""
+        """If a text's groups were slow several times in a row, on the average of their reads, it is no longer short."""
         for query in {read.query for read in group}:
             slow = self._slow.get(query, 0) + 1 if seconds > 2 * SHORT else 0
             self._slow[query] = slow
@@ -253,14 +256,14 @@ class Multiplexer:
 
     @critical
     def _group(self, mine: Joined) -> None:
-        """Take what waits; if all of it could have connections of its own for a while, the crowd is over."""
+        """Take the reads that wait; if the connections could serve all reads several times in a row, end the crowd."""
         self.groups += 1
         few = 1 + len(self._waiting) <= self._executor.pool.settings.max_size
         self._few = self._few + 1 if few else 0
         if self._few >= FEW:
             self.crowded, self._few = False, 0
         while self._waiting and len(mine.group) < LARGEST:
-            mine.group.append(self._waiting[0])  # before it leaves: an interrupt may come between
+            mine.group.append(self._waiting[0])  # first add, then remove: an interrupt may come between the two
             del self._waiting[0]
 
     @critical
@@ -270,18 +273,18 @@ class Multiplexer:
 
     @critical
     def _leave(self, read: Joined) -> None:
-        """Stop waiting, or leading, as a thread that was interrupted."""
+        """Stop waiting, or leading, because the thread was interrupted."""
         if read in self._waiting:
             self._waiting.remove(read)
         self._hand_over(read)
 
     @critical
     def _time_out(self, read: Joined, groups: int) -> bool:
-        """Stop waiting because time is up; False if the read is in a group by now, or its thread is to lead."""
+        """Stop waiting because time is up; return False if the read is in a group by now, or its thread is to lead."""
         if read not in self._waiting:
             return False
         self._waiting.remove(read)
-        if groups == self.groups:  # none was made meanwhile: perhaps the leader was lost on its way
+        if groups == self.groups:  # no group began meanwhile: the leader may be lost
             read.leads = True
             self._hand_over(read)
         return True

@@ -1,9 +1,8 @@
-"""Several statements in one round trip: written at once, their answers read in order, each with its own outcome.
+"""Several statements in one round trip: collected, written together, each with its own outcome.
 
-The server runs them one after another, and an error of one does not stop the next. A connection that is lost on the way
-leaves the answered ones as they are; those without an answer are judged one by one, as single statements are.
+`batch` sends them and judges their failures.
 
-Knows statements, the executor and how many bytes may be on their way. Does not know the bytes of answers.
+Knows what users write in a pipeline's block, and the executor. Does not know how many bytes may be on their way.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class Handle(Generic[R_co]):
         return self._statement.done
 
     def result(self) -> Any:
-        """Return what `execute_query` returns; send what the pipeline has collected, if that has not happened yet.
+        """Return what `execute_query` returns; if the statement was not sent yet, send all that was collected.
 
         Raises:
-            StatementError: It cannot be sent, or was not, because an exception ended the block.
-            OutcomeUnknown: It may or may not have been applied.
+            StatementError: The statement cannot be sent; or it was not, because an exception ended the block.
+            OutcomeUnknown: The server may or may not have applied the statement.
             pymysql.err.MySQLError: What the server or the driver said of this statement.
         """
         if not self.done:
@@ -88,7 +87,7 @@ class Pipeline:
         return_one: bool = False,
         idempotent: bool | None = None,
     ) -> Handle[Any]:
-        """Collect a statement; it is sent at the end of the block, or when a result is asked for.
+        """Collect a statement. The end of the block sends it, or an earlier call of ``result()``.
 
         Args:
             query: The statement.
@@ -113,10 +112,10 @@ class Pipeline:
         return handle
 
     def flush(self) -> None:
-        """Send what was collected, and read the answers; errors wait for those who ask for results.
+        """Send what was collected, and read the answers; ``result()`` and the end of the block raise the errors.
 
         Raises:
-            PoolError: The pool lends no connection; all that was collected has this error.
+            PoolError: The pool lends no connection; all collected statements get this error.
         """
         collected, self._collected = self._collected, []
         if not collected:
@@ -125,7 +124,7 @@ class Pipeline:
         self._unasked = [handle for handle in self._unasked if handle._unasked_error() is not None]
 
     def finish(self) -> None:
-        """Send what is left, and raise the first error that was not asked for; the block's to call.
+        """Send what is left, and raise the first error that no ``result()`` has raised; called at the end of the block.
 
         Raises:
             pymysql.err.MySQLError: What the server or the driver said of a statement.
@@ -147,7 +146,7 @@ class Pipeline:
 
 @contextlib.contextmanager
 def pipelined(run: Callable[[Sequence[Statement]], None]) -> Iterator[Pipeline]:
-    """Lend a pipeline for a block, whose statements *run* runs and settles; see `ImprovedDb.pipeline`."""
+    """Lend a pipeline for a block; *run* runs and settles its statements; see `ImprovedDb.pipeline`."""
     pipeline = Pipeline(run)
     try:
         yield pipeline
@@ -183,7 +182,7 @@ def _each(
             handles.extend(
                 pipeline.execute_query(query, args, dictcursor=dict_rows) for args in islice(source, batch_size)
             )
-        except CallersOwn as own:  # what came before it has its results all the same
+        except CallersOwn as own:  # the executions before it have their results all the same
             failure = own.error
         for handle in handles:
             yield handle.result()
@@ -200,7 +199,7 @@ def run_each(executor: Executor, statements: Sequence[Statement]) -> None:
     """Run *statements* in their order, and settle each.
 
     Raises:
-        BaseException: An interrupt, or the pool's own error; every statement is settled then, too.
+        BaseException: An interrupt, or the pool's error; every statement is settled then, too.
     """
     left = deque(statements)
     deadline = executor.deadline()

@@ -1,8 +1,8 @@
 """Several statements of one transaction in one round trip.
 
-If the server rolls a transaction back in the middle of them, the statements behind that one are on their way already.
-Two things keep them from doing harm: the session's autocommit is off, so that none of them commits by itself; and a
-savepoint stands around them, whose release fails if its transaction is gone, whatever the error number said.
+If the server rolls the transaction back at one of them, the statements after that one are already on their way. Two
+things keep them from doing harm. The session's autocommit is off, so none of them commits by itself. And they run
+inside a savepoint: if the transaction is gone, the release of the savepoint fails, whatever the error number said.
 
 Knows a transaction and its connection. Does not know how statements are collected.
 """
@@ -70,7 +70,7 @@ def _run_some(tx: Transaction, left: deque[Statement]) -> None:
 def _share(tx: Transaction, statements: list[Statement]) -> None:
     connection = tx._connection
     hold, savepoint, release = (_own(connection, text) for text in (HOLD, SAVEPOINT, RELEASE))
-    connection._touched = True  # autocommit comes back with a new session
+    connection._touched = True  # so that the pool resets the session, which turns autocommit on
     answers: list[tuple[Statement, Any]] = []
     tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *statements, release]), answers))
     errors = [answer for _, answer in answers if isinstance(answer, DriverError)]
@@ -82,7 +82,7 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
         tx._judgement = tx._executor.loans.judge(connection, errors[0], tx._stage)
     over = any(isinstance(answer, DriverError) for answer in guards[:2])
     for statement, answer in answers[2:-1]:
-        if over:  # the server ran it in another transaction, which its owner rolls back
+        if over:  # the server ran it in another transaction, which the owner rolls back
             statement.settle(error=_refusal())
         elif not isinstance(answer, DriverError):
             statement.settle(answer)
@@ -102,7 +102,7 @@ def _exchange(tx: Transaction, waiting: deque[Statement], answers: list[tuple[St
     try:
         tx._executor.loans.bounded(tx._connection, tx._deadline, lambda: answers.extend(window.answers()))
     except CallersOwn:
-        tx.state = State.LOST  # the answers behind it are unread
+        tx.state = State.LOST  # the answers after it are unread
         raise
 
 

@@ -1,4 +1,4 @@
-"""How far a bulk load has come, for the caller who wants to see it.
+"""Shows how far a bulk load has come, to callers who want to see it.
 
 Knows tqdm, if it is installed, and stderr. Does not know what is loaded.
 """
@@ -19,11 +19,11 @@ Progress: TypeAlias = Callable[[int, "int | None"], object]
 
 @contextmanager
 def shown(progress: bool | Progress | None, total: int | None) -> Iterator[Callable[[int], object]]:
-    """Give a function to call with the number of rows done.
+    """Lend a function to call with the number of rows done.
 
     Args:
-        progress: True for a bar on stderr (tqdm's, if installed, else a plain line), a callable, or None for silence.
-        total: How many rows there will be, if that is known.
+        progress: True for a bar on stderr (tqdm's, if installed, else a plain line), a callable, or None for nothing.
+        total: How many rows there will be; None if that is unknown.
     """
     if callable(progress):
         tell = progress
@@ -50,7 +50,7 @@ def _bar(total: int | None) -> Iterator[Callable[[int], object]]:
         try:
             yield lambda done: _line(done, total)
         finally:
-            with suppress(OSError, ValueError):  # the rows are in or not, whatever has become of stderr
+            with suppress(OSError, ValueError):  # what happens to stderr says nothing about the rows
                 sys.stderr.write("\n")
         return
     bar = tqdm(total=total, unit="rows", unit_scale=True)

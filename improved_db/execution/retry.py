@@ -1,7 +1,7 @@
-"""What is tried again, until when, and how long between: the only room that knows tenacity.
+"""What is retried, until when, and after which waits: the only module that knows tenacity.
 
 The first attempt runs before any of this, so a success costs nothing. An attempt that failed arrives here as `Failed`,
-which already says whether it may be retried: a policy, ours or the user's, can only make us try less.
+which already says whether a retry is safe: a policy, ours or the user's, can only make retries fewer.
 
 Knows policies, waits, the budget and the deadline. Does not know pools, SQL or drivers.
 """
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("improved_db.retry")
 
-#: Seconds between two attempts at the least, whatever a policy says: tenacity's own default is a hot loop.
+#: The fewest seconds between two attempts, whatever a policy says: tenacity's own default does not wait at all.
 SHORTEST_WAIT: Final = 0.005
 
-#: Waits with full jitter: locks are gone in milliseconds, a failover takes seconds, a full server needs rest.
+#: Waits with full jitter: locks are released within milliseconds, a failover takes seconds, a full server needs rest.
 CONTENTION: Final = tenacity.wait_random_exponential(multiplier=0.01, max=1.0)
 CONNECTION: Final = tenacity.wait_random_exponential(multiplier=0.05, max=2.0)
 OVERLOAD: Final = tenacity.wait_random_exponential(multiplier=1.0, max=20.0)
 
-#: Set while a function of the user's runs inside a retry of ours: only the outermost one tries again.
+#: Set while a function of the user's runs inside a retry of ours: only the outermost call retries.
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("improved_db_inside_retry", default=False)
 
 
 @contextlib.contextmanager
 def inside_retry() -> Iterator[None]:
-    """Run the block as part of a retry of ours: nothing in it is tried again by itself."""
+    """Run the block as part of a retry of ours: no call in it retries by itself."""
     token = _inside.set(True)
     try:
         yield
@@ -57,17 +57,18 @@ def inside_retry() -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long to try again what is safe to try again.
+    """How often, and for how long, to retry what is safe to retry.
 
     Attributes:
-        attempts: Attempts in all, whatever made them fail; None for as many as time and budget allow.
-        within: Seconds from the start of a call after which nothing is tried again, where the call has no deadline.
-            Deadlocks and lock waits are bounded by it too: on a busy machine any number of attempts may run out.
-        contention: The wait after a deadlock or lock wait.
-        connection: The wait after a lost or refused connection.
-        overload: The wait after the server said that it is too full.
-        budget: How many retries may be ahead of the other work: each costs 5, overload 10, contention 1, out of this
-            many; each connection lent refunds 1. When it is spent, errors are raised at once.
+        attempts: The most attempts of one call, whatever made them fail; None for as many as time and budget allow.
+        within: Seconds from the start of a call after which it is not retried, if the call has no deadline. It holds
+            for deadlocks and lock waits too, because on a busy machine no number of attempts is enough for certain.
+        contention: The wait before a retry after a deadlock or a lock wait timeout.
+        connection: The wait before a retry after a lost or refused connection.
+        overload: The wait before a retry after the server said that it is too full.
+        budget: How many points the retries of all threads may use. A retry costs 5 points, after an overload 10, after
+            contention 1; each connection that the pool lends gives 1 point back. If too few points are left, errors
+            are raised at once.
     """
 
     attempts: int | None = None
@@ -78,7 +79,7 @@ class RetryPolicy:
     budget: int = 500
 
     def retrying(self) -> tenacity.Retrying:
-        """Return this policy as tenacity has it."""
+        """Return this policy as an object of tenacity's."""
         waits = {
             Backoff.CONTENTION: self.contention,
             Backoff.CONNECTION: self.connection,
@@ -95,7 +96,7 @@ class RetryPolicy:
 
 
 class Budget:
-    """A token bucket: retries spend it, connections lent refill it; touched only after a failure."""
+    """A token bucket: retries take from it, and loans fill it; only failures touch it."""
 
     COSTS: Final = {Backoff.CONTENTION: 1, Backoff.CONNECTION: 5, Backoff.OVERLOAD: 10, Backoff.OTHER: 5}
 
@@ -106,12 +107,12 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """How much was left when it was last looked at."""
+        """How much was left after the last retry that asked for it."""
         return self._left
 
     @critical
     def spend(self, backoff: Backoff, lent: int) -> bool:
-        """Pay for one retry, when *lent* connections have been lent so far; False if there is not enough left."""
+        """Pay for one retry, when the pool has made *lent* loans so far; return False if too little is left."""
         self._left = min(self._capacity, self._left + max(lent - self._lent, 0))
         self._lent = max(lent, self._lent)
         if self._left < self.COSTS[backoff]:
@@ -121,24 +122,24 @@ class Budget:
 
     @critical
     def refund(self, amount: int) -> None:
-        """Return what a retry that succeeded had cost."""
+        """Return what a retry that succeeded has cost."""
         self._left = min(self._capacity, self._left + amount)
 
 
 class Retrier:
-    """Makes attempts again, under one policy."""
+    """Retries, under one policy."""
 
     def __init__(self, source: object, clock: Clock, pause: Callable[[float], None]) -> None:
         """Bind a policy.
 
         Args:
             source: What the user gave as ``retry=``: a `RetryPolicy`, a `tenacity.Retrying`, a function decorated with
-                `tenacity.retry`, None (never try again) or `DEFAULT_RETRY`.
-            clock: The time.
-            pause: Sleeps between attempts; raises if the pool is closed meanwhile.
+                `tenacity.retry`, None (no retries) or `DEFAULT_RETRY`.
+            clock: Tells the time.
+            pause: Sleeps between attempts; raises an error if the pool is closed meanwhile.
 
         Raises:
-            ConfigError: It is something else.
+            ConfigError: *source* is something else.
         """
         ours = RetryPolicy() if source is DEFAULT_RETRY else source
         self._policy = _bindable(ours)
@@ -156,16 +157,16 @@ class Retrier:
         deadline: float | None = None,
         lent: Callable[[], int] = lambda: 0,
     ) -> T:
-        """Go on after a failed first attempt.
+        """Retry after a failed first attempt, if that is safe, allowed and in time.
 
         Args:
-            first: How it failed.
-            attempt: Makes another one; raises `Failed` if that fails too.
-            deadline: When the whole call has to be over; None: within the policy's own time.
-            lent: How many connections the pool has lent so far, which refills the budget.
+            first: How the first attempt failed.
+            attempt: Makes another attempt; raises `Failed` if that fails too.
+            deadline: When the whole call has to be over; None for the time that the policy allows.
+            lent: Returns how many loans the pool has made so far; they fill the budget.
 
         Raises:
-            OutcomeUnknown: An earlier attempt may have been applied, and none has succeeded since.
+            OutcomeUnknown: The server may have applied an earlier attempt, and none has succeeded since.
             BaseException: The error of the last attempt.
         """
         attempts = _Attempts(first, attempt)
@@ -177,7 +178,7 @@ class Retrier:
         retrying = policy.copy(
             retry=tenacity.retry_all(_is_safe, policy.retry),
             wait=lambda state: max(policy.wait(state), SHORTEST_WAIT),
-            # tenacity asks no `retry` after TryAgain, which is the caller's own error here as any other.
+            # After TryAgain tenacity does not ask `retry`; here it is an error of the caller's like any other.
             stop=lambda state: not _is_safe(state) or policy.stop(state) or not self._may_go_on(state, end, lent),
             sleep=policy.sleep if policy.sleep is not tenacity_sleep else pause,
             before_sleep=lambda state: self._note(state, policy.before_sleep),
@@ -187,7 +188,7 @@ class Retrier:
         try:
             result = retrying(attempts)
         except Exception as error:
-            if attempts.doubt is None or attempts.doubt is error:  # by identity: an error may have an == of its own
+            if attempts.doubt is None or attempts.doubt is error:  # by identity: an error may define its own ==
                 raise
             raise attempts.doubt from error
         with contextlib.suppress(Reentered):
@@ -199,11 +200,11 @@ class Retrier:
             return False
         try:
             paid = self.budget.spend(_failed(state).backoff, lent())
-        except Reentered:  # a finalizer's call, in the middle of this thread's own payment
+        except Reentered:  # a finalizer called in the middle of this thread's own payment
             return False
         if paid:
             return True
-        logger.warning("the retry budget is spent: errors are raised at once until statements succeed again")
+        logger.warning("the retry budget is spent: until statements succeed again, errors are raised without a retry")
         return False
 
     def _note(self, state: tenacity.RetryCallState, also: Callable[[Any], object] | None) -> None:
@@ -211,7 +212,7 @@ class Retrier:
         with contextlib.suppress(Reentered):
             self._count(failed.verdict.value)
         logger.warning(
-            "attempt %d failed (%s); trying again in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
+            "attempt %d failed (%s); retrying in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
         )
         if also is not None:
             also(state)
@@ -222,11 +223,11 @@ class Retrier:
 
 
 class _Attempts(Generic[T]):
-    """The function tenacity calls: its first call only repeats the failure we already have.
+    """The function that tenacity calls. Its first call only raises the failure that we already have.
 
     Attributes:
         failed: The last failure.
-        doubt: The last of those that may have been applied all the same.
+        doubt: The last failure whose statement the server may have applied all the same.
     """
 
     __name__ = "statement"
@@ -248,8 +249,8 @@ class _Attempts(Generic[T]):
             if failed.again and failed.repeats(self.failed):
                 failed.again = False
                 logger.warning(
-                    "lost twice after %.1f s, and so not sent again: something on the way ends it (an idle limit, a "
-                    "read_timeout), and each copy may run on; %s",
+                    "the connection was lost twice after %.1f s, so the statement is not retried: a limit on the way "
+                    "(an idle limit, a read_timeout) seems to end it, and each copy may run on; %s",
                     failed.lasted,
                     failed.story(),
                 )
@@ -278,7 +279,11 @@ def _is_safe(state: tenacity.RetryCallState) -> bool:
 
 
 def _bindable(source: object) -> tenacity.Retrying | None:
-    """Return a policy that `copy` works on, or say why not."""
+    """Return the policy as an object of tenacity's that can be copied.
+
+    Raises:
+        ConfigError: It is no policy, or `copy` does not work on it.
+    """
     if isinstance(source, RetryPolicy):
         return source.retrying()
     candidate = getattr(source, "retry", None) if callable(source) and hasattr(source, "retry_with") else source

@@ -1,4 +1,4 @@
-"""Rows as the server sends them: iterated in batches, never held as a whole, never drained.
+"""Rows as the server sends them: read in batches, never kept as a whole; a stream that ends early is not read out.
 
 Knows the executor and a result that is still being sent. Does not know bytes, or what is done with the rows.
 """
@@ -26,11 +26,11 @@ class Stream(Generic[R_co]):
 
     Attributes:
         columns: The names of the columns; empty if the statement has no result.
-        error: What ended it before its end.
+        error: The error that ended the stream early, if any.
     """
 
     def __init__(self, connection: Connection, batch_size: int, timeout: float | None = None) -> None:
-        """Begin in front of the first row."""
+        """Begin before the first row."""
         self.columns: tuple[str, ...] = connection._streamed_columns()
         self.error: BaseException | None = None
         self._connection = connection
@@ -42,10 +42,10 @@ class Stream(Generic[R_co]):
             yield from batch
 
     def batch(self) -> list[R_co]:
-        """Return the next rows, up to ``batch_size`` of them, as soon as some are there; none at the end.
+        """Return the next rows, up to ``batch_size`` of them, as soon as some have come; an empty list at the end.
 
-        Waiting for them takes no longer than the stream's ``timeout``, or the connection's ``read_timeout``, however
-        many bytes come meanwhile.
+        The call waits no longer than the stream's ``timeout``, or the connection's ``read_timeout``, even if bytes come
+        meanwhile.
 
         Raises:
             pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is retried.

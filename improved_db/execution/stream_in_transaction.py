@@ -1,6 +1,6 @@
-"""A stream of rows on the connection of a transaction, which goes on after it.
+"""A stream of rows on the connection of a transaction; when the stream ends, the transaction goes on.
 
-Knows streams, and what a transaction has to hear of them. Does not know who owns the transaction.
+Knows streams, and what a transaction has to know of them. Does not know who owns the transaction.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from improved_db.execution.stage import Stage
     from improved_db.wire.connection import Connection
 
-#: How a server says that KILL has ended the statement.
+#: The error number of a statement that KILL has ended.
 KILLED: Final = 1317
 
 
 class Streaming(Protocol):
-    """What of a transaction a stream needs."""
+    """A transaction, as far as a stream needs it."""
 
     _connection: Connection
     _executor: Executor
@@ -59,7 +59,7 @@ def streamed_in(
 
 
 class _StreamInTransaction(Stream[Any]):
-    """A stream whose errors the transaction hears of."""
+    """A stream that reports its errors to the transaction."""
 
     def __init__(self, tx: Streaming, batch_size: int, timeout: float | None) -> None:
         super().__init__(tx._connection, batch_size, timeout)
@@ -71,11 +71,13 @@ class _StreamInTransaction(Stream[Any]):
 
 
 def _end(tx: Streaming) -> None:
-    """End the statement on the server, and read what it had sent by then."""
+    """End the statement on the server, and read what the server has sent by then."""
     connection = tx._connection
     if not end_on_server(tx._executor.driver, connection, END_TIMEOUT, query_only=True):
-        connection._force_close()  # the rest may be endless, and a late KILL would meet the next statement
-        raise connection.OperationalError(2013, "the statement of a stream that was left could not be ended in time")
+        connection._force_close()  # the rest may be endless, and a late KILL would end the next statement
+        raise connection.OperationalError(
+            2013, "the block of a stream ended early, and its statement could not be ended in time"
+        )
     try:
         while connection._next_rows(1000, END_TIMEOUT):
             pass

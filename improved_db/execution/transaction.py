@@ -1,7 +1,7 @@
-"""A transaction: a handle that knows whether the transaction behind it still exists.
+"""A transaction: an object that knows whether the server still has the transaction.
 
-PyMySQL's flags do not say: an error carries none. So the handle keeps its own state, and refuses every statement after
-the server has ended the transaction, which would otherwise commit by itself.
+After an error PyMySQL does not know that, because an error carries no status flags. So a `Transaction` keeps its own
+state. Once the server has ended the transaction, it refuses every statement, which would otherwise commit by itself.
 
 Knows statements, verdicts and the state of one transaction. Does not know who owns it, or whether it is retried.
 """
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("improved_db.transaction")
 
-#: What `transaction(isolation=...)` may be.
+#: The valid values of `transaction(isolation=...)`.
 ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 
-#: Seconds that asking whether a transaction is still open may take.
+#: Seconds that the ping may take which asks whether a transaction is still open.
 PING_TIMEOUT = 2.0
 
 
@@ -65,9 +65,9 @@ class Transaction(Queries):
     """
 
     def __init__(self, executor: Executor, connection: Connection, stage: Stage, deadline: float | None) -> None:
-        """Stand for the transaction that is open on *connection*, and has to be over by *deadline*."""
+        """Represent the transaction that is open on *connection* and has to end by *deadline*."""
         self.state: State = State.OPEN
-        # What the driver said of the statement that failed last, and what follows from it: for the transaction's owner.
+        # The driver's error of the statement that failed last, and its judgement, by which the owner returns the loan.
         self._failure: BaseException | None = None
         self._judgement: Judgement | None = None
         self._stage = stage
@@ -107,7 +107,7 @@ class Transaction(Queries):
         exec_many: bool = False,
         timeout: float | None = None,
     ) -> Any:
-        """Run one statement in this transaction and return its rows; nothing is tried again.
+        """Run one statement in this transaction and return its rows; it is never retried.
 
         Args:
             query: The statement.
@@ -115,13 +115,13 @@ class Transaction(Queries):
             dictcursor: Rows as dicts.
             return_one: The first row or None.
             exec_many: *args* is an iterable of rows.
-            timeout: Seconds the statement may run.
+            timeout: Seconds that the statement may run.
 
         Raises:
             TransactionRolledBack: The server has rolled the transaction back, now or before.
-            TransactionLost: The session is gone, and the transaction with it.
-            TransactionEnded: An earlier statement has committed it.
-            pymysql.err.MySQLError: What the server said of a statement alone; the transaction is still open.
+            TransactionLost: The session has ended, and the transaction with it.
+            TransactionEnded: An earlier statement has committed the transaction.
+            pymysql.err.MySQLError: The server's error; it concerns this statement alone, and the transaction is open.
         """
         if not isinstance(query, str):
             query, args = compose(query, args, many=exec_many)
@@ -170,8 +170,8 @@ class Transaction(Queries):
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements of this transaction in a ``with`` block and send them in one round trip.
 
-        As `ImprovedDb.pipeline`; nothing is retried. If the server rolls the transaction back, the statements behind
-        that one have no effect, and their results are `TransactionRolledBack`.
+        As `ImprovedDb.pipeline`, but nothing is retried. If the server rolls the transaction back at one statement,
+        the statements after it have no effect, and their results are `TransactionRolledBack`.
 
         Returns:
             A context manager that gives a `Pipeline`.
@@ -180,10 +180,10 @@ class Transaction(Queries):
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[Transaction]:
-        """Undo only what is done in the block if it is left with an exception; the transaction goes on.
+        """If the block raises an exception, undo what it did; the transaction goes on.
 
         Raises:
-            VerdictError: The server has ended the whole transaction, and the savepoint with it.
+            VerdictError: The server has ended the whole transaction.
         """
         self._savepoints += 1
         name = f"improved_db_{self._savepoints}"
@@ -199,16 +199,16 @@ class Transaction(Queries):
         self.execute_query(f"release savepoint {name}")
 
     def on_commit(self, callback: Callable[[], object]) -> None:
-        """Call *callback* after the transaction is known to be committed, once, however often it is retried.
+        """Call *callback* once, after the transaction is known to be committed, however often it is retried.
 
-        Callbacks run in order, when the connection is back in the pool. One that raises does not stop the others, and
-        does not undo the transaction; the first such error is raised when all have run.
+        Callbacks run in order, after the pool has its connection back. If one raises an error, the others still run,
+        and the transaction stays committed; when all have run, the first such error is raised.
         """
         self._refuse_if_over()
         self._callbacks.append(callback)
 
     def _exchange(self, query: str, exchange: Callable[[Connection], T]) -> T:
-        """Run *exchange*, which sends *query*, on the connection; it must leave no answer unread.
+        """Run *exchange*, which sends *query* on the connection and has to read all answers.
 
         Raises:
             VerdictError: As for `execute_query`.
@@ -244,20 +244,20 @@ class Transaction(Queries):
         return result
 
     def _end(self) -> None:
-        """Note that a statement of its own has ended the transaction."""
+        """Note that a statement of the transaction has ended it."""
         self.state = State.ENDED
         self._stage.committed_part = True
         self._stage.in_transaction = False
 
     def _after(self, error: Exception) -> BaseException:
-        """Judge *error*, note what is left of the transaction, and return what the caller gets."""
+        """Judge *error*, note what has become of the transaction, and return the error that the caller gets."""
         judgement = self._executor.loans.judge(self._connection, error, self._stage)
         what = decide(judgement.verdict, Unit.CALLER_STATEMENT, at_commit=self._stage.at_commit).now
         if what is Action.RAISE_ROLLED_BACK:
             self.state = State.ROLLED_BACK_BY_SERVER
         else:
             broken = what is not Action.RAISE or judgement.fate.value >= Fate.DISCARD.value
-            # The error does not say whether the transaction is open: DDL commits first, and then fails. A ping does.
+            # The error does not say whether the transaction is open: DDL commits, then fails. A ping does.
             if broken or not self._connection._answers(self._ping_timeout()):
                 self.state = State.LOST
             elif not self._connection._in_transaction():
@@ -280,14 +280,14 @@ class Transaction(Queries):
     # --- its end, for its owner ------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Commit; of a transaction that is over without its owner's doing, say so instead.
+        """Commit. If the server has ended the transaction before, raise the error that says so.
 
         Raises:
             OutcomeUnknown: The answer was lost.
-            VerdictError: The server had ended it before.
+            VerdictError: The server had ended the transaction before.
         """
         if self.state is State.ENDED:
-            logger.warning("the transaction was committed implicitly by a statement in it; nothing is left to commit")
+            logger.warning("a statement has committed the transaction implicitly; nothing is left to commit")
             return
         if self.state is State.ROLLED_BACK:
             return
@@ -301,12 +301,12 @@ class Transaction(Queries):
         self.state = State.COMMITTED
 
     def _abandon(self) -> None:
-        """Note that it is over without a commit; the connection is rolled back when it is returned."""
+        """Note that the transaction is over without a commit; the pool rolls the connection back on its return."""
         if self.state is State.OPEN:
             self.state = State.ROLLED_BACK
 
     def _call_back(self) -> None:
-        """Run what `on_commit` was given, unless its owner has rolled back."""
+        """Run the callbacks of `on_commit`, unless the owner has rolled the transaction back."""
         if self.state is State.ROLLED_BACK:
             return
         callbacks, self._callbacks = self._callbacks, []

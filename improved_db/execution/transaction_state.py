@@ -1,4 +1,4 @@
-"""What has become of a transaction, and what a statement gets that comes after its end.
+"""What has become of a transaction, and which error a statement gets after its end.
 
 Knows the states and their errors. Does not know transactions.
 """
@@ -15,13 +15,13 @@ class State(enum.Enum):
 
     OPEN = "open"
     COMMITTED = "committed"
-    ROLLED_BACK = "rolled back"  # by its owner, by hand or with an exception
+    ROLLED_BACK = "rolled back"  # by its owner: a ROLLBACK, or an exception
     ROLLED_BACK_BY_SERVER = "rolled back by the server"
     LOST = "lost with its session"
-    ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or COMMIT by hand
+    ENDED = "committed by a statement of its own"  # DDL, LOCK TABLES, a procedure, or a COMMIT
 
 
-#: What a statement gets that comes after the end.
+#: The error that a statement gets after the end of its transaction.
 REFUSALS: dict[State, tuple[type[VerdictError], str]] = {
     State.ROLLED_BACK_BY_SERVER: (TransactionRolledBack, "the server has rolled this transaction back; begin another"),
     State.LOST: (TransactionLost, "this transaction was lost with its session; nothing of it is left"),

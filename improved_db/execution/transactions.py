@@ -1,6 +1,6 @@
-"""Who owns a transaction: the caller, who is told when it fails, or we, who may do all of it again.
+"""Who owns a transaction: the caller, who gets the error if it fails, or the package, which may retry all of it.
 
-Knows transactions, the executor and the outcomes table. Does not know what users type, or sockets.
+Knows transactions, the executor and the table of tokens. Does not know what users type, or sockets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ T = TypeVar("T")
 
 
 class Transactions:
-    """Makes transactions on connections of the pool."""
+    """Makes transactions on connections of the pool.
+
+    Attributes:
+        tokens: The table that tells, for ``exactly_once``, which transactions are committed.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -40,7 +44,7 @@ class Transactions:
 
     @contextlib.contextmanager
     def lend(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:
-        """Lend a transaction to a caller who owns it; see `ImprovedDb.transaction`."""
+        """Begin a transaction and lend it to the caller, who owns it; see `ImprovedDb.transaction`."""
         executor = self._executor
         start = statements_to_start(isolation, read_only)
         deadline = executor.deadline()
@@ -85,8 +89,8 @@ class Transactions:
         isolation: str | None = None,
         read_only: bool = False,
     ) -> T:
-        """Do *fn* in a transaction of ours, and retry it where that is safe; see `ImprovedDb.run_transaction`."""
-        exactly_once = exactly_once and not read_only  # nothing can be lost where nothing is written
+        """Call *fn* in a transaction, and retry all of it if that is safe; see `ImprovedDb.run_transaction`."""
+        exactly_once = exactly_once and not read_only  # if nothing is written, nothing can be lost
         if exactly_once:
             self.tokens.ensure()
         attempts = _Attempts(self._executor, fn, isolation, read_only, exactly_once)
@@ -105,14 +109,23 @@ class Transactions:
         if self.tokens.committed(token, lost_session, attempts.deadline):
             attempts.tx.state = State.COMMITTED
             return attempts.result
-        lost = TransactionLost(0, "the answer to COMMIT was lost, and it was not applied; nothing of it is left")
+        lost = TransactionLost(
+            0, "the answer to COMMIT was lost, and COMMIT was not applied; nothing of the transaction is left"
+        )
         raise Failed(
             lost, again=True, verdict=Verdict.NOT_SENT, backoff=Backoff.CONNECTION, reason="fenced"
         ) from unknown
 
 
 class _Attempts(Generic[T]):
-    """One function, made into as many transactions as it takes; what the last one left behind."""
+    """The attempts of one call: each calls the function in a new transaction.
+
+    Attributes:
+        tx: The transaction of the last attempt.
+        lost_session: Its connection, if the session may go on at the server without us.
+        token: The token that the attempt has written, if any.
+        result: What the function returned.
+    """
 
     tx: Transaction
     lost_session: Connection | None = None
@@ -135,7 +148,7 @@ class _Attempts(Generic[T]):
         self.token: bytes | None = None
 
     def work(self, connection: Connection, stage: Stage) -> T:
-        """Make one attempt, with a fresh handle and a fresh token."""
+        """Make one attempt, with a new `Transaction` and a new token."""
         if self.lost_session is not None:
             # That session may still hold locks that this attempt needs.
             self._executor.driver.end(mark(self.lost_session), through=connection)
@@ -153,11 +166,11 @@ class _Attempts(Generic[T]):
                 write(connection, self.token)
             tx.commit()
         except Exception as error:
-            # A settled connection goes back to the pool, and the next borrower may have it at once.
+            # A settled connection returns to the pool: its session is the next borrower's, and must not be ended.
             self.lost_session = None if connection._is_settled() else connection
             if tx._failure is not None and any(cause is tx._failure for cause in causes(error)):
                 if error is tx._failure or isinstance(error, VerdictError):
-                    raise tx._failure from tx._failure.__cause__  # the driver's own error is the one to judge
+                    raise tx._failure from tx._failure.__cause__  # judge the driver's own error
                 raise CallersOwn(error, tx._failure) from error
             if self.token is None:
                 raise CallersOwn(error) from error
@@ -171,7 +184,7 @@ def statements_to_start(isolation: str | None, read_only: bool) -> list[str]:
     """Return the statements that begin a transaction.
 
     Raises:
-        StatementError: There is no such isolation level.
+        StatementError: *isolation* is not an isolation level.
     """
     start = ["START TRANSACTION READ ONLY" if read_only else "START TRANSACTION"]
     if isolation is None:

@@ -433,9 +433,7 @@ def test_each_retry_is_logged_once_and_counted_without_values(caplog: pytest.Log
     with caplog.at_level(logging.WARNING, logger="improved_db"):
         bench.retry(Attempts(failed(backoff=Backoff.CONNECTION, verdict=Verdict.NOT_SENT), failed()))
     first, second, third = [record.getMessage() for record in caplog.records]
-    assert first == (
-        "attempt 1 failed (transaction_rolled_back: deadlock at update t set n = ?); trying again in 0.250 s"
-    )
+    assert first == ("attempt 1 failed (transaction_rolled_back: deadlock at update t set n = ?); retrying in 0.250 s")
     assert second.startswith("attempt 2 failed (not_sent: ")
     assert third.startswith("attempt 3 failed (transaction_rolled_back: ")
     assert "17" not in caplog.text
