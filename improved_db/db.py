@@ -55,18 +55,18 @@ class ImprovedDb(Queries):
     """A pool of connections to one server and the verbs to use it, from as many threads as you like.
 
     ``db.execute_query("select ...")`` borrows a connection, runs the statement, reads the rows, returns the
-    connection, and retries what is safe to retry. Nothing connects before the first use, unless ``min_size``,
-    `create_pool` or `wait` ask for it. Use it as a context manager, or call `close`.
+    connection, and retries if that is safe. The pool connects at the first use; earlier only if ``min_size``,
+    `create_pool` or `wait` asks for it. Use the object as a context manager, or call `close`.
     """
 
     @shown_as(signature_with_options(PARAMETERS))
     def __init__(self, config: Config | Callable[[], Config] | None = None, **options: Unpack[Options]) -> None:
-        """Read the settings; nothing connects yet, unless ``min_size`` or ``connection_pool`` asks for it.
+        """Read the settings; the pool connects now only if ``min_size`` or ``connection_pool`` asks for it.
 
         Args:
             config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
-                a callable that returns either (called again at each connect), or None: ``$IMPROVED_DB_URL``, then the
-                option file (``~/.my.cnf``).
+                a callable that returns either (the pool calls it at each connect), or None: ``$IMPROVED_DB_URL``, then
+                the option file (``~/.my.cnf``).
             **options: The options of the pool (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
                 ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or write
@@ -206,7 +206,7 @@ class ImprovedDb(Queries):
     def execute_query(self, *positional: Any, **keywords: Any) -> Any:  # noqa: D417  # those of `_execute` are shown
         """Run one statement and return its rows.
 
-        ``execute_query(query, args=None, ...)`` borrows a connection, returns it, and retries what is safe to retry.
+        ``execute_query(query, args=None, ...)`` borrows a connection, returns it, and retries if that is safe.
         ``execute_query(connection, query, args=(), dictcursor=False, return_one=False, exec_many=False)`` runs on a
         connection of the caller's, leaves it with the caller, and retries nothing.
 
@@ -219,15 +219,15 @@ class ImprovedDb(Queries):
             exec_many: Run the statement for each of *args*, as the method of that name does.
             idempotent: None: if the outcome is unknown, only a provably read-only statement is retried. True: running
                 it twice is the same as once, so it is retried. False: it is not retried once bytes were sent.
-            timeout: Seconds the statement may run.
+            timeout: Seconds that the statement may run.
             exactly_once: As for `run_transaction`.
 
         Returns:
             `Rows`: a tuple of rows with ``rowcount``, ``lastrowid``, ``columns`` and ``warning_count``.
 
         Raises:
-            PoolTimeout: No connection was free in time.
-            OutcomeUnknown: The answer was lost, and the statement may or may not have been applied.
+            PoolTimeout: The pool could lend no connection in time.
+            OutcomeUnknown: The answer was lost, and the server may or may not have applied the statement.
             StatementError: The arguments do not fit the statement; nothing was sent.
             pymysql.err.MySQLError: What the server or the driver said.
         """
@@ -265,12 +265,13 @@ class ImprovedDb(Queries):
 
         Args:
             query: Usually ``insert into t (a, b) values (%s, %s)``.
-            rows: Any iterable of sequences or mappings, a generator included; if it is empty, nothing is sent. Or a
-                DataFrame of pandas or polars, an Arrow Table or RecordBatchReader, by column name for ``%(name)s``.
+            rows: Any iterable of sequences or mappings, a generator included; if it is empty, the call sends nothing.
+                Or a DataFrame of pandas or polars, an Arrow Table or RecordBatchReader, by column name for
+                ``%(name)s``.
             atomic: All rows in one transaction, which is retried as a whole if that is safe. False commits chunk by
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are committed.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
-                and the total, None if unknown.
+                and the total, which is None if it is unknown.
             exactly_once: As for `run_transaction`; only for *atomic*.
 
         Returns:
@@ -299,18 +300,18 @@ class ImprovedDb(Queries):
     ) -> Rows[TupleRow]:
         """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
 
-        The server has less to parse than with `exec_many`, the client more to write: measure before you choose. The
-        call opens a connection that allows LOCAL for this call alone. If the server refuses LOCAL, the rows go by
-        `exec_many`, and a warning says so.
+        Compared to `exec_many`, the server has less to parse and the client more to write: measure before you choose.
+        The call opens a connection of its own, because only that one allows LOCAL. If the server refuses LOCAL, the
+        call sends the rows as `exec_many` does, and logs a warning.
 
         Args:
             table: ``table`` or ``database.table``.
             rows: Any iterable of sequences, or of mappings, whose keys are the columns; or a frame, as for `exec_many`.
             columns: The columns of the rows; None for all of the table's, or for the names of a frame.
             progress: As for `exec_many`.
-            strict: If a value does not fit its column, raise an error, whatever the sql_mode, and load nothing into a
-                table with transactions. False leaves it to the server, which cuts values or makes them zero in LOAD
-                DATA, and counts warnings.
+            strict: If a value does not fit its column, raise an error, whatever the sql_mode; if the table has
+                transactions, no row is loaded then. With False the server cuts such values, or makes them zero, and
+                counts warnings.
 
         Returns:
             Empty `Rows` with ``rowcount`` and ``warning_count``.
@@ -336,13 +337,14 @@ class ImprovedDb(Queries):
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.
 
-        Each statement has its own outcome, as if `execute_query` had run it by itself, in the order of the block; an
-        error does not stop the next one. The end of the block sends what was not sent before; a handle's ``result()``
-        does so earlier. If an error was not raised by ``result()``, the end of the block raises it.
+        The server runs the statements in the order of the block. Each has its own outcome, as if `execute_query` had
+        run it; if one fails, the next still runs. The end of the block sends what was not sent before; ``result()`` of
+        a handle does so earlier. If no ``result()`` has raised an error, the end of the block raises it.
 
-        Statements other than plain SELECT, INSERT, UPDATE, DELETE, REPLACE, SHOW, EXPLAIN go alone, and so do all of
-        them if the server takes one command at a time (``pipelining``). If the connection is lost, reads without an
-        answer are retried, and writes are `OutcomeUnknown`; a write that the server refuses is not retried.
+        Only plain SELECT, INSERT, UPDATE, DELETE, REPLACE, SHOW and EXPLAIN share a round trip; other statements run
+        alone, and all do if the server accepts one command at a time (``pipelining``). If the connection is lost, reads
+        without an answer are retried, and writes without an answer get `OutcomeUnknown`. If the server refuses a write,
+        it is not retried.
 
         Returns:
             A context manager that gives a `Pipeline`.
@@ -373,9 +375,9 @@ class ImprovedDb(Queries):
             batch_size: How many executions are taken from the iterable at a time.
 
         Raises:
-            pymysql.err.MySQLError: What the server or the driver said of an execution, when its turn comes; later ones
-                of its batch may have run.
-            BaseException: What the iterable raised, after the rows of the executions before.
+            pymysql.err.MySQLError: What the server or the driver said of an execution, when its turn comes; later
+                executions of its batch may have run.
+            BaseException: What the iterable raised, after the rows of the earlier executions.
         """
         return execute_each(self._executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
 
@@ -384,18 +386,18 @@ class ImprovedDb(Queries):
     def transaction(
         self, *, isolation: str | None = None, read_only: bool = False
     ) -> AbstractContextManager[Transaction]:
-        """Begin a transaction of the caller's own: commit at the end of the block, rollback on an exception.
+        """Begin a transaction of the caller's own; the end of the block commits it, an exception rolls it back.
 
-        Nothing in it is ever retried. Once the server has rolled it back, or its session is lost, every further
-        statement raises an error instead of committing by itself.
+        Nothing in it is ever retried. If the server has rolled it back, or its session is lost, every later statement
+        raises an error; without that, it would commit by itself.
 
         Args:
             isolation: "read uncommitted", "read committed", "repeatable read" or "serializable"; None for the
-                session's own.
-            read_only: Let the server refuse writes.
+                session's own level.
+            read_only: Make the server refuse writes.
 
         Raises:
-            TransactionRolledBack: The server rolled it back (a deadlock, for example).
+            TransactionRolledBack: The server rolled it back, for example after a deadlock.
             TransactionLost: The session ended before COMMIT.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
@@ -421,14 +423,14 @@ class ImprovedDb(Queries):
         """Call ``fn(tx, *args, **kwargs)`` in a transaction and commit; retry all of it if that is safe.
 
         Args:
-            fn: The work; its statements go through *tx*. It may run more than once, each time with a new *tx*: give
-                what must happen once to ``tx.on_commit``.
-            *args: Passed on.
-            exactly_once: Write a token row in the same transaction (table ``improved_db_outcomes``, made on first
-                use), which turns a lost answer to COMMIT into a known one.
+            fn: The work; its statements go through *tx*. It may run more than once, each time with a new *tx*: if
+                something must happen once, give it to ``tx.on_commit``.
+            *args: Passed to *fn*.
+            exactly_once: Write a token into a table in the same transaction: if the answer to COMMIT is lost, the token
+                tells the outcome. The first use creates the table, ``improved_db_outcomes``.
             isolation: As for `transaction`.
             read_only: As for `transaction`.
-            **kwargs: Passed on.
+            **kwargs: Passed to *fn*.
 
         Returns:
             What *fn* returned in the attempt that was committed.
@@ -447,7 +449,7 @@ class ImprovedDb(Queries):
         """Remove the tokens of ``exactly_once`` that are older than *older_than* seconds; return how many.
 
         Args:
-            older_than: Seconds; longer than any call may take.
+            older_than: Seconds; more than any call may take.
         """
         return self._transactions.tokens.purge(older_than)
 
@@ -455,7 +457,7 @@ class ImprovedDb(Queries):
         """Return which of the server's settings weaken the promise that an acknowledged write lasts.
 
         Returns:
-            A list for people to read, each with the setting, its value and what it means; empty if all is well.
+            A list for people to read, each entry with a setting, its value and what it means; empty if all is well.
         """
         pool = self._pool.settings
         return findings(dict(self._execute(SHOW_SETTINGS)), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
@@ -464,10 +466,10 @@ class ImprovedDb(Queries):
 
     @contextlib.contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[Connection]:
-        """Lend a connection for a ``with`` block; its end returns it, and rolls back a transaction that is still open.
+        """Lend a connection for a ``with`` block; its end returns the connection, and rolls back an open transaction.
 
         Args:
-            timeout: Seconds to wait for one; ``acquire_timeout`` if None.
+            timeout: Seconds to wait for a connection; None for ``acquire_timeout``.
         """
         connection = self.pool_get_connection(timeout)
         try:
@@ -480,13 +482,13 @@ class ImprovedDb(Queries):
         return self._driver.connect()
 
     def create_pool(self, pool_init_size: int | None = None) -> None:
-        """Open connections now instead of with the first use.
+        """Open connections now instead of at the first use.
 
         Args:
             pool_init_size: How many; None for the ``pool_init_size`` or ``min_size`` of the settings, at least one.
 
         Raises:
-            Exception: What the driver said, if one cannot be opened.
+            Exception: What the driver said, if it could not open one.
         """
         wanted = pool_init_size or self._settings.pool_init_size or 1
         if wanted > self._pool.settings.max_size:
@@ -497,21 +499,21 @@ class ImprovedDb(Queries):
         """Borrow a connection; return it with `pool_put_connection`.
 
         Args:
-            timeout: Seconds to wait at a time; ``acquire_timeout`` if None.
+            timeout: Seconds to wait at a time; None for ``acquire_timeout``.
             retry_num: How many times to wait.
 
         Raises:
-            PoolTimeout: No connection was free in ``timeout * retry_num`` seconds.
+            PoolTimeout: The pool could lend no connection within ``timeout * retry_num`` seconds.
         """
         loan = self._pool.acquire(None if timeout is None else timeout * max(retry_num, 1), note_place=True)
         loan.outlive_thread()
         return loan.connection._handle(loan)
 
     def pool_put_connection(self, connection: Connection) -> None:
-        """Return a borrowed connection; it must not be used afterwards.
+        """Return a borrowed connection; the caller must not use it afterwards.
 
         Raises:
-            LoanSpent: It was returned before, or is not from this pool.
+            LoanSpent: The connection was returned before, or is not from this pool.
         """
         loan = getattr(connection, "_loan", None)
         if not isinstance(loan, Loan) or loan.pool is not self._pool:
@@ -543,20 +545,20 @@ class ImprovedDb(Queries):
             timeout: Seconds.
 
         Raises:
-            PoolTimeout: They were not up in time; the last connect error is the cause.
+            PoolTimeout: The pool could not open them in time; the last connect error is the cause.
         """
         self._pool.wait(timeout)
 
     def stats(self) -> PoolStats:
-        """Return every gauge and counter of the pool and of the retries, as of one instant."""
+        """Return every gauge and counter of the pool at one instant, and of the retries."""
         return dataclasses.replace(self._pool.stats(), retries=dict(self._retrier.counts))
 
     def borrowed(self) -> list[Borrowed]:
-        """Return the loans that are out: which thread, for how long, and borrowed where; the oldest first."""
+        """Return the open loans, the oldest first: which thread, for how long, and where in the code it borrowed."""
         return self._pool.borrowed()
 
     def add_listener(self, listener: Listener) -> None:
-        """Let *listener* hear how long each wait, use and opening of a connection takes."""
+        """Report to *listener* how long each wait, use and opening of a connection takes."""
         self._pool.listeners.append(listener)
 
     def drain(self) -> None:
@@ -564,7 +566,7 @@ class ImprovedDb(Queries):
         self._pool.drain()
 
     def resize(self, max_size: int, min_size: int | None = None) -> None:
-        """Change how many connections there may be; those above the new size are closed when they are returned."""
+        """Change how many connections there may be; the pool closes those above the new size when they are returned."""
         self._pool.resize(max_size, min_size)
 
     def suspend(self) -> None:
@@ -572,18 +574,18 @@ class ImprovedDb(Queries):
         self._pool.suspend()
 
     def resume(self) -> None:
-        """Serve the callers that waited, in their order."""
+        """Lend again: the pool serves the callers who waited, first come, first served."""
         self._pool.resume()
 
     def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
-        """Close for good. Callers who wait get `PoolClosed`; idle connections close now, those in use when returned.
+        """Close for good. Callers who wait get `PoolClosed`; idle connections close now, others on their return.
 
         Args:
             timeout: Seconds to wait for borrowers in other threads.
-            force: Cut the connections that are still in use then, so that calls blocked on them raise an error.
+            force: Cut the connections that are still in use after that, so that calls blocked on them raise an error.
 
         Returns:
-            The loans that were not returned in time; the log has them, too.
+            The loans that were not returned in time; the log has them too.
         """
         left = self._pool.close(timeout, force=force)
         if self._server is not None:
