@@ -140,7 +140,7 @@ def ends_in(kind: type[Error]) -> pytest.RaisesExc[Error]:
 
 
 def resent(db: ImprovedDb) -> int:
-    """How many attempts were made again."""
+    """How many retries there were."""
     return sum(db.stats().retries.values())
 
 

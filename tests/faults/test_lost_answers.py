@@ -105,7 +105,7 @@ def test_a_doubt_is_not_forgotten_when_the_pool_is_closed(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("fault", LOSSES)
-def test_a_read_is_made_again_and_nobody_notices(
+def test_a_read_is_retried_without_an_error(
     fault: Fault, rig: Rig, db: ImprovedDb, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Reading twice is reading once: this is what makes a restart of the server invisible."""
@@ -130,7 +130,7 @@ def test_a_read_is_made_again_and_nobody_notices(
         "select @n := n from t",
     ],
 )
-def test_a_select_that_does_more_than_read_is_not_made_again(query: str, rig: Rig, db: ImprovedDb) -> None:
+def test_a_select_that_does_more_than_read_is_not_retried(query: str, rig: Rig, db: ImprovedDb) -> None:
     """It locks, counts, remembers or writes: its first word is not what it does."""
     if "counter" in query:
         rig.ask("create sequence counter")
@@ -154,14 +154,14 @@ def test_idempotent_false_sends_no_read_again(fault: Fault, rig: Rig, db: Improv
 
 
 def test_a_large_result_cut_in_the_middle_comes_whole(rig: Rig, db: ImprovedDb) -> None:
-    """Half of a result is no result, and the rows of two attempts are not mixed."""
+    """Half of a result is not returned, and the rows of two attempts are not mixed."""
     rig.proxy.on_query(b"seq_1_to", cut_answer(5_000_000))
     rows = db.execute_query("select seq, repeat('x', 100) from seq_1_to_100000")
     assert [row[0] for row in rows] == list(range(1, 100_001))
     assert rig.proxy.seen(b"seq_1_to") == 2
 
 
-def test_a_stream_is_not_made_again_once_rows_have_come(rig: Rig, db: ImprovedDb) -> None:
+def test_a_stream_is_not_retried_once_rows_have_come(rig: Rig, db: ImprovedDb) -> None:
     """What has been handed on cannot be taken back."""
     rig.proxy.on_query(b"seq_1_to", cut_answer(1_000_000))
     got: list[int] = []

@@ -57,9 +57,7 @@ def loaded(rig: Rig) -> list[int]:
 
 @pytest.mark.parametrize("fault", [*LOSSES, DEADLOCK, LOCK_WAIT, GOODBYE])
 @pytest.mark.parametrize("chunk", [1, 3])
-def test_a_load_is_made_again_as_a_whole_from_a_generator_too(
-    chunk: int, fault: Fault, rig: Rig, db: ImprovedDb
-) -> None:
+def test_a_load_is_retried_as_a_whole_from_a_generator_too(chunk: int, fault: Fault, rig: Rig, db: ImprovedDb) -> None:
     """Half of it twice, or the half that the generator had already given missing, would be the naive ways."""
     rig.proxy.on_query(b"^insert", in_chunk(chunk, fault), times=None)
     done = db.exec_many(INSERT, rows())
@@ -155,7 +153,7 @@ def test_a_load_that_finds_no_server_again_still_says_how_far_it_was(rig: Rig) -
 
 
 @pytest.mark.parametrize("engine", ["MyISAM", pytest.param("Aria", marks=pytest.mark.needs("Aria")), "InnoDB"])
-def test_a_load_killed_in_the_middle_is_never_made_again(engine: str, rig: Rig) -> None:
+def test_a_load_killed_in_the_middle_is_never_retried(engine: str, rig: Rig) -> None:
     """An administrator wanted it to end; and tables without transactions keep the rows that were in by then."""
     db = rig.db(direct=True)
     rig.table("slow (id int)", engine=engine)

@@ -46,7 +46,7 @@ def test_a_cut_before_commit_is_made_good(statement: bytes, fault: Fault, rig: R
 
 @pytest.mark.parametrize("fault", LOSSES)
 def test_a_commit_without_an_answer_is_unknown(fault: Fault, rig: Rig, db: ImprovedDb) -> None:
-    """Made again it could be done twice; reported as failed it could be done all the same."""
+    """If it were retried, it could be done twice; if it were reported as failed, it could be done all the same."""
     rig.proxy.on_query(b"^commit", fault)
     with pytest.raises(OutcomeUnknown):
         db.run_transaction(count_up)
@@ -77,7 +77,7 @@ def test_a_transaction_of_the_callers_is_lost_and_nothing_of_it_lasts(fault: Fau
 
 
 @pytest.mark.parametrize("fault", LOSSES)
-def test_a_lost_begin_is_made_again_for_the_caller_too(fault: Fault, rig: Rig, db: ImprovedDb) -> None:
+def test_a_lost_begin_is_retried_for_the_caller_too(fault: Fault, rig: Rig, db: ImprovedDb) -> None:
     """The caller has done nothing yet that could be done twice."""
     rig.proxy.on_query(b"^start transaction", fault)
     with db.transaction() as tx:
@@ -95,7 +95,7 @@ def test_a_commit_of_the_callers_without_an_answer_is_unknown(fault: Fault, rig:
 
 
 @pytest.mark.parametrize("fault", LOSSES)
-def test_a_lost_rollback_is_nobodys_error(fault: Fault, rig: Rig, db: ImprovedDb) -> None:
+def test_a_lost_rollback_is_no_error_for_the_caller(fault: Fault, rig: Rig, db: ImprovedDb) -> None:
     """The server rolls back what has lost its session; the caller gets the exception that mattered."""
     rig.proxy.on_query(b"^rollback", fault)
 

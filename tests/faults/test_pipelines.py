@@ -185,7 +185,7 @@ def test_cut_at_any_answer_each_outcome_is_right(rig: Rig, db: ImprovedDb, lost:
 
 
 def test_statements_not_yet_sent_go_on_over_another_connection(rig: Rig, db: ImprovedDb) -> None:
-    """What has not left is no matter of doubt, though it writes."""
+    """If a statement was not sent, its outcome is certain, even if it writes."""
     filler = "/*" + "x" * 30_000 + "*/"
     rig.proxy.on_query(b"^select 1", SWALLOW_ANSWER_RST)
     with db.pipeline() as pipe:

@@ -40,8 +40,8 @@ def db(database: dict[str, Any]) -> Iterator[ImprovedDb]:
 
 
 @contextlib.contextmanager
-def nobody_there() -> Iterator[int]:
-    """Give a port of this machine on which nobody listens, and nobody else will."""
+def unused_port() -> Iterator[int]:
+    """Give a port of this machine on which no process listens, now or later."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -117,7 +117,7 @@ def refusal(db: ImprovedDb) -> pymysql.err.OperationalError:
 
 def test_no_server_listening() -> None:
     """An address that never answered is a mistake: no minute of retries before the program says so."""
-    with nobody_there() as port, ImprovedDb(host="127.0.0.1", port=port, max_size=SIZE) as db:
+    with unused_port() as port, ImprovedDb(host="127.0.0.1", port=port, max_size=SIZE) as db:
         error = refusal(db)
         assert error.args[0] == 2003
         assert "127.0.0.1" in str(error)
@@ -133,7 +133,7 @@ def test_no_socket_there() -> None:
 
 
 def test_wrong_password(server: TemporaryServer, database: dict[str, Any]) -> None:
-    """It will not become right by trying again, and some servers lock the account."""
+    """A retry cannot make it right, and some servers lock the account."""
     with ImprovedDb(database) as owner:
         owner.execute_query("create user gate identified by 'right'")
         try:
@@ -257,13 +257,13 @@ def test_a_row_without_a_key(db: ImprovedDb) -> None:
 
 
 def test_a_connection_given_back_twice(db: ImprovedDb) -> None:
-    """The second time it may be somebody else's already."""
+    """The second time it may already be another borrower's."""
     connection = db.pool_get_connection()
     db.pool_put_connection(connection)
-    with db.connection() as somebody_elses:
+    with db.connection() as others:
         with pytest.raises(LoanSpent, match="returned before"):
             db.pool_put_connection(connection)
-        assert somebody_elses.open
+        assert others.open
         assert db.stats().used == 1
 
 
@@ -295,15 +295,15 @@ def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> No
     ],
 )
 def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable[[Any], object]) -> None:
-    """Its statement would land in the middle of somebody else's transaction."""
+    """Its statement would land in the middle of another borrower's transaction."""
     with db.connection() as connection:
         pass
-    with db.connection() as somebody_elses:
+    with db.connection() as others:
         with pytest.raises(LoanSpent, match="borrow another"):
             use(connection)
         with pytest.raises(LoanSpent, match="borrow another"):
             db.execute_query(connection, "select 1")
-        assert db.execute_query(somebody_elses, "select 1") == ((1,),)
+        assert db.execute_query(others, "select 1") == ((1,),)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable
     ],
 )
 def test_use_after_close(database: dict[str, Any], use: Callable[[ImprovedDb], object]) -> None:
-    """It would open connections that nobody closes any more."""
+    """It would open connections that are never closed."""
     db = ImprovedDb(database, max_size=SIZE)
     db.execute_query("select 1")
     db.close()

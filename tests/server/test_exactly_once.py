@@ -144,7 +144,7 @@ def test_a_commit_that_hangs_is_ended_on_the_server_and_made_good(rig: Rig) -> N
 
 @pytest.mark.parametrize("retry", [None, RetryPolicy(attempts=1)])
 def test_a_policy_that_tries_once_still_finds_out(retry: RetryPolicy | None, rig: Rig) -> None:
-    """Asking what became of it is no second attempt: a lost answer becomes an answer, yes or no."""
+    """Asking what became of it is not a second attempt: a lost answer becomes an answer, yes or no."""
     db = rig.db(retry=retry)
     db.run_transaction(lambda _: None, exactly_once=True)
     rig.proxy.on_query(b"^commit", SWALLOW_ANSWER_RST)

@@ -72,7 +72,7 @@ def test_rows_of_one_column_may_be_lone_values(db: ImprovedDb) -> None:
 
 @pytest.mark.parametrize("rows", [[], (), iter(()), {}.values()])
 def test_no_rows_are_no_statement_and_no_error(db: ImprovedDb, rows: Any) -> None:
-    """A batch that happens to be empty is no special case for the program, and costs no round trip."""
+    """A program need not treat an empty batch as a special case, and it costs no round trip."""
     before = db.stats().acquired
     done = db.exec_many(INSERT, rows)
     assert (done, done.rowcount, done.lastrowid) == ((), 0, 0)
@@ -166,7 +166,7 @@ def broken(error: type[BaseException]) -> Iterator[Any]:
 
 @pytest.mark.parametrize("error", [*SOURCE_ERRORS, KeyboardInterrupt])
 def test_an_error_of_the_source_leaves_nothing_behind(db: ImprovedDb, error: type[BaseException]) -> None:
-    """Rows read from a file or a socket fail like a connection does; a load tried again would go on without them."""
+    """Rows read from a file or a socket fail like a connection does; a retry of the load would go on without them."""
     with pytest.raises(error, match="from the source"):
         db.exec_many(INSERT, broken(error))
     assert pets(db) == []
@@ -186,7 +186,7 @@ def test_an_error_of_the_source_says_which_rows_are_in(db: ImprovedDb, error: ty
 
 @pytest.mark.parametrize("error", SOURCE_ERRORS)
 def test_an_error_of_the_progress_callable_is_the_programs_too(db: ImprovedDb, error: type[Exception]) -> None:
-    """A terminal that went away is no server that went away."""
+    """If the terminal has gone away, the server has not."""
 
     def tell(done: int, _: int | None) -> None:
         if done > 5000:
@@ -240,7 +240,7 @@ def test_progress_is_told_to_a_callable(
 def test_progress_true_draws_on_stderr_and_nothing_else_draws(
     db: ImprovedDb, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The program's output is its own; a bar that nobody asked for is noise."""
+    """The program's output is its own; a bar that the caller did not ask for is noise."""
     db.exec_many(INSERT, ROWS[:5000])
     assert capsys.readouterr() == ("", "")
     db.exec_many(INSERT, ROWS[5000:], progress=True)
@@ -311,7 +311,7 @@ def test_a_row_that_no_packet_takes(small: ImprovedDb, atomic: bool) -> None:
 
 
 def test_a_single_statement_that_no_packet_takes(small: ImprovedDb) -> None:
-    """It is not tried again, and the next statement has a connection that works."""
+    """It is not retried, and the next statement has a connection that works."""
     with pytest.raises(pymysql.err.MySQLError) as caught:
         small.execute_query("insert into texts values (1, %s)", "x" * 2 * PACKET)
     assert "packet" in str(caught.value) or "gone away" in str(caught.value)

@@ -60,12 +60,12 @@ def test_mappings_name_their_columns(db: ImprovedDb) -> None:
 
 
 def test_no_rows_are_no_statement(db: ImprovedDb) -> None:
-    """An empty iterable is no error, and opens nothing."""
+    """An empty iterable raises no error, and opens no connection."""
     assert db.load_rows("goods", []).rowcount == 0
 
 
 def test_error_in_the_iterable_leaves_nothing(db: ImprovedDb) -> None:
-    """Half a load is no load: the server undoes what it had."""
+    """The server undoes a load of which it has only a half."""
 
     def rows() -> Iterator[tuple[int, str]]:
         for number in range(100_000):
@@ -86,7 +86,7 @@ def test_row_of_another_width_is_named(db: ImprovedDb) -> None:
 
 
 def test_unknown_table_is_the_servers_error(db: ImprovedDb) -> None:
-    """What is no refusal of LOAD DATA is raised as it is."""
+    """An error that does not refuse LOAD DATA is raised as it is."""
     with pytest.raises(pymysql.err.ProgrammingError):
         db.load_rows("no_such_table", [(1,)], columns=("id",))
 

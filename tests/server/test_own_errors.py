@@ -59,7 +59,7 @@ def lazy_db(db: ImprovedDb, database: dict[str, Any], encoder: Lazy) -> Improved
 def test_an_encoder_that_fails_once_loses_no_row(
     db: ImprovedDb, database: dict[str, Any], error: type[Exception], *, atomic: bool
 ) -> None:
-    """A load that was made again behind the rows already taken reported success without them."""
+    """A load that was retried behind the rows already taken reported success without them."""
     encoder = Lazy(error, 1000)
     with lazy_db(db, database, encoder) as other, pytest.raises(error, match="my own source hiccuped") as caught:
         other.exec_many(INSERT, ((number, Mine()) for number in range(3000)), atomic=atomic)
@@ -69,7 +69,7 @@ def test_an_encoder_that_fails_once_loses_no_row(
 
 
 def test_a_full_disk_under_the_spooled_rows_loses_no_row(db: ImprovedDb, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows are kept on disk to be sent again; a disk that is full for a moment is no lost answer."""
+    """The rows are kept on disk for a retry; a disk that is full for a moment is not taken for a lost answer."""
     real = tempfile.SpooledTemporaryFile.write
     calls: list[int] = []
 
@@ -91,7 +91,7 @@ def test_a_full_disk_under_the_spooled_rows_loses_no_row(db: ImprovedDb, monkeyp
 def test_an_encoder_that_fails_is_called_once_and_nothing_is_sent(
     db: ImprovedDb, database: dict[str, Any], error: type[Exception], statement: str
 ) -> None:
-    """An INSERT of which no byte has left is not in doubt, and a SELECT is not tried again."""
+    """If no byte of an INSERT was sent, it is not in doubt; a SELECT is not retried."""
     encoder = Lazy(error, 1)
     with lazy_db(db, database, encoder) as other:
         with pytest.raises(error, match="my own source hiccuped"):
@@ -107,7 +107,7 @@ def test_an_encoder_that_fails_is_called_once_and_nothing_is_sent(
 
 @pytest.mark.parametrize("error", CLASSES[:3])
 def test_a_decoder_that_fails_is_called_once(db: ImprovedDb, database: dict[str, Any], error: type[Exception]) -> None:
-    """The answer had come; the decoder's own ConnectionError is no lost connection."""
+    """The answer had come; the decoder's own ConnectionError does not mean that the connection is lost."""
     calls: list[object] = []
 
     def decode(value: object) -> object:

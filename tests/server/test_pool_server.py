@@ -73,7 +73,7 @@ def _watched() -> Iterator[Watched]:
 
 
 def test_killing_any_session_at_any_moment_costs_no_read(watched: Watched) -> None:
-    """An administrator, a proxy or a firewall ends sessions whenever it likes; reads are made again."""
+    """An administrator, a proxy or a firewall may end a session at any time; reads are retried."""
 
     def kill() -> None:
         for _ in range(40):

@@ -64,7 +64,7 @@ def test_none_tries_once(rig: Rig) -> None:
     assert (caught.value.args[0], rig.proxy.seen(b"^insert")) == (1213, 1)
 
 
-def test_a_callers_own_connection_is_never_tried_again(rig: Rig) -> None:
+def test_a_callers_own_connection_is_never_retried(rig: Rig) -> None:
     """What else has been done on it, only the caller knows."""
     db = rig.db()
     rig.proxy.on_query(b"^insert", DEADLOCK, times=2)

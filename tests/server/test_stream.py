@@ -47,7 +47,7 @@ def test_stream_read_to_its_end_keeps_its_connection(db: ImprovedDb) -> None:
 
 
 def test_leaving_early_does_not_drain(db: ImprovedDb) -> None:
-    """A billion rows must not be read because somebody wanted three; the connection goes, the slot stays."""
+    """If the caller wanted three rows, the rest of a billion must not be read; the connection goes, the slot stays."""
     with db.stream("select a.n from numbers a, numbers b, numbers c") as rows:
         for _, _row in zip(range(3), rows, strict=False):
             pass

@@ -74,7 +74,7 @@ def test_an_error_among_the_rows_leaves_the_connection_ready(database: dict[str,
 
 
 def test_streams_left_early_are_read_past_by_the_next_statement(database: dict[str, Any]) -> None:
-    """As with PyMySQL, warning included, where nobody closes the connection instead."""
+    """As with PyMySQL, warning included, unless the connection is closed instead."""
     with closing(Wired(**database)) as wired:
         wired.query("select seq from seq_1_to_100000", unbuffered=True)
         assert len(read_rows(wired.result, 10)) == 10

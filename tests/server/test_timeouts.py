@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from improved_db.testing import TemporaryServer
 
-#: Numbers of the errors by which MariaDB says that the time of a statement is over, and that somebody killed it.
+#: Numbers of the errors by which MariaDB says that the time of a statement is over, and that another session killed it.
 #: MariaDB's and MySQL's number for the end of a limit of their own, and that of a KILL.
 OVER, KILLED = {1969, 3024}, 1317
 
@@ -117,8 +117,8 @@ def test_a_limit_that_is_not_reached_changes_nothing(query: str, db: ImprovedDb)
     assert db.execute_query(query, dictcursor=True, timeout=10) == db.execute_query(query, dictcursor=True)
 
 
-def test_a_statement_killed_by_somebody_is_raised_and_not_made_again(rig: Rig, db: ImprovedDb) -> None:
-    """It was somebody's decision: a retry would undo it."""
+def test_a_statement_killed_by_another_session_is_raised_and_not_retried(rig: Rig, db: ImprovedDb) -> None:
+    """An operator decided it: a retry would undo the decision."""
     session = db.execute_query("select connection_id()")
     for query in (SLOW_READ, SLOW_WRITE):
         call = Caller(partial(db.execute_query, query))

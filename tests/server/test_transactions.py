@@ -113,7 +113,7 @@ def test_an_isolation_level_that_there_is_not_is_refused_before_anything_is_sent
 
 
 def test_read_only_has_the_server_refuse_writes_at_once(rig: Rig, db: ImprovedDb) -> None:
-    """This is no server that has become read-only: waiting for another one, or replacing connections, does not help."""
+    """The server is not read-only: waiting for another one, or replacing connections, does not help."""
     calls: list[Transaction] = []
 
     def write(tx: Transaction) -> None:

@@ -138,7 +138,7 @@ def transfer(tx: Transaction, amount: int, *, reason: str = "") -> str:
 
 
 def transactions(db: ImprovedDb) -> None:
-    """One's own, and one that is made again."""
+    """A transaction of the caller's own, and one that is retried."""
     with db.transaction(isolation="serializable", read_only=False) as tx:
         assert_type(tx, Transaction)
         assert_type(tx.execute_query("select 1"), Rows)

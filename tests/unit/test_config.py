@@ -126,7 +126,7 @@ def test_authority_given_alone_verifies_the_server(options: dict[str, object], v
 
 @pytest.mark.parametrize("name", ["ssl_ca", "ssl_cert", "ssl_key"])
 def test_certificate_that_is_not_there_is_refused_at_once(name: str, tmp_path: Path) -> None:
-    """It is a mistake of the caller's, and no reason to try again for half a minute."""
+    """It is a mistake of the caller's, and no reason to retry for half a minute."""
     missing = tmp_path / "no.pem"
     assert refusal("mysql://h", **{name: missing}) == f"{name} must be the path of a file that exists"
     assert resolved("mysql://h", ssl_disabled=True, **{name: missing})["ssl_disabled"] is True

@@ -73,7 +73,7 @@ def test_what_somebody_asked_to_stop_is_not_run_again(code: int) -> None:
 @pytest.mark.parametrize("code", [1637, 1412, 1689, 3058, 3132, 1037, 1041])
 @pytest.mark.parametrize("judged", [alone, in_body], ids=["alone", "in_body"])
 def test_a_statement_that_found_no_room_may_come_again(code: int, judged: Judged) -> None:
-    """The statement alone was undone; whoever owns the transaction rolls it back before trying again."""
+    """Only the statement was undone; the owner of the transaction rolls it back before a retry."""
     assert judged(code).verdict is Verdict.STATEMENT_ROLLED_BACK
 
 
@@ -86,7 +86,7 @@ def test_a_lock_wait_on_tidb_undoes_the_statement_only(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1040, 1203])
 def test_a_full_server_behind_a_proxy_may_have_run_an_earlier_attempt(code: int) -> None:
-    """ProxySQL and Vitess try again by themselves and report the last attempt only."""
+    """ProxySQL and Vitess retry by themselves and report the last attempt only."""
     assert alone(code).verdict is Verdict.REFUSED
     assert alone(code, flavour=Flavour.PROXYSQL).verdict is Verdict.UNKNOWN
     assert in_body(code, flavour=Flavour.VITESS).verdict is Verdict.REFUSED
@@ -373,7 +373,7 @@ def test_what_others_call_transient_is_not_permanent(code: int) -> None:
     ],
 )
 def test_a_mistake_in_the_statement_is_permanent_and_keeps_the_connection(code: int) -> None:
-    """A duplicate key is no reason to reconnect, and no reason to try again."""
+    """A duplicate key is no reason to reconnect, and no reason to retry."""
     assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "server error")
     assert in_body(code).fate is Fate.ROLLBACK
 

@@ -1,4 +1,4 @@
-"""What is tried again, until when: a policy, ours or the user's, can only make us try less."""
+"""What is retried, and until when: a policy, ours or the user's, can only make retries fewer."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_what_is_safe_is_tried_until_it_succeeds(bench: Bench) -> None:
     assert (attempts.made, len(bench.pauses)) == (3, 3)
 
 
-def test_what_is_unsafe_is_never_tried_again(bench: Bench) -> None:
+def test_what_is_unsafe_is_never_retried(bench: Bench) -> None:
     """Whatever a policy says: it does not know what was on the wire."""
     attempts = Attempts(failed(), failed(OperationalError(2013, "lost"), again=False))
     with pytest.raises(OperationalError, match="lost"):
@@ -129,7 +129,7 @@ def test_an_error_that_is_not_ours_to_judge_is_raised_at_once(error: BaseExcepti
 
 
 def test_a_closed_pool_ends_the_pause_and_everything(bench: Bench) -> None:
-    """The caller hears of it at once, and nothing is tried on what is no longer there."""
+    """The caller gets the error at once, and no attempt meets what is no longer there."""
     attempts = Attempts()
 
     def closed(_: float) -> None:
@@ -151,7 +151,7 @@ def test_no_policy_is_a_hot_loop(bench: Bench) -> None:
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 
-def test_none_never_tries_again() -> None:
+def test_none_never_retries() -> None:
     """First attempt only."""
     attempts = Attempts()
     error = OperationalError(1213, "deadlock")
@@ -243,7 +243,7 @@ def test_the_last_sleep_ends_before_the_deadline() -> None:
     assert (attempts.made, bench.pauses) == (0, [])
 
 
-def test_nothing_inside_a_retry_tries_again_by_itself() -> None:
+def test_nothing_inside_a_retry_retries_by_itself() -> None:
     """Retries within retries multiply: ten times ten attempts, on a server that has trouble already."""
     bench = Bench()
     attempts = Attempts()
@@ -254,10 +254,10 @@ def test_nothing_inside_a_retry_tries_again_by_itself() -> None:
 
 
 def test_an_earlier_doubt_is_what_the_caller_gets() -> None:
-    """It may have been applied the first time. That it was not the second time is no comfort."""
+    """The server may have applied it the first time, even if it did not the second time."""
     text = "lost; it may or may not have been applied"
     for last in (
-        failed(OperationalError(2003, "nobody there"), again=False),
+        failed(OperationalError(2003, "connection refused"), again=False),
         PoolTimeout("line"),
         PoolClosed("closed"),
     ):
@@ -415,7 +415,7 @@ def test_work_is_counted_once_however_late_its_count_comes() -> None:
     assert budget.left == 0
 
 
-def test_a_retry_that_succeeds_is_given_back_to_the_budget() -> None:
+def test_a_retry_that_succeeds_is_returned_to_the_budget() -> None:
     """Deadlocks that are mended are no outage: a busy program would run out of retries otherwise."""
     bench = Bench(RetryPolicy(budget=10))
     lost = failed(backoff=Backoff.CONNECTION)

@@ -104,7 +104,7 @@ def test_a_goodbye_in_answer_to_a_write_is_unknown(code: int, phase: Phase) -> N
 
 @pytest.mark.parametrize("code", [1040, 1203, 1129, 1135, 1042, 1043, 1053, 1152, 3032, 2002, 2003, 2013, 2026])
 def test_nobody_home_is_not_connected(code: int) -> None:
-    """Whatever keeps a session from coming up has left nothing on the server: every unit may try again."""
+    """If a session could not begin, the server has nothing of it: every unit may be retried."""
     judgement = judge(Failure(phase=Phase.CONNECT, code=code))
     assert judgement.verdict is Verdict.NOT_CONNECTED
     assert judgement.fate.value >= Fate.DISCARD.value
