@@ -142,9 +142,7 @@ class BulkLoader:
         try:
             if strict:
                 connection._run(STRICT)
-                connection._run(
-                    "SET sql_notes = 0"
-                )  # notes are no reason to refuse a row: an INSERT goes on after one, too
+                connection._run("SET sql_notes = 0")  # a note refuses no row: an INSERT goes on after one, too
             connection.begin()
             stage.in_transaction = True
             for statement, packets in load.parts(tell, connection.encoders):
@@ -179,7 +177,9 @@ def run_on(
     return_one: bool = False,
     exec_many: bool = False,
 ) -> Any:
-    """Run one statement, or one for each of *args*, on a connection of the caller's; the contract gives the names.
+    """Run one statement, or one for each of *args*, on a connection of the caller's.
+
+    The parameters have the names of the first design.
 
     Returns:
         `Rows`; with *return_one* the first row, or None.
@@ -254,9 +254,8 @@ class _Load:
         self._tell = tell
         self._max_packet = max_packet
         self._commit_each = False
-        self._silent = (
-            False  # an error of the caller's came while a chunk was on its way, and that chunk was not acknowledged
-        )
+        # Whether an error of the caller's came while a chunk was on its way that was not acknowledged afterwards.
+        self._silent = False
         self._stage = Stage()
 
     def in_one(self, connection: Connection, stage: Stage) -> Rows[TupleRow]:

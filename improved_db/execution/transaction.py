@@ -13,9 +13,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from improved_db.errors import (
-    StatementError,
-)
+from improved_db.errors import StatementError
 from improved_db.execution.bulk import load_on
 from improved_db.execution.loans import KILL_WAIT
 from improved_db.execution.pipeline import pipelined
