@@ -11,8 +11,9 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
-from improved_db.wire.connection import Connection, forget_stream
+from improved_db.wire.connection import Connection
 from improved_db.wire.handshake import COM_RESET_CONNECTION
+from improved_db.wire.streaming import forget_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,6 @@ Knows borrowers, owners, and the order of the steps. Does not know SQL, retries 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 from functools import partial
 from os import getpid
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
 from improved_db.critical import Reentered
-from improved_db.errors import LoanSpent, PoolTimeout, TooManyWaiting
+from improved_db.errors import LoanSpent
 from improved_db.pool.fitness import Fitness
 from improved_db.pool.fork import remember
 from improved_db.pool.loan import Loan
@@ -30,6 +29,7 @@ from improved_db.pool.stats import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from improved_db.errors import PoolTimeout
     from improved_db.pool.driver import Driver
     from improved_db.pool.slot import Slot
     from improved_db.pool.state import Lost
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
-logger: logging.Logger = logging.getLogger("improved_db.pool")
 
 
 class Pool(Generic[C]):
@@ -155,13 +154,9 @@ class Pool(Generic[C]):
         queued = self._state.queue(loan, first=first)
         if queued is None:
             return
-        self._drop_lost(queued.lost)
-        self._openers.start(queued.openers)
+        self._drop_lost(queued.lost, queued.openers)
         if not queued.admitted:
-            raise TooManyWaiting(
-                f"{queued.waiting} borrowers are waiting already (max_waiting={self.settings.max_waiting}); "
-                "shed load, or raise max_size or max_waiting"
-            )
+            raise self.reports.too_many(queued.waiting, self.settings.max_waiting)
         assert loan.signal is not None
         self.clock.wait(loan.signal, loan.deadline - self._now())
         served, error = self._state.leave(loan)
@@ -186,7 +181,7 @@ class Pool(Generic[C]):
     def _open_here(self, loan: Loan[C], limit: float) -> bool:
         """Open a connection in the borrower's thread; False if there are *limit* already."""
         taken, lost = self._state.take_cold(loan, limit)
-        self._drop_lost(lost)
+        self._drop_lost(lost, [])
         if not taken or loan.slot is None:
             return False
         loan.connection = self._openers.open_here(loan, loan.slot)
@@ -356,20 +351,13 @@ class Pool(Generic[C]):
         def decided() -> None:
             dropped, openers = self._state.resize(settings)
             self.settings = settings
-            self._close_all(dropped)
-            self._openers.start(openers)
+            self._replace(dropped, openers)
 
         self._do(decided)
 
     def drain(self) -> None:
         """Replace every connection: idle ones now, those in use when they are returned."""
-
-        def decided() -> None:
-            idle, openers = self._state.drain()
-            self._close_all(idle)
-            self._openers.start(openers)
-
-        self._do(decided)
+        self._do(lambda: self._replace(*self._state.drain()))
 
     def clear(self) -> None:
         """Close the idle connections; those in use are kept when they are returned."""
@@ -377,13 +365,7 @@ class Pool(Generic[C]):
 
     def recover(self) -> None:
         """Take back lost slots, and open connections for the borrowers who wait."""
-
-        def decided() -> None:
-            lost, openers = self._state.recover()
-            self._drop_lost(lost)
-            self._openers.start(openers)
-
-        self._do(decided)
+        self._do(lambda: self._drop_lost(*self._state.recover()))
 
     def suspend(self) -> None:
         """Let every borrower wait until `resume`, each until its own deadline."""
@@ -427,7 +409,7 @@ class Pool(Generic[C]):
         watch(state, self.clock, lambda: all(slot.thread is me for slot in state.rack.busy()), deadline)
         left = self.borrowed()
         if left:
-            logger.warning("pool %r closed; still in use: %s", self.settings.name, "; ".join(map(str, left)))
+            self.reports.closed_too_early(left)
         if left and force:
             for slot, _ in self.reports.holders():
                 connection = slot.connection
@@ -481,11 +463,16 @@ class Pool(Generic[C]):
         for connection in connections:
             self._driver.close(connection)
 
-    def _drop_lost(self, lost: Lost[C]) -> None:
+    def _replace(self, connections: list[C], openers: list[Loan[C]]) -> None:
+        self._close_all(connections)
+        self._openers.start(openers)
+
+    def _drop_lost(self, lost: Lost[C], openers: list[Loan[C]]) -> None:
         self.reports.lost(place for place, _ in lost)
         for _, connection in lost:
             if connection is not None:
                 self._driver.abandon(connection)
+        self._openers.start(openers)
 
     def begin_in_child(self) -> None:
         """Start cold in a forked child: close our copies of the parent's sockets, and send nothing on them."""

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.critical import Reentered
-from improved_db.errors import PoolTimeout
+from improved_db.errors import PoolTimeout, TooManyWaiting
 from improved_db.pool.loan import describe_place
 from improved_db.pool.stats import Borrowed
 
@@ -68,6 +68,10 @@ class Reports(Generic[C]):
             where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
             logger.warning("pool %r: a connection was never returned; borrowed at %s", self._name, where)
 
+    def closed_too_early(self, left: list[Borrowed]) -> None:
+        """Report the loans that were not returned before the pool stopped waiting for them."""
+        logger.warning("pool %r closed; still in use: %s", self._name, "; ".join(map(str, left)))
+
     def _tell(self, report: Callable[[Listener], object]) -> None:
         for listener in self.listeners:
             try:
@@ -118,6 +122,12 @@ class Reports(Generic[C]):
             f"pool {stats.name!r}: no connection after {self._now() - loan.started_at:.2f} s "
             f"(size={stats.size}/{stats.max_size} idle={stats.idle} used={stats.used} opening={stats.opening} "
             f"waiting={stats.waiting})" + "".join(f"; {hint}" for hint in hints)
+        )
+
+    def too_many(self, waiting: int, most: int | None) -> TooManyWaiting:
+        """Return the error for a borrower that may not wait, because *most* others wait already."""
+        return TooManyWaiting(
+            f"{waiting} borrowers are waiting already (max_waiting={most}); shed load, or raise max_size or max_waiting"
         )
 
 

@@ -36,7 +36,7 @@ from improved_db.critical import Section, critical, critical_for_one
 from improved_db.errors import LoanSpent, PoolClosed
 from improved_db.pool.loan import upkeep_loan
 from improved_db.pool.rack import Rack
-from improved_db.pool.stats import PoolStats
+from improved_db.pool.stats import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from improved_db.clock import Signal
     from improved_db.pool.loan import Loan, Place
     from improved_db.pool.slot import Slot
+    from improved_db.pool.stats import PoolStats
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
@@ -369,21 +370,7 @@ class PoolState(Generic[C]):
 
     def look(self) -> PoolStats:
         """Return every gauge and counter; without the lock, a slot that is moving counts as used."""
-        rack = self.rack
-        counters = dataclasses.asdict(rack.counters)
-        return PoolStats(
-            name=self.settings.name,
-            max_size=rack.max_size,
-            min_size=rack.min_size,
-            idle=len(rack.idle),
-            used=rack.used,
-            opening=rack.opening,
-            cold=len(rack.cold),
-            waiting=len(rack.waiters),
-            acquired_at_once=rack.counters.acquired - rack.counters.waited,
-            closed=self.closed,
-            **counters,
-        )
+        return snapshot(self.settings.name, self.rack, closed=self.closed)
 
     def look_at_holders(self) -> list[tuple[Slot[C], Loan[C]]]:
         """Return the slots that are held, each with the loan that holds it."""

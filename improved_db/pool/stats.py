@@ -6,10 +6,12 @@ Knows names and numbers. Does not know their readers, or any metrics library.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from improved_db.pool.rack import Rack
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +135,21 @@ class Counters:
         if number:
             counts = self.retired if reason in RULES else self.discarded
             counts[reason] = counts.get(reason, 0) + number
+
+
+def snapshot(name: str, rack: Rack[Any], *, closed: bool) -> PoolStats:
+    """Return every gauge and counter of a pool; without the lock, a slot that is moving counts as used."""
+    counters = rack.counters
+    return PoolStats(
+        name=name,
+        max_size=rack.max_size,
+        min_size=rack.min_size,
+        idle=len(rack.idle),
+        used=rack.used,
+        opening=rack.opening,
+        cold=len(rack.cold),
+        waiting=len(rack.waiters),
+        acquired_at_once=counters.acquired - counters.waited,
+        closed=closed,
+        **dataclasses.asdict(counters),
+    )

@@ -13,26 +13,24 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from pymysql import err
 from pymysql.constants import CR, SERVER_STATUS
 
 from improved_db.clock import MonotonicClock
-from improved_db.errors import StatementError
-from improved_db.failures.raising import CallersOwn
 from improved_db.failures.verdict import Phase
 from improved_db.settings.secret import seal
+from improved_db.wire.binding import bind
 from improved_db.wire.columns import row_kind
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import ENDED, Handshake
-from improved_db.wire.results import read_rows
-from improved_db.wire.values import STRAYS, escape_text, refuse_strays
+from improved_db.wire.streaming import forget_stream, is_streaming, next_rows, start_stream, streamed_columns
+from improved_db.wire.values import escape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     import pymysql.cursors
 
@@ -228,103 +226,11 @@ class Connection(Handshake):
             if more and self._phase is None:
                 self._phase = Phase.AWAIT
 
-    def _start_stream(
-        self, query: str, args: object = None, dict_rows: bool | type = False, *, seconds: float | None = None
-    ) -> None:
-        """Run one statement and stop in front of the first row; `_next_rows` reads on.
-
-        Args:
-            query: As for `_run`.
-            args: As for `_run`.
-            dict_rows: As for `_run`.
-            seconds: How long all of that may take; None: the answer, but for the rows, has the read timeout.
-        """
-        sql = self._bind(query, args)
-        self._row_kind = row_kind(dict_rows)
-        try:
-            self._limited(seconds, lambda: self._execute_command(QUERY, sql))
-            limit = self._read_timeout if seconds is None else seconds
-            self._affected_rows = self._limited(limit, lambda: self._read_query_result(unbuffered=True))
-        finally:
-            self._row_kind = tuple
-
-    def _next_rows(self, most: int, seconds: float | None = None) -> list[Any]:
-        """Return the next rows of the stream, at most so many; none at its end.
-
-        Args:
-            most: At most so many rows.
-            seconds: How long to wait for the first of them, from its first byte to its last; None: the read timeout.
-        """
-        if self._result is None:
-            return []
-        try:
-            rows: list[Any] = self._limited(
-                self._read_timeout if seconds is None else seconds, lambda: read_rows(self._result, most)
-            )
-        except DriverError:
-            self._note_error()
-            raise
-        return rows
-
-    def _limited(self, seconds: float | None, exchange: Callable[[], Any]) -> Any:
-        return exchange() if seconds is None else self._within(seconds, exchange)
-
-    def _is_streaming(self) -> bool:
-        """Say whether the server is still sending rows."""
-        return self._result is not None and bool(self._result.unbuffered_active)
-
-    def _streamed_columns(self) -> tuple[str, ...]:
-        """Return the names of the columns of the stream."""
-        return tuple(column[0] for column in self._result.description or ())
-
-    def _bind(self, query: str, args: object) -> bytes:
-        """Put escaped *args* into the placeholders of *query*, and encode it.
-
-        Raises:
-            StatementError: They do not fit together, or what they hold cannot be sent.
-            CallersOwn: The code of a value raised an error.
-        """
-        try:
-            if args is None:
-                text = query
-            elif isinstance(args, (tuple, list)):
-                text = query % tuple(map(self.escape, args)) if args else query
-            elif isinstance(args, Mapping):
-                text = query % {name: self.escape(value) for name, value in args.items()} if args else query
-            else:
-                text = query % (self.escape(args),)
-            if self.encoding in STRAYS:
-                refuse_strays(text, self.encoding)
-            return text.encode(self.encoding)
-        except (TypeError, ValueError, KeyError, err.ProgrammingError) as error:
-            complaint = self._misfit(args, error)
-        except BaseException as error:
-            raise CallersOwn(error) from error
-        raise complaint
-
-    def _misfit(self, args: object, error: Exception) -> StatementError:
-        """Find what does not fit; the codec's own error would carry the whole statement, so it stays behind."""
-        values = enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
-        for place, value in args.items() if isinstance(args, Mapping) else values:
-            try:
-                self.escape(value).encode(self.encoding)
-            except UnicodeError:
-                return StatementError(f"the charset {self.encoding} cannot encode parameter {place!r}")
-            except Exception as reason:
-                what, sign, advice = str(reason).partition("; ")
-                complaint = StatementError(f"{what} (parameter {place!r}){sign}{advice}")
-                complaint.__cause__ = reason
-                return complaint
-        if isinstance(error, UnicodeError):
-            return StatementError(f"the charset {self.encoding} cannot encode the statement")
-        if isinstance(error, err.ProgrammingError):
-            return StatementError(str(error))
-        complaint = StatementError(
-            f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
-            "%(name)s, and write a literal percent sign as %%"
-        )
-        complaint.__cause__ = error
-        return complaint
+    _bind = bind
+    _start_stream = start_stream
+    _next_rows = next_rows
+    _is_streaming = is_streaming
+    _streamed_columns = streamed_columns
 
     def _is_settled(self) -> bool:
         """Say whether the session is there and no statement is on the wire."""
@@ -485,9 +391,3 @@ class Connection(Handshake):
 def _text(value: str | bytes | None) -> str | None:
     """Return what ``use_unicode=False`` leaves as bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else value
-
-
-def forget_stream(connection: Any) -> None:
-    """Let a result that was not read to its end be; when it is collected, PyMySQL would read on, and complain."""
-    if getattr(getattr(connection, "_result", None), "unbuffered_active", False):
-        connection._result.unbuffered_active = False
