@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import BulkLoader, run_on
@@ -28,6 +28,7 @@ from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options, typed_as
 from improved_db.sql.composed import compose, is_composed
 from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
+from improved_db.verbs.names import OF_DATABASE, Block, missing
 from improved_db.verbs.queries import Queries
 from improved_db.wire.connection import Connection
 from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS, PyMySQLDriver
@@ -332,7 +333,8 @@ class ImprovedDb(Queries):
     ) -> AbstractContextManager[Stream[Any]]:
         if not isinstance(query, str):
             query, args = compose(query, args)
-        return streamed(self._executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
+        lent = streamed(self._executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
+        return Block(lent, "with db.stream(...) as rows")
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements in a ``with`` block and send them in one round trip.
@@ -349,7 +351,7 @@ class ImprovedDb(Queries):
         Returns:
             A context manager that gives a `Pipeline`.
         """
-        return pipelined(partial(run_each, self._executor))
+        return Block(pipelined(partial(run_each, self._executor)), "with db.pipeline() as pipeline")
 
     @overload
     def execute_each(
@@ -401,7 +403,7 @@ class ImprovedDb(Queries):
             TransactionLost: The session ended before COMMIT.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._transactions.lend(isolation, read_only)
+        return Block(self._transactions.lend(isolation, read_only), "with db.transaction() as tx")
 
     @overload
     def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -464,13 +466,16 @@ class ImprovedDb(Queries):
 
     # --- connections -----------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def connection(self, timeout: float | None = None) -> Iterator[Connection]:
+    def connection(self, timeout: float | None = None) -> AbstractContextManager[Connection]:
         """Lend a connection for a ``with`` block; its end returns the connection, and rolls back an open transaction.
 
         Args:
             timeout: Seconds to wait for a connection; None for ``acquire_timeout``.
         """
+        return Block(self._lend_connection(timeout), "with db.connection() as connection")
+
+    @contextlib.contextmanager
+    def _lend_connection(self, timeout: float | None) -> Iterator[Connection]:
         connection = self.pool_get_connection(timeout)
         try:
             yield connection
@@ -604,6 +609,14 @@ class ImprovedDb(Queries):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("connections do not travel to another process: make an ImprovedDb in each process")
+
+    if not TYPE_CHECKING:  # a type checker knows the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing(self, name, OF_DATABASE)
 
     def __repr__(self) -> str:
         if "_pool" not in self.__dict__:  # a traceback may show it before the settings are read

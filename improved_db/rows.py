@@ -5,7 +5,7 @@ Knows finished results. Does not know connections.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 #: A row by default, and one with ``dictcursor=True``.
 TupleRow: TypeAlias = tuple[Any, ...]
@@ -21,6 +21,9 @@ else:
     from typing import TypeVar
 
     R_co = TypeVar("R_co", covariant=True)
+
+
+_FETCHED = "the rows are a tuple already: list(rows), rows[0], or return_one=True for the first row alone"
 
 
 class Result(Protocol):
@@ -59,6 +62,13 @@ class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold
     def warning_count(self) -> int:
         """How many warnings the server noted."""
         return int(self._result.warning_count or 0)
+
+    if not TYPE_CHECKING:  # a type checker knows the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f"; {_FETCHED}" if name in {"fetchall", "fetchmany", "fetchone"} else ""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
+            raise AttributeError(text, name=name, obj=self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         counts = _Counts(self.rowcount, self.lastrowid, self.warning_count, tuple((name,) for name in self.columns))

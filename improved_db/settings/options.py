@@ -9,6 +9,7 @@ Knows the names and types of the options, the driver's and ours. Does not know w
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -90,6 +91,14 @@ def _read_bool(text: str) -> object:
     return _TRUTH.get(text.lower(), text)
 
 
+def _take_readable(value: Any) -> object:
+    path = os.fspath(value)
+    if not os.access(path, os.R_OK):
+        os.stat(path)  # says why, if it is not there
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return path
+
+
 def _take_bool(value: object) -> object:
     if not (isinstance(value, int) and value in (0, 1)):  # PyMySQL's users write local_infile=1
         raise ValueError
@@ -131,6 +140,7 @@ _PASSWORD: Final = Kind(
 )
 _HOST: Final = Kind(must="the name or address of a host alone (give a URL as the config)", take=_fits(_is_host))
 _PATH: Final = Kind(must="a path", take=os.fspath)
+_READABLE: Final = Kind(must="the path of a file", take=_take_readable)
 _BOOL: Final = Kind(must="a bool (in a URL true, yes, on, 1 or false, no, off, 0)", take=_take_bool, read=_read_bool)
 _VERIFY: Final = Kind(must="a bool, or 'none', 'optional' or 'required'", take=_take_verify, read=_read_bool)
 _SECONDS: Final = _real("seconds, more than 0 and at most a year", lambda seconds: 0 < seconds <= _YEAR)
@@ -169,7 +179,8 @@ _DRIVER_KINDS: Final[Mapping[str, Kind]] = {
     "ssl": _OBJECT,
     "ssl_verify_cert": _VERIFY,
     **dict.fromkeys(("user", "database"), _TEXT),
-    **dict.fromkeys(("unix_socket", "read_default_file", "ssl_ca", "ssl_cert", "ssl_key"), _PATH),
+    **dict.fromkeys(("unix_socket", "read_default_file"), _PATH),
+    **dict.fromkeys(("ssl_ca", "ssl_cert", "ssl_key"), _READABLE),
     **dict.fromkeys(("charset", "collation", "sql_mode", "init_command", "bind_address", "program_name"), _STRING),
     **dict.fromkeys(("read_default_group",), _STRING),
     **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _SECONDS),
@@ -220,6 +231,16 @@ OWN: Final = frozenset(_OWN_KINDS)
 HIDDEN: Final = frozenset({"password", "ssl", "ssl_key_password", "auth_plugin_map"})
 #: Spellings that the driver deprecates, and its own.
 ALIASES: Final[Mapping[str, str]] = {"passwd": "password", "db": "database"}
+#: What other pools call our options; only a hint has these names.
+SYNONYMS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("pool_size", "maxsize", "maxconnections", "max_connections", "maxcached"), "max_size"),
+    **dict.fromkeys(("minsize", "mincached"), "min_size"),
+    **dict.fromkeys(("pool_recycle", "recycle", "max_age"), "max_lifetime"),
+    "pool_timeout": "acquire_timeout",
+    "pool_pre_ping": "ping_idle_after",
+    "max_idle": "idle_timeout",
+    "pool_name": "name",
+}
 #: Options of the driver that are refused, and why.
 REFUSED: Final[Mapping[str, str]] = {
     "defer_connect": "the pool and connect() open connections when they are needed",
@@ -248,8 +269,12 @@ def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False, c
     try:
         value = Secret(kind.read(sealed.value) if text and kind.read else sealed.value)
         return value if value.value is None and kind.nullable else Secret(kind.take(value.value))
+    except OSError as error:
+        unreadable = error.strerror
     except (TypeError, ValueError, OverflowError):
-        pass  # raised below: the error of a conversion has the value in it, here and as __context__
+        unreadable = None  # raised below: the error of a conversion has the value in it, here and as __context__
+    if unreadable is not None:
+        raise ConfigError(f"{at(where)}{called or name}: cannot read {os.fspath(sealed.value)!r}: {unreadable}")
     shown = "" if text else f", not {describe(sealed, hidden=right in HIDDEN)}"
     raise ConfigError(f"{at(where)}{called or name} must be {kind.must}{shown}")
 
@@ -276,6 +301,8 @@ def describe(sealed: Sealed, *, hidden: bool = False) -> str:
         return "None"
     if not hidden and isinstance(sealed.value, (int, float)) and not abs(sealed.value) > 1e15:  # NaN is shown
         return repr(sealed.value)
+    if not hidden and isinstance(sealed.value, str) and sealed.value.isdecimal() and len(sealed.value) < 16:
+        return repr(sealed.value)  # a number in quotes
     return f"a value of type {type(sealed.value).__name__}"
 
 
@@ -317,7 +344,8 @@ def _refuse_unknown(name: object, known: frozenset[str], where: str) -> NoReturn
     names = sorted(known - REFUSED.keys())
     import difflib  # noqa: PLC0415  # only a misspelt name needs it
 
-    near = difflib.get_close_matches(name[:64].lower().replace("-", "_"), names, n=1, cutoff=0.5)
+    ours = SYNONYMS.get(name.lower())
+    near = [ours] if ours else difflib.get_close_matches(name[:64].lower().replace("-", "_"), names, n=1, cutoff=0.5)
     hint = (
         f"did you mean {near[0]!r}?"
         if near

@@ -8,16 +8,22 @@ Knows placeholders, and which error says what does not fit. Does not know the so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Final
 
 from pymysql import err
 
 from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn
+from improved_db.sql.placeholders import mapping_misfit, misfit, rows_given
 from improved_db.wire.values import STRAYS, refuse_strays
 
 if TYPE_CHECKING:
     from improved_db.wire.packets import Session
+
+#: What PyMySQL writes as a list in parentheses.
+_SEQUENCES: Final = frozenset({tuple, list, set, frozenset})
 
 
 def bind(connection: Session, query: str, args: object) -> bytes:
@@ -36,25 +42,36 @@ def bind(connection: Session, query: str, args: object) -> bytes:
         if args is None:
             text = query
         elif isinstance(args, (tuple, list)):
+            if args and type(args[0]) in _SEQUENCES and rows_given(query, args):
+                raise StatementError("args is a list of rows: use exec_many")
             text = query % tuple(map(connection.escape, args)) if args else query
         elif isinstance(args, Mapping):
+            wrong = mapping_misfit(query) if args else None
+            if wrong is not None:
+                raise StatementError(wrong)
             text = query % {name: connection.escape(value) for name, value in args.items()} if args else query
         else:
             text = query % (connection.escape(args),)
+        if "()" in text and _has_empty_list(args):
+            raise StatementError("")  # `_misfit` finds it
         if connection.encoding in STRAYS:
             refuse_strays(text, connection.encoding)
         return text.encode(connection.encoding)
     except (TypeError, ValueError, KeyError, err.ProgrammingError) as error:
-        complaint = _misfit(connection, args, error)
+        complaint = _misfit(connection, query, args, error)
     except BaseException as error:
         raise CallersOwn(error) from error
     raise complaint
 
 
-def _misfit(connection: Session, args: object, error: Exception) -> StatementError:
+def _misfit(connection: Session, query: str, args: object, error: Exception) -> StatementError:
     """Find what does not fit; the codec's own error is not kept, because it holds the whole statement."""
     values = enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
     for place, value in args.items() if isinstance(args, Mapping) else values:
+        unfit = _no_value(value)
+        if unfit is not None:
+            what, sign, advice = unfit.partition("; ")
+            return StatementError(f"{what} (parameter {place!r}){sign}{advice}")
         try:
             connection.escape(value).encode(connection.encoding)
         except UnicodeError:
@@ -68,9 +85,24 @@ def _misfit(connection: Session, args: object, error: Exception) -> StatementErr
         return StatementError(f"the charset {connection.encoding} cannot encode the statement")
     if isinstance(error, err.ProgrammingError):
         return StatementError(str(error))
-    complaint = StatementError(
-        f"the arguments do not fit the statement: {error}; give one value for each %s, a mapping for "
-        "%(name)s, and write a literal percent sign as %%"
-    )
+    if isinstance(args, (tuple, list)) and rows_given(query, args):
+        return StatementError("args is a list of rows: use exec_many")
+    complaint = StatementError(misfit(query, args))
     complaint.__cause__ = error
     return complaint
+
+
+def _has_empty_list(args: object) -> bool:
+    values = args.values() if isinstance(args, Mapping) else args if isinstance(args, (tuple, list)) else [args]
+    return any(type(value) in _SEQUENCES and not value for value in values)
+
+
+def _no_value(value: object) -> str | None:
+    """Return what to say of a value that no SQL has."""
+    if type(value) in _SEQUENCES and not value:
+        return "an empty list; IN () is no SQL: leave the condition out, or pass a value that no row has"
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} is no value of SQL; for a JSON column pass json.dumps(value)"
+    if isinstance(value, (float, Decimal)) and not isfinite(value):
+        return f"{value} is no value of SQL; pass None for NULL"
+    return None

@@ -1,0 +1,122 @@
+"""Why a statement and its arguments do not fit together, said without showing a value.
+
+Knows PyMySQL's placeholders, ``%s``, ``%(name)s`` and ``%%``, and those of other libraries. Does not know how a value
+is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_PERCENT: Final = re.compile(r"%(?:\(([^()]*)\)s|(s)|(%)|)", re.DOTALL)
+_QUOTED: Final = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"|`[^`]*`")
+_COLON: Final = re.compile(r"(?<![:\w]):[A-Za-z_]\w*")
+_INSERT: Final = re.compile(r"\s*(?:insert|replace)\b", re.IGNORECASE)
+_VALUES_OF_ARGS: Final = re.compile(r"\bvalues?\s*%s", re.IGNORECASE)  # a tuple is a row with its parentheses
+_IN: Final = re.compile(r"\bin\s*\(?\s*%s", re.IGNORECASE)
+_WITHIN_QUOTES: Final = re.compile(r"'%(?:s|\(\w+\)s)'|\"%(?:s|\(\w+\)s)\"")
+
+
+class Places(NamedTuple):
+    """What a statement has places for.
+
+    Attributes:
+        positional: How many ``%s`` it has.
+        names: The names of its ``%(name)s``.
+        lone: Where a percent sign stands that belongs to no placeholder; None if there is none.
+    """
+
+    positional: int
+    names: tuple[str, ...]
+    lone: int | None
+
+
+@functools.lru_cache(256)
+def places_of(query: str) -> Places:
+    """Return the places of *query*."""
+    positional, names, lone = 0, [], None
+    for found in _PERCENT.finditer(query):
+        name, values, doubled = found.groups()
+        if name is not None:
+            names.append(name)
+        elif values:
+            positional += 1
+        elif not doubled and lone is None:
+            lone = found.start()
+    return Places(positional, tuple(names), lone)
+
+
+@functools.lru_cache(256)
+def mapping_misfit(query: str) -> str | None:
+    """Say why *query* takes no mapping; None if it does. Python's own formatting would say nothing."""
+    places = places_of(query)
+    if places.positional:
+        return "the statement has %s, and args is a mapping: write %(name)s, or pass a tuple"
+    if not places.names and _COLON.search(_QUOTED.sub("", query)):
+        return "the statement has no %(name)s, and args is a mapping: placeholders are %(name)s, not :name"
+    return None
+
+
+def misfit(query: str, args: object) -> str:
+    """Say why *args* do not fit *query*; they are known not to."""
+    places = places_of(query)
+    if places.lone is not None:
+        return (
+            f"character {places.lone + 1} of the statement is a percent sign of no placeholder: "
+            "a percent sign of the statement itself is written %%"
+        )
+    if isinstance(args, Mapping):
+        missing = [name for name in places.names if name not in args]
+        if missing:
+            return f"args has no {missing[0]!r}; it has {', '.join(sorted(map(repr, args)))}"
+        return mapping_misfit(query) or "args do not fit the statement"
+    number = len(args) if isinstance(args, (tuple, list)) else 1
+    if places.names:
+        return f"the statement has %({places.names[0]})s, and args is no mapping: pass a dict, or write %s"
+    if not places.positional:
+        other = ", not ?" if "?" in query else ""
+        return (
+            f"the statement has no %s, and args has {_counted(number, 'value')}: placeholders are %s or %(name)s{other}"
+        )
+    hint = ""
+    if places.positional == 1 and number > 1 and _IN.search(query):
+        hint = "; for IN %s put the list into a tuple: (ids,)"
+    return (
+        f"the statement has {_counted(places.positional, 'place')} (%s), and args has {_counted(number, 'value')}{hint}"
+    )
+
+
+def rows_given(query: str, args: tuple[object, ...] | list[object]) -> bool:
+    """Say whether *args* are rows for an INSERT, which would need exec_many: each is a sequence."""
+    return (
+        _INSERT.match(query) is not None
+        and _VALUES_OF_ARGS.search(query) is None
+        and all(isinstance(row, (tuple, list, Mapping)) for row in args)
+    )
+
+
+def hint(query: str, said: str) -> str:
+    """Return what to add to a server's complaint about the syntax of *query*; nothing if there is nothing to add.
+
+    Args:
+        query: The statement, without its arguments.
+        said: The complaint, which shows where the server stopped.
+    """
+    near = said.partition("near ")[2]
+    bare = _QUOTED.sub("", query)
+    if re.search(r"%s|%\(\w+\)s", near):
+        return "args was not given; for NULL pass (None,)"
+    if _WITHIN_QUOTES.search(query):
+        return "write no quotes around %s: improved_db adds them"
+    if "?" in bare and "%s" not in query:
+        return "placeholders are %s and %(name)s, not ?"
+    if re.search(r";\s*\S", bare):
+        return "execute_query takes one statement at a time: run them one after the other"
+    return ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
