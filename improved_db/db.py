@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, overload
 
@@ -18,7 +19,7 @@ from improved_db.execution.multiplex import Multiplexer
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
-from improved_db.execution.transactions import Transactions
+from improved_db.execution.transactions import Transactions, check_work, finished
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from improved_db.sql.composed import Query
 
 T = TypeVar("T")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
 P = ParamSpec("P")
 
 
@@ -441,9 +443,10 @@ class ImprovedDb(Queries):
             OutcomeUnknown: The answer to COMMIT was lost, and no token tells the outcome.
             Exception: What *fn* raised, after a rollback; or the error of the last attempt.
         """
+        check_work(fn)
 
         def work(tx: Transaction) -> T:
-            return fn(tx, *args, **kwargs)
+            return finished(fn(tx, *args, **kwargs))
 
         return self._transactions.run(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
 
@@ -480,6 +483,8 @@ class ImprovedDb(Queries):
         try:
             yield connection
         finally:
+            if connection._in_transaction() and not connection.get_autocommit():
+                logger.info("the block of a connection ended without commit(): what it left open is rolled back")
             self.pool_put_connection(connection)
 
     def connect(self) -> Connection:

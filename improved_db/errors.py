@@ -114,6 +114,16 @@ class TransactionEnded(VerdictError):
     verdict = "permanent"
 
 
+class StatementTimeout(VerdictError, TimeoutError):
+    """A statement ran into a time limit, which the text names: ``timeout``, ``deadline``, or a limit of the server's.
+
+    The server has undone the statement, or it was a read.
+    """
+
+    verdict = "statement_rolled_back"
+    __str__ = Exception.__str__  # that of TimeoutError would read the server's number as one of the system
+
+
 class ServerRefused(VerdictError):
     """The server said that it does not run this now (read-only, not ready, full); nothing was applied."""
 

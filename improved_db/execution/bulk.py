@@ -303,7 +303,13 @@ class _Load:
         return rows_counted(rowcount, last_id)
 
     def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
-        affected, last_id = connection._read_all(len(chunk.commands))
+        try:
+            affected, last_id = connection._read_all(len(chunk.commands))
+        except DriverError as error:
+            if len(error.args) == 2:
+                first = self._backlog.before + done + 1
+                error.args = (error.args[0], f"{error.args[1]} (in rows {first} to {first + chunk.rows - 1})")
+            raise
         if self._commit_each:
             connection.commit()
         self._backlog.acknowledge(chunk, rowcount + affected)

@@ -18,6 +18,8 @@ from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.frames.rows import unframed
 from improved_db.records import without_records
 from improved_db.sql.insert import split_insert
+from improved_db.sql.placeholders import row_misfit
+from improved_db.sql.statement import returns_rows
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.literals import rows_to_sql
 from improved_db.wire.values import refuse_strays
@@ -101,6 +103,8 @@ class Encoder:
             rows: The rows.
             in_one: Whether all rows are one transaction: then a statement may be sent before the last one is answered.
         """
+        if returns_rows(query):
+            raise StatementError("exec_many discards results: use execute_query for one SELECT, execute_each for many")
         self.query = query
         self._insert = split_insert(query)
         self._rows = rows
@@ -161,6 +165,9 @@ class Encoder:
     def _complaint(self, rows: Sequence[Any], connection: Connection, error: Exception) -> StatementError:
         """Find the first row that does not fit, and return the error for it."""
         for number, row in enumerate(rows, self._made + 1):
+            wrong = None if self._insert is None else row_misfit(self._insert.values, row)
+            if wrong is not None:
+                return StatementError(f"row {number} {wrong}")
             try:
                 connection._bind(self.query, row)
             except StatementError as reason:

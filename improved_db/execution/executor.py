@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from improved_db.errors import StatementError
 from improved_db.execution.ending import end as end_on_server
 from improved_db.execution.loans import Loans
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
-from improved_db.failures.raising import Failed
+from improved_db.failures.raising import SERVERS_LIMITS, Failed, causes, note_limit
 from improved_db.sql.statement import is_read_only, with_time_limit
+from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,17 @@ OVERTIME: Final = 0.5
 #: The same after the ``timeout`` of a statement. The call may take longer then: the caller wants to know whether the
 #: server has undone the statement, and the server may need a while for that.
 LAST_WORD: Final = 2.0
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no time limit.
+
+    Raises:
+        StatementError: *timeout* is not a positive number.
+    """
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
+        shown = f"{timeout!r}" if isinstance(timeout, (int, float)) else f"a {type(timeout).__name__}"
+        raise StatementError(f"timeout must be a positive number of seconds, not {shown}")
 
 
 class Executor:
@@ -201,6 +214,8 @@ class Executor:
         Raises:
             pymysql.err.OperationalError: 1969, 3024 or 1317 from the server; 2013 if the server did not answer.
         """
+        if timeout is not None:
+            check_timeout(timeout)
         left = self.loans.left(deadline)
         limits = [seconds for seconds in (timeout, left) if seconds is not None]
         if not limits:
@@ -209,8 +224,24 @@ class Executor:
         limited = with_time_limit(query, seconds, self.loans.flavour(connection), connection._version())
         patience = seconds if limited is None else seconds + GRACE
         overtime = LAST_WORD if left is None else min(LAST_WORD, left + OVERTIME - patience)
-        end = partial(end_on_server, self.driver, connection, query_only=True)
-        return connection._run_limited(limited or query, args, dict_rows, patience, overtime, end)
+        overdue = False
+
+        def end(seconds: float) -> bool | None:
+            nonlocal overdue
+            overdue = True
+            return end_on_server(self.driver, connection, seconds, query_only=True)
+
+        try:
+            return connection._run_limited(limited or query, args, dict_rows, patience, overtime, end)
+        except DriverError as error:
+            if (
+                overdue
+                or error.args[0] in SERVERS_LIMITS
+                or any(isinstance(link, TimeoutError) for link in causes(error))
+            ):
+                by_timeout = timeout is not None and (left is None or timeout <= left)
+                note_limit(error, f"timeout={timeout:g} s" if by_timeout else "the deadline of the call")
+            raise
 
     # --- any other work --------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from improved_db.errors import ImprovedDbError, StatementError
 from improved_db.execution.ending import end as end_on_server
 from improved_db.failures.decide import Action, Unit, decide
-from improved_db.failures.raising import CallersOwn, Failed, causes, error_for
+from improved_db.failures.raising import SERVERS_LIMITS, CallersOwn, Failed, causes, error_for, explained, note_limit
 from improved_db.failures.verdict import Backoff, Fate, Flavour, Judgement, Phase, Verdict, flavour_of, judge_exception
 from improved_db.wire.connection import RESTORE_TIMEOUT
 from improved_db.wire.exchange import DriverError
@@ -35,6 +35,10 @@ logger: logging.Logger = logging.getLogger("improved_db.retry")
 KILL_WAIT: Final = 0.2
 
 #: If a statement failed with one of these, a table without transactions may have kept a part of it.
+#: Errors after a wait, which may have been for a lock.
+WAITED: Final = frozenset({1205, 1317, *SERVERS_LIMITS})
+HOLDS_ANOTHER: Final = "this thread holds another connection of the pool: its transaction may have the lock"
+
 UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_ROLLED_BACK})
 
 
@@ -165,11 +169,19 @@ class Loans:
         # If the caller's code made an error of its own out of ours, the caller gets that one: but not if the outcome is
         # unknown, because a caller could read it as "not applied".
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
+        if deadline is not None and isinstance(told, DriverError) and _given_up(told):
+            note_limit(told, "the deadline of the call")
+        final = explained(final, told, stage.statement, judgement.verdict)
+        if isinstance(final, DriverError) and final.args[0] in WAITED and self._holds_another(loan.thread.name):
+            final.args = (final.args[0], f"{final.args[1]}; {HOLDS_ANOTHER}", *final.args[2:])
         message = Failed.judged(final, judgement, again=decision.again, statement=stage.statement)
         message.started_at = loan.started_at
         if unit is not Unit.BULK_CHUNKS:  # each attempt of those begins behind the rows that are already committed
             message.lasted = failed_at - loan.taken_at
         return message
+
+    def _holds_another(self, thread: str) -> bool:
+        return any(borrowed.thread == thread for borrowed in self._pool.borrowed())
 
     def judge(self, connection: Connection, error: BaseException, stage: Stage) -> Judgement:
         """Say what is known after *error* on *connection*."""

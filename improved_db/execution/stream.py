@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic
 
+from improved_db.execution.executor import check_timeout
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.rows import R_co
@@ -87,6 +88,8 @@ def _begin(
     loan = executor.loans.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
+        if timeout is not None:
+            check_timeout(timeout)
         limits = [seconds for seconds in (timeout, executor.loans.left(deadline)) if seconds is not None]
         loan.connection._start_stream(query, args, dict_rows, seconds=min(limits, default=None))
     except BaseException as error:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.execution.ending import end as end_on_server
+from improved_db.execution.executor import check_timeout
 from improved_db.execution.stream import Stream
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.pymysql_driver import END_TIMEOUT
@@ -46,6 +47,8 @@ def streamed_in(
 
     def start() -> None:
         tx._stage.statement = query
+        if timeout is not None:
+            check_timeout(timeout)
         limits = [seconds for seconds in (timeout, tx._executor.loans.left(tx._deadline)) if seconds is not None]
         connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
 

@@ -21,11 +21,12 @@ from improved_db.execution.pipeline_in_transaction import run_in
 from improved_db.execution.stream_in_transaction import streamed_in
 from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
-from improved_db.failures.raising import CallersOwn, error_for
+from improved_db.failures.raising import CallersOwn, error_for, explained
 from improved_db.failures.verdict import Fate
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.sql.composed import compose
 from improved_db.sql.statement import ends_transaction
+from improved_db.verbs.names import Block
 from improved_db.verbs.queries import Queries
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class Transaction(Queries):
         state: What has become of it.
     """
 
-    def __init__(self, executor: Executor, connection: Connection, stage: Stage, deadline: float | None) -> None:
+    def __init__(
+        self, executor: Executor, connection: Connection, stage: Stage, deadline: float | None, *, retried: bool = False
+    ) -> None:
         """Represent the transaction that is open on *connection* and has to end by *deadline*."""
         self.state: State = State.OPEN
         # The driver's error of the statement that failed last, and its judgement, by which the owner returns the loan.
@@ -74,6 +77,7 @@ class Transaction(Queries):
         self._connection = connection
         self._callbacks: list[Callable[[], object]] = []
         self._savepoints = 0
+        self._retried = retried  # `run_transaction` owns it, and commits it
 
     # --- statements ------------------------------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Transaction(Queries):
     ) -> AbstractContextManager[Stream[Any]]:
         if not isinstance(query, str):
             query, args = compose(query, args)
-        return streamed_in(self, query, args, row_kind, batch_size, timeout)
+        return Block(streamed_in(self, query, args, row_kind, batch_size, timeout), "with tx.stream(...) as rows")
 
     def exec_many(
         self, query: Query, rows: Iterable[Any], *, progress: bool | Progress | None = None
@@ -174,7 +178,7 @@ class Transaction(Queries):
         Returns:
             A context manager that gives a `Pipeline`.
         """
-        return pipelined(partial(run_in, self))
+        return Block(pipelined(partial(run_in, self)), "with tx.pipeline() as pipeline")
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[Transaction]:
@@ -194,7 +198,8 @@ class Transaction(Queries):
             if self.state is State.OPEN and self._connection._is_settled():
                 self.execute_query(f"rollback to savepoint {name}")
             raise
-        self.execute_query(f"release savepoint {name}")
+        if self.state not in {State.COMMITTED, State.ROLLED_BACK}:  # by hand, in the block
+            self.execute_query(f"release savepoint {name}")
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call *callback* once, after the transaction is known to be committed, however often it is retried.
@@ -261,7 +266,7 @@ class Transaction(Queries):
             elif not self._connection._in_transaction():
                 self._end()
         self._failure, self._judgement = error, judgement
-        return error_for(what, error)
+        return explained(error_for(what, error), error, self._stage.statement, judgement.verdict)
 
     def _ping_timeout(self) -> float:
         if self._deadline is None:
@@ -275,19 +280,41 @@ class Transaction(Queries):
         if not streaming and self._connection._is_streaming():
             raise StatementError("a stream of this transaction is still open; end its block before the next statement")
 
-    # --- its end, for its owner ------------------------------------------------------------------------------------
+    # --- its end ---------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Commit. If the server has ended the transaction before, raise the error that says so.
+        """Commit now; the block takes no further statement, and its end does nothing more.
 
         Raises:
             OutcomeUnknown: The answer was lost.
-            VerdictError: The server had ended the transaction before.
+            VerdictError: The transaction was over before.
+            StatementError: It belongs to `run_transaction`, which commits when its function returns.
         """
+        if self._retried:
+            raise StatementError(
+                "run_transaction commits when the function returns; to commit by hand use db.transaction()"
+            )
+        if self.state is not State.ENDED:
+            self._refuse_if_over()
+        self._commit()
+
+    def rollback(self) -> None:
+        """Roll back now; the block takes no further statement, and its end does nothing more.
+
+        Raises:
+            VerdictError: The transaction is committed or lost.
+        """
+        if self.state in {State.ROLLED_BACK, State.ROLLED_BACK_BY_SERVER}:
+            self.state = State.ROLLED_BACK
+            return
+        self._exchange("ROLLBACK", lambda connection: connection.rollback())
+
+    def _commit(self) -> None:
+        """Commit, unless it was done by hand. If the server has ended the transaction, raise the error that says so."""
         if self.state is State.ENDED:
             logger.warning("a statement has committed the transaction implicitly; nothing is left to commit")
             return
-        if self.state is State.ROLLED_BACK:
+        if self.state in {State.ROLLED_BACK, State.COMMITTED}:
             return
         self._refuse_if_over()
         self._stage.at_commit = True

@@ -6,6 +6,7 @@ Knows transactions, the executor and the table of tokens. Does not know what use
 from __future__ import annotations
 
 import contextlib
+import inspect
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
+
+
+def check_work(fn: object) -> None:
+    """Refuse, before anything is sent, what is no function to call in a transaction.
+
+    Raises:
+        StatementError: *fn* is not callable, or its calls would have to be awaited.
+    """
+    if not callable(fn):
+        raise StatementError(f"fn must be callable: pass work, not work(), which is a {type(fn).__name__}")
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+        raise StatementError("fn is a coroutine function; calls of improved_db block, and cannot await it: use def")
+
+
+def finished(result: T) -> T:
+    """Return what a function returned, which has to be done by then.
+
+    Raises:
+        StatementError: It is a coroutine, which has not begun.
+    """
+    if inspect.iscoroutine(result):
+        result.close()
+        raise StatementError("fn returned a coroutine; calls of improved_db block, and cannot await it: use def")
+    return result
 
 
 class Transactions:
@@ -55,10 +80,12 @@ class Transactions:
         tx = Transaction(executor, loan.connection, stage, deadline)
         try:
             yield tx
-            tx.commit()
+            tx._commit()
         except BaseException as error:
             tx._abandon()
             self._leave(loan, tx, error, deadline)
+            if tx.state is State.COMMITTED:  # by hand, before the error
+                tx._call_back()
             raise
         executor.loans.return_loan(loan, deadline)
         tx._call_back()
@@ -156,7 +183,7 @@ class _Attempts(Generic[T]):
         connection._run_each(self._start)
         stage.in_transaction = True
         stage.read_only = self._read_only
-        self.tx = tx = Transaction(self._executor, connection, stage, self.deadline)
+        self.tx = tx = Transaction(self._executor, connection, stage, self.deadline, retried=True)
         try:
             with inside_retry():
                 self.result = result = self._fn(tx)
@@ -164,7 +191,7 @@ class _Attempts(Generic[T]):
                 self.token = secrets.token_bytes(16)
                 stage.statement = f"INSERT INTO {TABLE}"
                 write(connection, self.token)
-            tx.commit()
+            tx._commit()
         except Exception as error:
             # A settled connection returns to the pool: its session is the next borrower's, and must not be ended.
             self.lost_session = None if connection._is_settled() else connection

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from improved_db.errors import OutcomeUnknown, ServerRefused, TransactionLost, TransactionRolledBack, VerdictError
+from improved_db.errors import (
+    OutcomeUnknown,
+    ServerRefused,
+    StatementTimeout,
+    TransactionLost,
+    TransactionRolledBack,
+    VerdictError,
+)
 from improved_db.failures.decide import Action
 from improved_db.failures.verdict import Backoff, Verdict
+from improved_db.sql.placeholders import hint
 from improved_db.sql.statement import digest
 
 if TYPE_CHECKING:
@@ -30,6 +38,12 @@ ERRORS: Final[dict[Action, tuple[type[VerdictError], str]]] = {
     Action.RAISE_ROLLED_BACK: (TransactionRolledBack, "the server rolled the whole transaction back"),
 }
 
+
+#: How servers say that a statement ran longer than they allow, and whose limit that is unless it was one of ours.
+SERVERS_LIMITS: Final = {1969: "the server's max_statement_time", 3024: "the server's max_execution_time"}
+
+#: How a server says that it does not understand a statement.
+SYNTAX_ERROR: Final = 1064
 
 #: Seconds: what is lost sooner is lost by chance, as in a restart, where many a statement is lost at once.
 SHORTEST_CUT: Final = 0.5
@@ -127,6 +141,36 @@ def callers_rows(rows: Iterable[T]) -> Iterator[T]:
         raise
     except BaseException as error:
         raise CallersOwn(error) from error
+
+
+def note_limit(error: BaseException, limit: str) -> None:
+    """Note on a driver's error which limit of ours had passed, for `explained`; the first one counts."""
+    if not hasattr(error, "limit_passed"):
+        error.limit_passed = limit  # type: ignore[attr-defined]  # the driver's errors carry it to where they are raised
+
+
+def explained(final: BaseException, error: BaseException, statement: str, verdict: Verdict) -> BaseException:
+    """Return what the caller gets, as a `StatementTimeout` or with a hint where the driver's error does not say enough.
+
+    Args:
+        final: What `error_for` made of *error*.
+        error: The driver's error.
+        statement: The statement, without its arguments.
+        verdict: What is known of it.
+    """
+    if final is not error or len(error.args) < 2 or not isinstance(error.args[0], int):
+        return final
+    code, said = error.args[:2]
+    limit = getattr(error, "limit_passed", None) or SERVERS_LIMITS.get(code)
+    if limit is not None:
+        late = StatementTimeout(code, f"{said}; {limit} had passed", sqlstate=getattr(error, "sqlstate", None))
+        late.verdict = verdict.value
+        late.__cause__ = error
+        return late
+    more = hint(statement, str(said)) if code == SYNTAX_ERROR else ""
+    if more:
+        error.args = (code, f"{said} ({more})", *error.args[2:])
+    return error
 
 
 def error_for(what: Action, error: BaseException) -> BaseException:

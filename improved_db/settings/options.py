@@ -9,7 +9,6 @@ Knows the names and types of the options, the driver's and ours. Does not know w
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -91,14 +90,6 @@ def _read_bool(text: str) -> object:
     return _TRUTH.get(text.lower(), text)
 
 
-def _take_readable(value: Any) -> object:
-    path = os.fspath(value)
-    if not os.access(path, os.R_OK):
-        os.stat(path)  # says why, if it is not there
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    return path
-
-
 def _take_bool(value: object) -> object:
     if not (isinstance(value, int) and value in (0, 1)):  # PyMySQL's users write local_infile=1
         raise ValueError
@@ -140,7 +131,6 @@ _PASSWORD: Final = Kind(
 )
 _HOST: Final = Kind(must="the name or address of a host alone (give a URL as the config)", take=_fits(_is_host))
 _PATH: Final = Kind(must="a path", take=os.fspath)
-_READABLE: Final = Kind(must="the path of a file", take=_take_readable)
 _BOOL: Final = Kind(must="a bool (in a URL true, yes, on, 1 or false, no, off, 0)", take=_take_bool, read=_read_bool)
 _VERIFY: Final = Kind(must="a bool, or 'none', 'optional' or 'required'", take=_take_verify, read=_read_bool)
 _SECONDS: Final = _real("seconds, more than 0 and at most a year", lambda seconds: 0 < seconds <= _YEAR)
@@ -179,8 +169,7 @@ _DRIVER_KINDS: Final[Mapping[str, Kind]] = {
     "ssl": _OBJECT,
     "ssl_verify_cert": _VERIFY,
     **dict.fromkeys(("user", "database"), _TEXT),
-    **dict.fromkeys(("unix_socket", "read_default_file"), _PATH),
-    **dict.fromkeys(("ssl_ca", "ssl_cert", "ssl_key"), _READABLE),
+    **dict.fromkeys(("unix_socket", "read_default_file", "ssl_ca", "ssl_cert", "ssl_key"), _PATH),
     **dict.fromkeys(("charset", "collation", "sql_mode", "init_command", "bind_address", "program_name"), _STRING),
     **dict.fromkeys(("read_default_group",), _STRING),
     **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _SECONDS),
@@ -269,12 +258,8 @@ def checked(name: str, sealed: Sealed, *, where: str = "", text: bool = False, c
     try:
         value = Secret(kind.read(sealed.value) if text and kind.read else sealed.value)
         return value if value.value is None and kind.nullable else Secret(kind.take(value.value))
-    except OSError as error:
-        unreadable = error.strerror
     except (TypeError, ValueError, OverflowError):
-        unreadable = None  # raised below: the error of a conversion has the value in it, here and as __context__
-    if unreadable is not None:
-        raise ConfigError(f"{at(where)}{called or name}: cannot read {os.fspath(sealed.value)!r}: {unreadable}")
+        pass  # raised below: the error of a conversion has the value in it, here and as __context__
     shown = "" if text else f", not {describe(sealed, hidden=right in HIDDEN)}"
     raise ConfigError(f"{at(where)}{called or name} must be {kind.must}{shown}")
 
@@ -301,8 +286,6 @@ def describe(sealed: Sealed, *, hidden: bool = False) -> str:
         return "None"
     if not hidden and isinstance(sealed.value, (int, float)) and not abs(sealed.value) > 1e15:  # NaN is shown
         return repr(sealed.value)
-    if not hidden and isinstance(sealed.value, str) and sealed.value.isdecimal() and len(sealed.value) < 16:
-        return repr(sealed.value)  # a number in quotes
     return f"a value of type {type(sealed.value).__name__}"
 
 

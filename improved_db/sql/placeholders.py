@@ -98,6 +98,25 @@ def rows_given(query: str, args: tuple[object, ...] | list[object]) -> bool:
     )
 
 
+def row_misfit(values: str, row: object) -> str | None:
+    """Say why *row* does not fit the places of *values*; None if nothing is wrong with its form."""
+    places = places_of(values)
+    if places.lone is not None or (places.names and places.positional):
+        return None
+    if places.names:
+        if not isinstance(row, Mapping):
+            return "is no mapping, and the places of the statement have names: each row must be a mapping"
+        missing = [name for name in places.names if name not in row]
+        return f"has no {missing[0]!r}; it has {', '.join(sorted(map(repr, row)))}" if missing else None
+    if isinstance(row, Mapping):
+        return "is a mapping, and the places in the statement have no names: write %(name)s"
+    if hasattr(row, "dtype") or not isinstance(row, (tuple, list)):
+        return None
+    if len(row) == places.positional:
+        return None
+    return f"has {_counted(len(row), 'value')}, and the statement has {_counted(places.positional, 'place')}"
+
+
 def hint(query: str, said: str) -> str:
     """Return what to add to a server's complaint about the syntax of *query*; nothing if there is nothing to add.
 

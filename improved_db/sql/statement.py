@@ -144,6 +144,12 @@ def is_read_only(query: str) -> bool:
 
 
 @_remembered
+def returns_rows(query: str) -> bool:
+    """Say whether *query* is a statement that does nothing but return rows."""
+    verb = _outermost(query)[0]
+    return verb in _QUERIES - {"WITH"} or verb in _EXPLAINS or verb == "SHOW"
+
+
 def ends_transaction(query: str) -> str:
     """Say whether a statement ends its transaction by its own words, and how.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pymysql
 import pytest
 
-from improved_db import Connection, ImprovedDb, OutcomeUnknown, TransactionLost
+from improved_db import Connection, ImprovedDb, OutcomeUnknown, StatementTimeout, TransactionLost
 from tests.fakes import Caller
 from tests.faults import fake_server, packets
 
@@ -110,9 +110,11 @@ LOST = pymysql.err.OperationalError
 TIMEOUT: dict[str, Any] = {"options": {}, "seconds": 0.3 + 2.0}  # `timeout` limits the statement, and then it is ended
 
 CASES: dict[str, Case] = {
-    "a read, rows": Case(lambda db: db.execute_query("select 'drip rows'"), LOST),
-    "a read, bytes": Case(lambda db: db.execute_query("select 'drip bytes'"), LOST),
-    "a read with a timeout": Case(lambda db: db.execute_query("select 'drip rows'", timeout=0.3), LOST, **TIMEOUT),
+    "a read, rows": Case(lambda db: db.execute_query("select 'drip rows'"), StatementTimeout),
+    "a read, bytes": Case(lambda db: db.execute_query("select 'drip bytes'"), StatementTimeout),
+    "a read with a timeout": Case(
+        lambda db: db.execute_query("select 'drip rows'", timeout=0.3), StatementTimeout, **TIMEOUT
+    ),
     "a write": Case(lambda db: db.execute_query("update t set a = 'drip bytes'"), OutcomeUnknown),
     "a write with a timeout": Case(
         lambda db: db.execute_query("update t set a = 'drip bytes'", timeout=0.3), OutcomeUnknown, **TIMEOUT
@@ -135,7 +137,7 @@ CASES: dict[str, Case] = {
         lambda db: db.exec_many("insert into t values (%s, 'drip bytes')", [1], atomic=False), OutcomeUnknown
     ),
     "load_rows": Case(lambda db: db.load_rows("`drip bytes`", [(1,)]), TransactionLost),
-    "a stream's start": Case(lambda db: read_stream(db, "select 'drip bytes'"), LOST),
+    "a stream's start": Case(lambda db: read_stream(db, "select 'drip bytes'"), StatementTimeout),
     "a stream's batch": Case(lambda db: read_stream(db, "select 'drip row'", timeout=0.5), LOST, {}),
     "a stream's batch, by read_timeout": Case(
         lambda db: read_stream(db, "select 'drip row'"), LOST, {"read_timeout": 0.5}
