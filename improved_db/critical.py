@@ -1,6 +1,6 @@
 """Critical sections that no interrupt leaves locked, and that no thread waits for while it is inside.
 
-A signal handler, a finalizer or a generator's ``finally`` runs in the middle of whatever its thread does: also inside a
+A signal handler, a finalizer or a generator's ``finally`` runs in the middle of what its thread is doing: also inside a
 critical section of this package. If it raises, the lock has to be free afterwards. If it calls this package, it must
 not wait for its own thread: the package refuses the call, or postpones its work until the section is over.
 

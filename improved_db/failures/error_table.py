@@ -304,7 +304,7 @@ HOPELESS: Final[dict[int, str]] = {
     9006: "hostgroup lock, or ErrGCTooEarly",
 }
 
-#: Read before the numbers: Vitess puts these texts in front of whatever number the inner error has.
+#: Read before the numbers: Vitess puts these texts in front of whichever number the inner error has.
 BY_TEXT: Final = (
     Row(0, "", PERMANENT, DISCARD, OTHER, "transaction rolled back", texts=("to reverse changes of partial dml",)),
     Row(0, "", UNKNOWN, DISCARD, NETWORK, "transaction broken", DECIDING, texts=("vt15001", "vt09032")),

@@ -18,7 +18,7 @@ I9  `close()` is final: it wakes every waiter, and the call that returns a conne
 I10 Each borrowing is a fresh loan; a spent or foreign one is refused under the lock before anything moves.
 I11 In a forked child every slot is cold and the parent's sockets are untouched.
 I12 If a loan cannot be reached any more, the pool takes its slot back within one housekeeping period, or before the
-    next borrower has to wait. A loan that a user's object holds lives as long as that object, whatever thread borrowed
+    next borrower has to wait. A loan that a user's object holds lives as long as that object, whichever thread borrowed
     it; a loan that a method of this package holds for one call lives as long as its thread.
 
 Knows the rack, the waiters, generations and the last failure. Does not know drivers, logs, listeners or how time

@@ -1,10 +1,10 @@
-/* Rows from bytes, compiled: the same as the run of improved_db/wire/decoders.py, for the columns listed below.
+/* Rows from bytes, compiled: does the same as `run` in improved_db/wire/decoders.py, for the kinds of columns below.
 
-   Each column has a kind. What a kind cannot decide by the shape of the bytes goes to the column's reader, the Python
-   function that the pure decoder calls, so the values are the same for every input.
+   Each column has a kind. If a value has an unusual form, the code calls the column's reader: the Python function that
+   the pure decoder calls. So the values are the same for every input.
 
-   The bytes come from a server that may be hostile: each length is compared with what is left of its packet before it
-   is used. A reader never changes after it was made, and there are no globals that do: threads need no lock here.
+   The server may be hostile: before the code uses a length, it compares it with what is left of the packet. No reader
+   changes after it was made, and no global changes, so threads need no lock here.
 
    Knows the layout of a row packet and Python's C API. Does not know PyMySQL, sockets or results. */
 
@@ -17,7 +17,7 @@
 
 #define HEADER 4
 #define FULL 0xFFFFFF
-#define END 254 /* a packet that begins with this or 255 is no row of one packet */
+#define END 254 /* a packet that begins with this byte, or with 255, is not a row of one packet */
 
 typedef const unsigned char *Bytes;
 
@@ -44,7 +44,7 @@ static PyObject *by_reader(const Column *column, Bytes at, Py_ssize_t size)
     return value;
 }
 
-/* The number in count digits, at most 18; -1 if one is none. */
+/* The number in count digits, at most 18; -1 if one of them is not a digit. */
 static long long digits(Bytes at, Py_ssize_t count)
 {
     long long number = 0;
@@ -64,12 +64,12 @@ static PyObject *read_int(const Column *column, Bytes at, Py_ssize_t size)
     return number < 0 ? by_reader(column, at, size) : PyLong_FromLongLong(sign ? -number : number);
 }
 
-/* Read digits with or without a point, up to 19 of them: say whether it could. The result is the nearest double. */
+/* Read up to 19 digits, with or without a point, as the nearest double; return whether the text has that form. */
 static int plain_double(Bytes at, Py_ssize_t size, double *result)
 {
 #ifdef __SIZEOF_INT128__
     int sign = size > 0 && at[0] == '-', seen = 0;
-    uint64_t number = 0, divisor = 0; /* 0 as long as no point came */
+    uint64_t number = 0, divisor = 0; /* 0 until a point has come */
     if (size - sign < 1 || size - sign > 20)
         return 0;
     for (Py_ssize_t i = sign; i < size; i++) {
@@ -84,7 +84,7 @@ static int plain_double(Bytes at, Py_ssize_t size, double *result)
         }
     }
     *result = (double)number;
-    if (number != 0 && divisor > 1) { /* the quotient has 63 bits or 64; its last one says if there is a remainder */
+    if (number != 0 && divisor > 1) { /* the quotient has 63 or 64 bits; the last one says if a remainder is left */
         int up = __builtin_clzll(number), down = __builtin_clzll(divisor);
         unsigned __int128 wide = (unsigned __int128)(number << up) << 63;
         uint64_t quotient = (uint64_t)(wide / (divisor << down));
@@ -123,7 +123,7 @@ static PyObject *read_float(const Column *column, Bytes at, Py_ssize_t size)
     return end == text + size ? PyFloat_FromDouble(number) : by_reader(column, at, size);
 }
 
-/* Text in an encoding of which the first 128 characters are ASCII's. */
+/* Text in an encoding whose first 128 characters are ASCII's. */
 static PyObject *read_ascii(const Column *column, Bytes at, Py_ssize_t size)
 {
     for (Py_ssize_t i = 0; i < size; i++)
@@ -142,7 +142,7 @@ static PyObject *read_decimal(const Column *column, Bytes at, Py_ssize_t size)
     return value;
 }
 
-/* Whether "YYYY-MM-DD" stands there, a day that there is. */
+/* Whether the text is "YYYY-MM-DD", and that day exists. */
 static int is_day(Bytes at, int *year, int *month, int *day)
 {
     static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -216,7 +216,7 @@ static void *bad_row(const Rows *self)
     return NULL;
 }
 
-/* The value at *place, which moves behind it. The packet ends at end. */
+/* Read the value at *place, and move *place behind it. The packet ends at end. */
 static PyObject *next_value(const Rows *self, const Column *column, Bytes *place, Bytes end)
 {
     Bytes at = *place;
@@ -263,7 +263,7 @@ static PyObject *read_row(const Rows *self, Bytes place, Bytes end)
         failed = bad_row(self) == NULL;
     if (failed)
         Py_CLEAR(row);
-    else if (!self->names && !holds_others && self->count > 0) /* the collector would find out, but take its time */
+    else if (!self->names && !holds_others && self->count > 0) /* the collector would untrack it, too, but later */
         PyObject_GC_UnTrack(row);
     return row;
 }
@@ -282,7 +282,7 @@ static PyObject *rows_run(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "position is outside data");
         return NULL;
     }
-    /* A packet of full length, which another one continues, never fits. */
+    /* A packet of full length, which the next one continues, never fits. */
     Py_ssize_t limit = size - position > HEADER + FULL - 1 ? position + HEADER + FULL - 1 : size;
     while (limit - position > HEADER) {
         Bytes head = start + position, first = head + HEADER;
@@ -302,7 +302,7 @@ static PyObject *rows_run(PyObject *object, PyObject *args)
     return Py_BuildValue("ni", position, sequence);
 }
 
-/* Rows(kinds, readers, names, refuse): kinds has a letter for each column, as in read_value; refuse makes the error. */
+/* Rows(kinds, readers, names, refuse): kinds has a letter for each column, see read_value; refuse makes the error. */
 static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
     const char *kinds;
@@ -312,7 +312,7 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
         return NULL;
     if (PyTuple_GET_SIZE(readers) != count ||
         (names != Py_None && !(PyTuple_Check(names) && PyTuple_GET_SIZE(names) == count))) {
-        PyErr_SetString(PyExc_ValueError, "kinds, readers and names have to be of one length");
+        PyErr_SetString(PyExc_ValueError, "kinds, readers and names must have the same length");
         return NULL;
     }
     Rows *self = (Rows *)type->tp_alloc(type, 0);
@@ -342,7 +342,7 @@ static int rows_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-/* There is no tp_clear: a run may be using the readers, and what they are in can be cleared elsewhere. */
+/* There is no tp_clear: a run may be using the readers; a cycle through them is cleared at another object. */
 static void rows_dealloc(PyObject *object)
 {
     Rows *self = (Rows *)object;

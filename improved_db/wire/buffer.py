@@ -1,8 +1,8 @@
-"""Bytes received and not yet consumed, in the place of the file that PyMySQL reads from.
+"""Bytes received and not yet consumed; it replaces the file that PyMySQL reads from.
 
-One `recv` brings what the socket has, often a whole answer; the readers then walk in `data` from `position` on and
-move `position` as they consume. Bytes before it are gone at the next `need`, so a result of any size passes through a
-buffer of constant size.
+One `recv` brings what the socket has, often a whole answer. The readers read `data` from `position` on, and move
+`position` as they consume. The next `need` drops the bytes before it, so a result of any size needs a buffer of
+constant size.
 
 Knows a socket. Does not know packets.
 """
@@ -13,41 +13,41 @@ from typing import Final, Protocol
 
 from improved_db.clock import MonotonicClock
 
-#: The most bytes taken in by one recv. Each recv allocates so much, and from 128 KiB on the C library asks the system
-#: for it each time, which costs more than the rest of a point query.
+#: The most bytes that one recv may bring. Each recv allocates so much; from 128 KiB on, the C library asks the system
+#: for memory each time, which costs more than the rest of a point query.
 RECEIVE_SIZE: Final = 64 * 1024
 
 
 class Source(Protocol):
-    """What bytes come from: a socket, encrypted or not."""
+    """Where the bytes come from: a socket, encrypted or not."""
 
     def recv(self, size: int, /) -> bytes:
-        """Return at most *size* bytes, none at the end."""
+        """Return at most *size* bytes; no bytes at the end."""
 
     def gettimeout(self) -> float | None:
-        """Return how long each recv may take."""
+        """Return how many seconds each recv may take; None: no limit."""
 
     def settimeout(self, seconds: float | None, /) -> None:
-        """Let each recv take so long at the most."""
+        """Let each recv take at most *seconds*; None: no limit."""
 
 
 class Buffer:
-    """What a socket has given so far.
+    """What a socket has sent so far.
 
-    It belongs to whoever owns the connection. After an error in `need` or `fill` its contents are undefined, and the
-    connection is good for nothing but closing.
+    It belongs to the owner of the connection. After an error in `need` or `fill` its contents are undefined, and the
+    owner has to close the connection.
 
     Attributes:
         data: The bytes; those before `position` are consumed.
         position: Where the next packet begins.
-        deadline: When the whole exchange has to be over, however many bytes come before; None: no such instant.
-        closed: Whether `close` was called, as a file has it.
+        deadline: When the whole exchange has to be over, however slowly its bytes come; None: no limit.
+        closed: Whether `close` was called; a file has this attribute, too.
     """
 
     __slots__ = ("_source", "closed", "data", "deadline", "position")
 
     def __init__(self, source: Source) -> None:
-        """Begin with nothing; *source* is read from here only, and is closed by its owner."""
+        """Start empty. Only this buffer reads from *source*; the owner of *source* closes it."""
         self._source = source
         self.deadline: float | None = None
         self.closed: bool = False
@@ -55,11 +55,11 @@ class Buffer:
         self.position: int = 0
 
     def need(self, size: int) -> None:
-        """Wait until at least *size* bytes are pending. More than that may come along.
+        """Wait until at least *size* bytes are pending; there may be more.
 
         Raises:
             EOFError: The other side closed the connection first.
-            OSError: The socket failed, or its timeout passed.
+            OSError: The socket failed, or its timeout or the deadline has passed.
         """
         missing = self.position + size - len(self.data)
         if missing <= 0:
@@ -87,7 +87,7 @@ class Buffer:
         self.position = 0
 
     def _hurry(self, deadline: float) -> None:
-        """Give the next recv what is left of the time: a peer that drips must not get the whole of it each time."""
+        """Give the next recv only the time that is left; otherwise a server that sends slowly could go on for ever."""
         left = deadline - MonotonicClock.now()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -95,7 +95,7 @@ class Buffer:
         self._source.settimeout(left if own is None else min(left, own))
 
     def fill(self) -> None:
-        """Wait for at least one byte more than is pending; raises as `need` does."""
+        """Wait for at least one byte more than is pending; raise as `need` does."""
         self.need(self.pending + 1)
 
     def read(self, size: int) -> bytes:
@@ -111,16 +111,16 @@ class Buffer:
         return taken
 
     def trim(self) -> None:
-        """Let go of the memory if everything is consumed."""
+        """Free the memory if everything is consumed."""
         if self.position == len(self.data):
             self.data, self.position = b"", 0
 
     @property
     def pending(self) -> int:
-        """How many bytes are received and not consumed, in bytes; 0 on an idle connection."""
+        """How many bytes are received and not consumed; 0 on an idle connection."""
         return len(self.data) - self.position
 
     def close(self) -> None:
-        """Let go of the bytes; the socket is its owner's to close."""
+        """Free the memory; the owner of the socket closes that."""
         self.closed = True
         self.data, self.position = b"", 0

@@ -1,7 +1,7 @@
 """The names and types of a result's columns, and how to read its rows.
 
-A statement has the same column definitions each time, byte for byte. So the process keeps what it derived from them,
-for all its connections.
+The column definitions of a statement are the same each time, byte for byte. So the process keeps the shapes made from
+them, for all its connections.
 
 Knows column definitions and how PyMySQL chooses converters. Does not know sockets or results.
 """
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BINARY: Final = 63  # the charset of values that are not text
 VECTOR: Final = 242  # MySQL's since 9.0, four bytes for each number; not in PyMySQL's constants
 
-#: How many lists of columns are kept, and how many bytes the definitions of one may have. Column names may come from
-#: literals in a statement, so their number has no limit.
+#: How many shapes are kept, and how many bytes of definitions one may have. Column names may come from literals in
+#: statements, so the number of shapes has no limit of its own.
 KEPT: Final = 512
 KEPT_SIZE: Final = 8192
 
@@ -62,7 +62,7 @@ class Shape:
         self._dicts: Decoder | None = None
 
     def fits(self, decoders: Mapping[int, Callable[[Any], Any]]) -> bool:
-        """Say whether *decoders* still holds the same converters; users may change it at any time."""
+        """Say whether *decoders* still has the same converters; users may change it at any time."""
         return tuple(map(decoders.get, self._codes)) == self._found
 
     def decoder(self, row_kind: type) -> Decoder:
@@ -86,7 +86,7 @@ def shape_of(definitions: bytes, session: Session) -> Shape:
         session: Whose encoding, ``use_unicode`` and ``decoders`` apply.
 
     Raises:
-        pymysql.err.InternalError: A definition makes no sense.
+        pymysql.err.InternalError: A definition is invalid.
     """
     key = (definitions, session.encoding, session.use_unicode)
     shape = _kept.get(key)
@@ -129,7 +129,7 @@ def row_kind(dict_rows: bool | type) -> type:
 
 
 def keys(fields: Sequence[Any]) -> list[str]:
-    """Return the keys of dict rows by the rule of PyMySQL's `DictCursor`: a repeated name gets its table in front."""
+    """Return the keys of dict rows, by the rule of PyMySQL's `DictCursor`: a repeated name is preceded by its table."""
     names: list[str] = []
     for field in fields:
         names.append(f"{field.table_name}.{field.name}" if field.name in names else field.name)

@@ -1,4 +1,4 @@
-"""The compiled row reader, if it was built and is not turned off.
+"""The compiled row reader, if it was built and the user has not turned it off.
 
 Knows the extension module and `IMPROVED_DB_PURE`. Does not know columns or rows.
 """
@@ -16,7 +16,7 @@ PURE_VARIABLE: Final = "IMPROVED_DB_PURE"
 
 
 def load_rows() -> type[Rows] | None:
-    """Return the extension's class; None if there is none, or if the user does not want it."""
+    """Return the extension's class; None if it was not built, or if the user has turned it off."""
     if os.environ.get(PURE_VARIABLE, "") not in {"", "0"}:
         return None
     try:
@@ -26,7 +26,7 @@ def load_rows() -> type[Rows] | None:
     return Rows
 
 
-#: What makes the readers of rows; None: generated Python code reads them.
+#: The class that makes row readers; None: generated Python code reads the rows.
 ROWS: Final = load_rows()
 
 #: Whether rows are read by compiled code.

@@ -1,7 +1,8 @@
 """`Connection`: PyMySQL's connection with a memory of what it did to the socket and to the session.
 
-It is used like PyMySQL's, with or without a pool. Beyond that it knows, without asking the server, whether the session
-is still there (`_is_alive`) and as good as new (`_is_clean`), and makes it new in at most one round trip (`_restore`).
+Callers use it like PyMySQL's, with or without a pool. Besides, it knows without a round trip whether the server still
+has the session (`_is_alive`) and whether the session is as good as new (`_is_clean`). If it is not, `_restore` makes it
+so in at most one round trip.
 
 Knows statements, the session's state and the handles that share it. Does not know pools or retries.
 """
@@ -37,37 +38,36 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="pymysql.cursors.Cursor")
 logger: logging.Logger = logging.getLogger("improved_db.wire")
 
-#: Seconds that making a session new again may take before the connection is given up.
+#: Seconds in which a session has to be made new; otherwise the connection is discarded.
 RESTORE_TIMEOUT: Final = 5.0
 
-#: Seconds the server gets at the least to answer for a statement that was ended because its time was over, or could not
-#: be.
+#: Seconds: after the time of a statement is over, the server gets at least so long to answer, ended by KILL or not.
 LAST_LOOK_TIMEOUT: Final = 0.1
 
-#: ER_WARNING_NOT_COMPLETE_ROLLBACK.
+#: ER_WARNING_NOT_COMPLETE_ROLLBACK: the warning that a ROLLBACK did not undo everything.
 KEPT_PART: Final = "1196"
 
 _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
 
 class Connection(Handshake):
-    """One session with a server, used as `pymysql.connections.Connection` is; the names it adds are the package's own.
+    """One session with a server, used like `pymysql.connections.Connection`; the names it adds are the package's own.
 
     Attributes:
-        enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
+        enable_cleartext_plugin: Whether to send the password in clear text to any server that asks for it.
     """
 
     __slots__ = ("_loan",)
 
     enable_cleartext_plugin: bool
     decoders: dict[int, Callable[[str], Any]]
-    #: The loan this handle was lent under, if it is a pool's. Handles of one session share everything else.
+    #: The loan of this handle, if a pool lent it. The handles of one session share everything else.
     _loan: Any
-    #: The time of the statement on the wire is over, and its server has been told as well as it could be.
+    #: Whether the time of the statement on the wire is over; the driver has then tried to end it on the server.
     _overdue: bool = False
-    #: Whether a reset makes the session new: it does not run the server's ``init_connect`` again.
+    #: Whether a reset makes the session new. If the server has an ``init_connect``, it does not: no reset runs that.
     _resettable: bool = True
-    #: What stands for which of PyMySQL's classes of cursors.
+    #: The quicker class for each of PyMySQL's classes of cursors.
     _cursors: ClassVar[Mapping[Any, Any]] = QUICKER
     _escape_string = escape_text
 
@@ -76,8 +76,8 @@ class Connection(Handshake):
 
         Args:
             tls_contexts: Where to keep the TLS context, so that many connections share one.
-            **options: As `pymysql.connections.Connection` takes them, and ``enable_cleartext_plugin=True`` for a server
-                that may have the password in clear text over a connection that is not encrypted.
+            **options: As `pymysql.connections.Connection` takes them, and ``enable_cleartext_plugin=True`` if the
+                server may have the password in clear text over a connection that is not encrypted.
         """
         self._loan = None
         self._tls_contexts = {} if tls_contexts is None else tls_contexts
@@ -95,7 +95,7 @@ class Connection(Handshake):
     @overload
     def cursor(self, cursor: type[K]) -> K: ...
     def cursor(self, cursor: Any = None) -> Any:
-        """Return a cursor, as PyMySQL does; its two plain classes come quicker."""
+        """Return a cursor, as PyMySQL does; in place of its two plain classes, the quicker ones of `cursors`."""
         if self._spent:
             self._need_session()
         kind = cursor or self.cursorclass
@@ -108,7 +108,7 @@ class Connection(Handshake):
 
         Args:
             query: The statement, with ``%s`` or ``%(name)s`` placeholders if there are *args*.
-            args: A sequence, a mapping, or one scalar; None or empty for a statement that is sent as it is.
+            args: A sequence, a mapping, or one scalar; if it is None or empty, the statement is sent unchanged.
             dict_rows: Rows as dicts instead of tuples; `bytes` for the payloads of their packets.
 
         Returns:
@@ -129,7 +129,7 @@ class Connection(Handshake):
                 self._row_kind = tuple
 
     def _ask(self, query: str, args: object = None) -> list[tuple[str | None, ...]]:
-        """Run a statement of ours and return its rows as texts: the caller's decoders are for the caller's statements.
+        """Run a statement of ours and return its rows as texts, without the caller's decoders.
 
         Args:
             query: As for `_run`.
@@ -162,8 +162,8 @@ class Connection(Handshake):
             dict_rows: As for `_run`.
             seconds: How long to wait for the answer with all its rows.
             overtime: How many seconds more everything may take: to have the statement ended and to hear that it was.
-            end: Ends the statement on the server, whose answer then says so; gets the seconds it may take. False if it
-                could not, None if it is still at it.
+            end: Ends the statement on the server, whose answer then says so. Gets the seconds that this may take.
+                Returns False if it could not end the statement, None if it is still trying.
 
         Raises:
             pymysql.err.OperationalError: What the server said; 2013 if it did not answer after all.
@@ -179,7 +179,7 @@ class Connection(Handshake):
             self._overdue = True
             over_at = MonotonicClock.now() + overtime
             ended = end(max(overtime - LAST_LOOK_TIMEOUT, LAST_LOOK_TIMEOUT))
-            if ended is None:  # KILL may still come, and must not meet the next statement of this session
+            if ended is None:  # a KILL that comes later would hit the next statement of this session
                 self._force_close()
                 late = TimeoutError("timed out")
                 raise err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({late})") from late
@@ -246,7 +246,7 @@ class Connection(Handshake):
         return bool(self.server_status & _IN_TRANSACTION)
 
     def commit(self) -> None:
-        """Commit, unless the server has hung up before: then nothing is sent, and nothing is in doubt."""
+        """Commit. If the server has already ended the session, send nothing, so that nothing is in doubt."""
         if self._poller is not None and self._phase is None and self._has_ended(self._poller.poll(0)):
             self._phase = Phase.SEND
             self._force_close()
@@ -254,7 +254,7 @@ class Connection(Handshake):
         super().commit()
 
     def _has_ended(self, events: list[Any]) -> bool:
-        """Say whether the other end has closed an idle socket; of an encrypted one nothing else can be read."""
+        """Say whether the server has closed an idle socket. Under TLS only *events* can tell."""
         if self._sock is None or not events:
             return False
         if any(isinstance(event, tuple) and event[1] & ENDED for event in events):
@@ -267,14 +267,14 @@ class Connection(Handshake):
             return True
 
     def _commit_if_open(self) -> None:
-        """Commit, if a transaction is open: the end of a statement of ours on a session without autocommit."""
+        """If a transaction is open, commit it: so a statement of ours ends on a session without autocommit."""
         if self._in_transaction():
             self.commit()
 
     def _undo(self) -> bool:
-        """Roll back after an error of the server's, and say whether that leaves nothing of what was done.
+        """Roll back after an error from the server, and say whether the server undid everything.
 
-        Tables without transactions keep what was written to them; the server says so in a warning.
+        Tables without transactions keep what was written to them; then the server sends a warning.
         """
         told = self._ask("SHOW WARNINGS")
         self.rollback()
@@ -287,7 +287,7 @@ class Connection(Handshake):
         """Say, without a round trip, whether the session is as good as new: idle, no transaction, nothing changed."""
         result = self._result
         try:
-            unread = self._rfile.data  # bytes beyond the last answer would be taken for the next one
+            unread = self._rfile.data  # the next statement would read such bytes as its answer
         except AttributeError:  # PyMySQL's own reader does not show what it holds
             unread = b""
         return (
@@ -306,21 +306,21 @@ class Connection(Handshake):
             return False
         if not self._poller.poll(0):
             return True
-        # A TLS session ticket may have come; only the server can tell it from a goodbye.
+        # It may be a TLS session ticket or a goodbye; only a ping tells which.
         return isinstance(self._sock, ssl.SSLSocket) and self._answers(1.0)
 
     def _answers(self, timeout: float) -> bool:
-        """Ping the server, for at most *timeout* seconds; a connection that did not answer is closed."""
+        """Ping the server for at most *timeout* seconds; if it does not answer, close the connection."""
         return self._succeeds(timeout, self.ping)
 
     def _restore(self, *, reset: bool = False) -> bool:
         """Make the session as good as new: no round trip if it is, one if it is not.
 
-        A transaction left open is rolled back. Where the borrower changed more (SET, USE, LOCK TABLES ...), or with
-        *reset*, the whole session is reset and set up again. A result that was not read to its end is never drained.
+        If the borrower left a transaction open, roll it back. If the borrower changed more (SET, USE, LOCK TABLES ...),
+        or with *reset*, reset the whole session and set it up again. An unread rest of a result is never read.
 
         Returns:
-            False if the connection is good for nothing.
+            False if the connection cannot be used any more.
         """
         if not reset and self._is_clean():
             return True
@@ -339,10 +339,10 @@ class Connection(Handshake):
         return not self.server_status & _IN_TRANSACTION
 
     def _succeeds(self, timeout: float, exchange: Callable[[], Any]) -> bool:
-        """Run *exchange* with its own time limit; False, and closed, if it fails in any way.
+        """Run *exchange* with its own time limit; if it fails in any way, close the connection and return False.
 
-        An error of the server's or the socket's is expected, and the pool counts it. Any other one is logged: by its
-        type alone, as its text may hold a value.
+        An error from the server or the socket is expected, and the pool counts it. Any other error is logged, by its
+        type only, because its text may hold a value.
         """
         try:
             self._within(timeout, exchange)
@@ -350,7 +350,7 @@ class Connection(Handshake):
             self._force_close()
             return False
         except Exception as error:
-            logger.warning("the session is given up: %s", type(error).__name__)
+            logger.warning("the session could not be restored, so its connection is closed: %s", type(error).__name__)
             self._force_close()
             return False
         return True
@@ -358,7 +358,7 @@ class Connection(Handshake):
     # --- handles ---------------------------------------------------------------------------------------------------
 
     def _handle(self, loan: object) -> Connection:
-        """Return a new object for the same session, to be lent under *loan*: a stale one can then be told from it."""
+        """Return a new object for the same session, to lend under *loan*; an earlier borrower has another object."""
         fresh = type(self).__new__(type(self))
         fresh.__dict__ = self.__dict__
         fresh._loan = loan
@@ -366,22 +366,22 @@ class Connection(Handshake):
         return fresh
 
     def _spend(self) -> None:
-        """Cut this handle off from its session: it behaves as a closed connection from now on."""
+        """Separate this handle from its session: from now on it behaves like a closed connection."""
         self.__dict__ = {**self.__dict__, "_sock": None, "_rfile": None, "_result": None, "_spent": True}
 
     def _quit_within(self, timeout: float) -> None:
-        """Say goodbye and close; a goodbye that would take longer than *timeout* seconds is not said."""
+        """Send COM_QUIT and close; if the send takes longer than *timeout* seconds, close without it."""
         self._write_timeout = timeout
         self.close()
 
     def _drop(self) -> None:
-        """Close our end of the socket without a word."""
+        """Close our end of the socket, and send nothing."""
         forget_stream(self)
         self._closed = True
         self._force_close()
 
     def _shut_down(self) -> None:
-        """End both directions of the socket under whoever is blocked on it."""
+        """Shut down both directions of the socket, so that a thread blocked on it gets an error."""
         sock = self._sock
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -389,5 +389,5 @@ class Connection(Handshake):
 
 
 def _text(value: str | bytes | None) -> str | None:
-    """Return what ``use_unicode=False`` leaves as bytes."""
+    """Return a value as text; with ``use_unicode=False`` PyMySQL leaves it as bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else value

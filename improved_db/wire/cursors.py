@@ -34,7 +34,7 @@ else:
 class Cursor(Base):
     """`pymysql.cursors.Cursor`."""
 
-    # As PyMySQL's __init__ sets them, one by one, in each cursor.
+    # PyMySQL's __init__ sets each of these in each cursor.
     warning_count: int = 0
     connection: Any
     lastrowid: Any
@@ -62,7 +62,7 @@ class Cursor(Base):
             query = self.mogrify(query, args)  # type: ignore[arg-type]  # bytes without arguments only, as in PyMySQL
         sql: Any = query
         if isinstance(query, str):
-            # Strictly: a lone surrogate would send half a character, which takes in the escape after it.
+            # Strictly: a lone surrogate would be sent as half a character, which the server joins with the next byte.
             sql = query.encode(connection.encoding)
             refuse_strays(query, connection.encoding)
         try:
@@ -84,7 +84,7 @@ class Cursor(Base):
         self._rows = result.rows
 
     def close(self) -> None:
-        """Release the connection, after reading the remaining results, if there are several."""
+        """Let go of the connection; if there are more results, read them first."""
         if self._result is None or not self._result.has_next:
             self.connection = None
         else:

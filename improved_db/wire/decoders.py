@@ -1,14 +1,14 @@
 """Rows from bytes, by functions compiled for each list of column kinds.
 
-PyMySQL reads a row by one method call for each length, one for each value and two for each packet. A decoder written
-for, say, (int, text, datetime) does the same with index arithmetic in one loop. Nothing from the server gets into the
-source of a decoder: encodings, converters and column names are bound as objects.
+PyMySQL reads a row by one method call for each length, one for each value and two for each packet. A decoder for, say,
+(int, text, datetime) does the same with index arithmetic in one loop. Nothing from the server gets into the source of a
+decoder: encodings, converters and column names are bound as objects.
 
-Where PyMySQL would call one of its standard converters, a decoder calls an equivalent, which gives the same value and
-type for every input; an input of an unusual shape goes to PyMySQL's own converter. The converters of users are called
-as PyMySQL calls them.
+Instead of PyMySQL's standard converters, a decoder calls equivalents, which return the same value and type for every
+input; they pass an input of an unusual form to PyMySQL's own converter. A decoder calls the user's converters as
+PyMySQL does.
 
-Where the extension `_rows.c` was built, it reads the usual types in place of the generated code, with the same results.
+If the extension `_rows.c` was built, it reads the usual types instead of the generated code, with the same results.
 
 Knows the layout of a row packet and PyMySQL's converters. Does not know sockets or results.
 """
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 BAD_ROW: Final = "a row does not fill its packet"
 
-#: How far one run reads: a packet of full length, which the next one continues, never fits, so `run` stops before it.
+#: How many bytes one run reads: less than a packet of full length, which the next packet continues; `run` stops there.
 LIMIT: Final = HEADER + FULL - 1
 
-#: How PyMySQL reads a column: decode with this encoding (None: leave it bytes), then call this (None: leave it).
+#: How PyMySQL reads a column: it decodes with this encoding (None: keeps bytes), then calls this (None: keeps that).
 Column: TypeAlias = "tuple[str | None, Callable[[Any], Any] | None]"
 
 
 #: Converts the bytes of a value that is not NULL.
 Reader: TypeAlias = "Callable[[bytes], Any]"
 
-#: Compiling takes 0.1 ms for a column, once for each list of column kinds; lists longer than this are not worth it.
+#: To compile takes 0.1 ms for each column, once for each list of column kinds. Longer lists than this are not compiled.
 WIDEST: Final = 100
 
 
@@ -51,9 +51,9 @@ class Decoder(NamedTuple):
 
     Attributes:
         run: ``run(data, position, sequence, rows) -> (position, sequence)``: appends to *rows* the rows of the plain
-            row packets from *position* on, and stops in front of the first packet that is not whole, not the next in
-            sequence, not a row, or part of a row of several packets.
-        one: ``one(payload) -> row``: a row of several packets, joined.
+            row packets from *position* on, and stops before the first packet that has not come whole, is not the next
+            in sequence, is not a row, or is part of a row of several packets.
+        one: ``one(payload) -> row``: the row of several packets, whose payloads are joined.
     """
 
     run: Callable[[bytes, int, int, list[Any]], tuple[int, int]]
@@ -66,7 +66,7 @@ _TWO_DIGITS: Final = {b"%02d" % number: number for number in range(100)}
 
 
 def _strict_from_iso(text: str) -> datetime:
-    """Refuse hour 24: invalid for PyMySQL, but midnight of the next day for Python since 3.14."""
+    """Refuse hour 24: for PyMySQL it is invalid, for Python since 3.14 it is midnight of the next day."""
     if text[11:13] == "24":
         raise ValueError("hour 24")
     return datetime.fromisoformat(text)
@@ -78,14 +78,14 @@ from_iso: Final = datetime.fromisoformat if sys.version_info < (3, 14) else _str
 def read_datetime(raw: bytes) -> object:
     """Convert like `pymysql.converters.convert_datetime`.
 
-    `datetime.fromisoformat` takes more forms (weeks, basic format, time zones), but none of them has a separator in
-    each of these places. The rest can only be digits, which it checks itself.
+    `datetime.fromisoformat` accepts more forms (weeks, basic format, time zones), but none of them has a separator at
+    each of these places. All other characters must be digits, which it checks itself.
     """
     size = len(raw)
     if (size == 19 and raw[4::3] == b"-- ::") or (20 < size <= 26 and raw[4:20:3] == b"-- ::." and raw[20:].isdigit()):
         try:
             return from_iso(raw.decode())
-        except ValueError:  # a zero date, or a fraction of a length that Python 3.10 does not take
+        except ValueError:  # a zero date, or a fraction of a length that Python 3.10 does not accept
             pass
     return converters.convert_datetime(raw)
 
@@ -117,7 +117,7 @@ def read_decimal(raw: bytes) -> Decimal:
     return Decimal(raw.decode("ascii"))
 
 
-#: PyMySQL's converters for columns that it decodes as ASCII, and what does the same to bytes.
+#: PyMySQL's converters for columns that it decodes as ASCII, and functions that convert the bytes to the same value.
 _SAME_FROM_BYTES: Final[tuple[tuple[object, Reader], ...]] = (
     (int, int),
     (float, float),
@@ -190,15 +190,15 @@ def _read_nothing(_: bytes) -> None:
     return None
 
 
-#: Passes by rows without looking into them.
+#: Skips rows.
 SKIP: Final = Decoder(functools.partial(_walk, None), _read_nothing)
 
-#: Leaves rows as they are, for those who read columns.
+#: Returns rows as the payloads of their packets, for `improved_db.frames`.
 PACKETS: Final = Decoder(functools.partial(_walk, bytes), bytes)
 
 # --- source -----------------------------------------------------------------------------------------------------------
 
-#: What to write in place of a call, for values of at most 250 bytes.
+#: Source that replaces a call of the reader, for values of at most 250 bytes.
 _WRITTEN_OUT: Final[dict[Reader, str]] = {
     int: "VALUE = int(data[s:p])",
     float: "VALUE = float(data[s:p])",
@@ -224,7 +224,7 @@ _NAMES: Final = {
 
 
 def _read_column(index: int, statements: str) -> list[str]:
-    """Return the lines that read ``v0``, or ``v1`` ..., at ``p``, where byte ``c`` stands, and move ``p`` past it."""
+    """Return the lines that read column *index* at ``p``, where byte ``c`` is, into ``v0`` ..., and move ``p``."""
     lines = [
         "c = data[p]",
         "if c < 251:",
@@ -246,7 +246,7 @@ def _indent(lines: Sequence[str], levels: int) -> list[str]:
 
 @functools.lru_cache(maxsize=512)
 def _compile(columns: tuple[str | None, ...], *, dicts: bool) -> CodeType:
-    """Compile ``run`` for columns read by these statements, or, for None, by a call of the column's reader."""
+    """Compile ``run`` for columns that these statements read; for None, the column's reader is called."""
     numbers = range(len(columns))
     row = f"{{{', '.join(f'name{i}: v{i}' for i in numbers)}}}" if dicts else f"({' '.join(f'v{i},' for i in numbers)})"
     reading = [_read_column(i, columns[i] or f"VALUE = read{i}(data[s:p])") for i in numbers]
@@ -264,7 +264,7 @@ def _compile(columns: tuple[str | None, ...], *, dicts: bool) -> CodeType:
         f"        if c >= {EOF}:",
         "            break",
         *_indent([line for lines in reading for line in lines], 2),
-        # A value that runs over the end of its packet leaves p behind the end for good, so this one look suffices.
+        # If a value runs over the end of its packet, p stays behind the end, so this one check is enough.
         "        if p != end:",
         "            raise malformed(BAD_ROW)",
         f"        append({row})",
@@ -280,13 +280,13 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
 
     Args:
         columns: How PyMySQL would read each column.
-        names: Keys of the rows, for dicts; None for tuples.
+        names: The keys, for rows as dicts; None for rows as tuples.
     """
     readers = [_reader(*column) for column in columns]
     one = functools.partial(_read_one, readers, names)
     if compiled.ROWS is not None:
         kinds = b"".join(map(_kind, columns, readers))
-        if len(kinds) == len(columns):  # else some column has no kind
+        if len(kinds) == len(columns):  # otherwise a column has no kind
             calls = tuple(Decimal if reader is read_decimal else reader for reader in readers)
             made = compiled.ROWS(kinds, calls, None if names is None else tuple(names), _bad_row)
             return Decoder(made.run, one)
@@ -300,7 +300,7 @@ def make_decoder(columns: Sequence[Column], names: Sequence[str] | None = None) 
     return Decoder(space["run"], one)
 
 
-#: Encodings by their names in PyMySQL whose first 128 characters are ASCII's.
+#: PyMySQL's names of encodings whose first 128 characters are ASCII's.
 _LIKE_ASCII: Final = frozenset({"ascii", "cp1252", "latin1"})
 
 #: The compiled reader's kinds of columns, see `read_value` in `_rows.c`.
@@ -342,7 +342,7 @@ def check_row(data: bytes, position: int, end: int, columns: int) -> None:
         columns: How many values it should have.
 
     Raises:
-        pymysql.err.InternalError: It does not have so many values.
+        pymysql.err.InternalError: The row is malformed.
     """
     for _ in range(columns):
         first = data[position] if position < end else ERR

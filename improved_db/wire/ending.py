@@ -1,4 +1,4 @@
-"""Which session on which server KILL is for: a number alone means another session on another server.
+"""Which session KILL is for: its number and its server, because another server uses the same number for another one.
 
 Knows what a server says about itself and its sessions. Does not know pools, or why a session is ended.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Variables that no two servers share; MySQL has the first one, MariaDB from 10.5.26 and 11.4.3 on the second one.
 UNIQUE: Final = ("server_uuid", "server_uid")
 
-#: What together tells servers of one machine, or of one group, apart, and every server has.
+#: Variables that every server has, and that together differ between servers of one machine or one group.
 USUAL: Final = ("hostname", "port", "server_id", "datadir", "pid_file")
 
 
@@ -36,14 +36,14 @@ class SessionMark(NamedTuple):
 
 
 def mark(connection: Any) -> SessionMark:
-    """Return what ends *connection*'s session; the connection itself is not needed for that any more."""
+    """Return the mark of *connection*'s session; the session can then be ended without that connection."""
     return SessionMark(
         connection.thread_id(), connection._server_identity, connection._local_port, connection._opened_at
     )
 
 
 def identity_query(known: Container[Any]) -> str:
-    """Return the statement that asks a server who it is.
+    """Return the statement that asks a server for its identity.
 
     Args:
         known: Which of `UNIQUE` it has.
@@ -52,23 +52,23 @@ def identity_query(known: Container[Any]) -> str:
     return f"SELECT CONCAT_WS('/', {', '.join(f'@@{name}' for name in names)})"
 
 
-def end_through(connection: Any, ghost: SessionMark, query_only: bool) -> bool:
-    """Have *connection*'s server KILL *ghost*, if that is a session of this server.
+def end_through(connection: Any, lost_session: SessionMark, query_only: bool) -> bool:
+    """Have *connection*'s server KILL *lost_session*, if that is a session of this server.
 
-    Behind a load balancer the connection may be on another server, after a restart on a younger one, and there the
-    number belongs to another session. So the server has to be the same, to be older than the session, and to list it
-    with our port. A server that does not say who it is ends nothing.
+    Behind a load balancer, the connection may be on another server; after a restart, on a younger one. There the number
+    belongs to another session. So the server must be the same, must have started before the session, and must list the
+    session with our port. If the server does not tell its identity, nothing is ended.
 
     Returns:
-        Whether it was ended.
+        Whether the server was told to end it.
     """
-    if not ghost.server or connection._server_identity != ghost.server:
+    if not lost_session.server or connection._server_identity != lost_session.server:
         return False
-    listed = connection._ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", ghost.number)
-    if not listed or (ghost.local_port and not str(listed[0][0]).endswith(f":{ghost.local_port}")):
+    listed = connection._ask("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = %s", lost_session.number)
+    if not listed or (lost_session.local_port and not str(listed[0][0]).endswith(f":{lost_session.local_port}")):
         return False
     uptime = connection._ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
-    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - ghost.opened_at:
+    if not uptime or float(uptime[0][1] or 0) + 1.0 < MonotonicClock.now() - lost_session.opened_at:
         return False
-    connection._run(f"KILL {'QUERY ' if query_only else ''}{ghost.number:d}")
+    connection._run(f"KILL {'QUERY ' if query_only else ''}{lost_session.number:d}")
     return True

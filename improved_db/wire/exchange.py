@@ -1,6 +1,7 @@
-"""What is being done to the socket: one write, then the answers, and after each step where we stand (`_phase`).
+"""What is being done to the socket: one write, then the answers, and after each step the phase (`_phase`).
 
-PyMySQL writes and reads whole commands but does not remember how far it came; this does, for a verdict afterwards.
+PyMySQL writes and reads whole commands, but does not remember how far it got. This class does, because the verdict on a
+failure depends on it.
 
 Knows PyMySQL's connection from the inside, its socket and time limits. Does not know sessions, pools or retries.
 """
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 else:
     Base = pymysql.connections.Connection
 
-#: The base of what the server and the driver say.
+#: The base class of all errors from the server and the driver.
 DriverError = err.MySQLError
 
 #: A statement of this many bytes or more takes several packets, which PyMySQL writes.
@@ -87,28 +88,28 @@ SEND, AWAIT = Phase.SEND, Phase.AWAIT
 
 
 class Exchange(Base):
-    """A connection that knows how far it came.
+    """A connection that knows how far its current exchange has got.
 
     Names with one underscore are the package's own: only its other modules use them.
     """
 
-    #: The server's ``max_allowed_packet``, once known: it ends a session that sends more.
+    #: The server's ``max_allowed_packet``, once known. If a client sends more, the server ends the session.
     _statement_limit: float = float("inf")
-    #: Whether the server takes a command before it has answered the last: ProxySQL ends the session then, and Aurora
-    #: may hang. One at a time until the pool knows its server.
+    #: Whether to send a command before the server has answered the last one. ProxySQL would end the session, and Aurora
+    #: may hang; so commands go one at a time until the pool knows its server.
     _pipelines = False
-    #: What was being done to the socket; None while no statement is on the wire. An exchange that was interrupted
-    #: leaves it set, and the connection is then good for nothing.
+    #: What was being done to the socket; None while no statement is on the wire. An interrupted exchange leaves it set,
+    #: and then the connection has to be discarded.
     _phase: Phase | None = None
     _touched = False  # the session may differ from a new one in more than a transaction
-    _failed = False  # the server refused a statement: whether a transaction is open, its answer does not say
+    _failed = False  # the server refused a statement; such an answer does not say whether a transaction is open
     _spent = False
     _queued: list[tuple[int, bytes]] = []  # noqa: RUF012  # never changed in place: `_send_all` makes a new one
     _loading: bytes | None = None  # the caller's own LOAD DATA statement on the wire: its answer may ask for a file
     _may_load = False  # the caller's `local_infile`; PyMySQL's own switch is on only while such a file is sent
     _deadline: float | None = None
     _row_kind: type = tuple
-    _known: tuple[bytes, int, Any, str, bool] | None = None  # how the last result began; of `wire.resultset`
+    _known: tuple[bytes, int, Any, str, bool] | None = None  # how the last result began; used by `wire.row_packets`
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         if self._sock is None:
@@ -136,7 +137,7 @@ class Exchange(Base):
             self._look_at(sql)
 
     def _look_at(self, sql: bytes) -> None:
-        """Note what a statement that is no plain query does to the session, and whether it may ask for a file."""
+        """Note whether a statement that is not a plain query changes the session, and whether it may ask for a file."""
         self._touched = self._touched or touches(sql, self.encoding)
         self._loading = sql if LOAD.match(sql[:4096]) else None
 
@@ -151,7 +152,7 @@ class Exchange(Base):
         except OSError as error:
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_GONE_ERROR, f"MySQL server has gone away ({error!r})") from error
-        except BaseException:  # half a packet may be with the server
+        except BaseException:  # the server may have half a packet
             self._force_close()
             raise
 
@@ -171,7 +172,7 @@ class Exchange(Base):
         if self._phase is not Phase.CONNECT:
             self._phase = None
         if type(self._rfile) is not Buffer and not self.get_autocommit():
-            self._failed = True  # PyMySQL's own reading drops the status that a SELECT ends with
+            self._failed = True  # PyMySQL's own reader drops the status flags at the end of a SELECT
         return affected
 
     def _read_packet(self, *args: Any) -> Any:
@@ -188,14 +189,14 @@ class Exchange(Base):
             raise
 
     def _read_within(self) -> None:
-        """Put a buffer that knows the deadline in the place of each file that PyMySQL opens while it shakes hands."""
+        """During the handshake, replace each file that PyMySQL opens by a buffer that knows the deadline."""
         if type(self._rfile) is not Buffer and supported():
             self._rfile.close()  # it has read nothing yet
             self._rfile = Buffer(self._sock)
             self._rfile.deadline = self._deadline
 
     def _await_answer(self) -> None:
-        """Wait for an answer, and read a goodbye for what it is: PyMySQL takes it for a lost connection."""
+        """Wait for an answer; if a goodbye comes instead, raise that. PyMySQL would take it for a lost connection."""
         try:
             await_answer(self)
         except BaseException:
@@ -203,7 +204,7 @@ class Exchange(Base):
             raise
 
     def ping(self, reconnect: bool | None = False) -> None:
-        """Ask the server for a sign of life; a connection that was returned says so."""
+        """Check that the server answers; if the connection was returned to its pool, raise `LoanSpent`."""
         if not self._spent:
             super().ping(reconnect)
             return
@@ -211,7 +212,7 @@ class Exchange(Base):
         self._read_ok_packet()
 
     def commit(self) -> None:
-        """Commit; the answer is read as that to any statement, so that a goodbye in its place is known for one."""
+        """Commit. The answer is read like that to any statement, so that a goodbye in its place is recognised."""
         self._execute_command(QUERY, b"COMMIT")
         self._read_query_result()
 
@@ -227,7 +228,7 @@ class Exchange(Base):
         return rows
 
     def _note_error(self) -> None:
-        """Note that the server refused: the exchange is over, and the status flags are now out of date."""
+        """Note that the server refused: the exchange is over, and the status flags are out of date."""
         self._failed = True
         if self._sock is not None:
             self._settle()
@@ -238,7 +239,7 @@ class Exchange(Base):
             self._phase = None
 
     def _need_session(self) -> None:
-        """Refuse to go on without a session."""
+        """Raise the error for a call that needs a session."""
         raise self._closed_error()
 
     def _closed_error(self) -> Exception:
@@ -249,7 +250,7 @@ class Exchange(Base):
     # --- several at once -------------------------------------------------------------------------------------------
 
     def _send_all(self, commands: Sequence[tuple[int, bytes]]) -> None:
-        """Write several commands at once, or the first of them; `_read_all` has to follow, and sends the others."""
+        """Write several commands at once, or only the first; `_read_all` has to follow, and writes the others."""
         if self._sock is None:
             self._need_session()
         if len(commands) == 1:
@@ -264,13 +265,13 @@ class Exchange(Base):
         self._result = None
         if self._phase is not Phase.CONNECT:
             self._phase = SEND
-        self._touched = True  # they are not looked at one by one
+        self._touched = True  # no code looks at each of them
         self._write_bytes(b"".join([_header(len(text) + 1, command) + text for command, text in commands]))
         if self._phase is SEND:
             self._phase = AWAIT
 
     def _send_each(self, statements: Sequence[bytes]) -> None:
-        """Write several statements of the caller's at once; an answer has to be read for each, in their order."""
+        """Write several statements of the caller's at once; the answer to each has to be read, in their order."""
         if self._sock is None:
             self._need_session()
         self._result = None
@@ -279,16 +280,16 @@ class Exchange(Base):
         self._phase = AWAIT
 
     def _run_each(self, statements: Sequence[str]) -> None:
-        """Run a few statements of our own, which leave the session as it is, in one round trip."""
+        """Run a few statements of our own, which do not change the session, in one round trip."""
         touched = self._touched
         self._send_all([(QUERY, statement.encode(self.encoding)) for statement in statements])
         self._read_all(len(statements))
         self._touched = touched
 
     def _load_local(self, statement: str, packets: Iterable[bytes]) -> Any:
-        """Run a LOAD DATA LOCAL statement and send *packets*, whatever file the server asks for.
+        """Run a LOAD DATA LOCAL statement and send *packets*, whichever file the server asks for.
 
-        An error while making them closes the connection, and the server undoes what it has.
+        If *packets* raises an error, the connection is closed, and the server undoes what it has.
 
         Returns:
             PyMySQL's OK packet: ``affected_rows``, ``warning_count``.
@@ -297,7 +298,7 @@ class Exchange(Base):
             pymysql.err.MySQLError: The server refused, or the connection was lost.
         """
         self._execute_command(QUERY, statement)
-        self._loading = None  # the answer is served here, with our rows
+        self._loading = None  # the server's request is answered here, with our rows
         asked = self._read_packet()
         if not asked.is_load_local_packet():
             self._force_close()
@@ -305,14 +306,14 @@ class Exchange(Base):
         try:
             for packet in packets:
                 self.write_packet(packet)
-            self.write_packet(b"")  # that was all
+            self.write_packet(b"")  # the end of the rows
         except BaseException:
             self._force_close()
             raise
         return self._read_ok_packet()
 
     def _read_all(self, number: int) -> tuple[int, int]:
-        """Read the answers to *number* commands; of several errors the first is raised, after the last answer.
+        """Read the answers to *number* commands; after the last one, raise the first error if there was one.
 
         Returns:
             How many rows they changed, and the last AUTO_INCREMENT value made.
@@ -346,7 +347,7 @@ class Exchange(Base):
     # --- time limits -----------------------------------------------------------------------------------------------
 
     def _within(self, seconds: float, exchange: Callable[[], Any]) -> Any:
-        """Run *exchange*, each of whose writes and reads gets what is left of *seconds*."""
+        """Run *exchange*; each of its writes and reads gets what is left of *seconds*."""
         timeouts = self._read_timeout, self._write_timeout
         outer = self._deadline
         mine = MonotonicClock.now() + seconds
@@ -358,7 +359,7 @@ class Exchange(Base):
             self._read_timeout, self._write_timeout = timeouts
 
     def _limit(self, deadline: float | None) -> None:
-        """Let everything that is read and written be over by *deadline*."""
+        """Let all reads and writes end by *deadline*."""
         self._deadline = deadline
         self._current_timeout = -1.0  # the buffer may have set another one
         if type(self._rfile) is Buffer:

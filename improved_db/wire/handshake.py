@@ -35,19 +35,19 @@ COM_RESET_CONNECTION: Final = 0x1F
 KEEPALIVE: Final = (30, 10, 3)
 USER_TIMEOUT: Final = 60.0
 
-#: What PyMySQL raises when the bytes of a handshake make no sense; UnicodeDecodeError is a ValueError.
+#: What PyMySQL raises if the bytes of a handshake are invalid; UnicodeDecodeError is a ValueError.
 GARBLED: Final = (ValueError, LookupError, TypeError, AttributeError, struct.error, AssertionError, UnboundLocalError)
 
-#: Plugins of authentication that send the password as it is.
+#: Authentication plugins that send the password in clear text.
 CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
 
-#: What `select.poll` tells of a socket whose other end has closed.
+#: The events of `select.poll` that tell that the other end has closed the socket.
 ENDED: Final = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLLERR"))
 
-#: Seconds an attempt may take where ``connect_timeout`` sets no limit.
+#: Seconds that an attempt may take if ``connect_timeout`` sets no limit.
 CONNECT_TIMEOUT: Final = 10.0
 
-#: What PyMySQL remembers of a session that a borrower may change.
+#: PyMySQL's attributes of a session that a borrower may change.
 SESSION_ATTRIBUTES: Final = ("charset", "collation", "encoding", "db", "autocommit_mode", "sql_mode", "cursorclass")
 
 
@@ -55,18 +55,18 @@ class Handshake(Exchange):
     """A connection that opens quickly, in limited time, and can make its session new again.
 
     Attributes:
-        enable_cleartext_plugin: Whether any server that asks may have the password in clear text.
+        enable_cleartext_plugin: Whether to send the password in clear text to any server that asks for it.
     """
 
-    #: Our end's TCP port, by which the server's process list tells sessions apart; 0 on a unix socket.
+    #: Our end's TCP port, which the server's process list shows; 0 on a unix socket.
     _local_port: int = 0
     #: When the session began.
     _opened_at: float = 0.0
-    #: Which server the session is on, as that server says; empty where it was not asked, or does not say.
+    #: Which server the session is on, as that server says; empty if it was not asked, or does not say.
     _server_identity: str = ""
-    #: What asks for it; None: the server is not asked.
+    #: The statement that asks for it; None: the server is not asked.
     _identity_query: str | None = None
-    #: Called with the connection by `_prepare`, each time the session has been made new.
+    #: `_prepare` calls it with the connection, each time the session was made new.
     _on_new: Callable[[Any], object] | None = None
     enable_cleartext_plugin: bool = False
 
@@ -75,22 +75,22 @@ class Handshake(Exchange):
     _tls_contexts: MutableMapping[object, ssl.SSLContext]
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
-        """Share one context for the same options: building one costs as much CPU as a hundred connects.
+        """Return the shared context for these options: to build one costs as much CPU as a hundred connects.
 
-        Certificates that were replaced are read anew.
+        If a certificate file was replaced, read it again.
         """
         if isinstance(sslp, ssl.SSLContext):
             return sslp
         key = tuple(sorted((name, str(value), _stamp(value)) for name, value in sslp.items()))
         context = self._tls_contexts.get(key)
         if context is None:
-            self._tls_contexts.clear()  # of files as they were before
+            self._tls_contexts.clear()  # those of the files before they were replaced
             context = super()._create_ssl_ctx(sslp) if sslp else _unverified_context()
             self._tls_contexts[key] = context
         return context
 
     def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
-        """Answer the server's choice of authentication; refuse to send the password in clear text on an open line."""
+        """Answer the server's choice of authentication; without encryption, refuse to send the password in clear."""
         in_clear = plugin_name in CLEAR_TEXT and handler is None
         if in_clear and not self._secure and not self.enable_cleartext_plugin:
             raise err.OperationalError(
@@ -106,7 +106,7 @@ class Handshake(Exchange):
 
         Raises:
             pymysql.err.OperationalError: The server cannot be reached, or refuses.
-            LoanSpent: This handle was given back to its pool.
+            LoanSpent: This handle was returned to its pool.
         """
         if self._spent:
             raise self._closed_error()
@@ -123,18 +123,18 @@ class Handshake(Exchange):
         finally:
             self.sql_mode, self.init_command, self.autocommit_mode = settings
         if clearer is not None:
-            raise clearer  # here, so that it does not hold the other one
+            raise clearer  # outside the except clause, so that it does not hold the other error
         self._phase, self._touched = None, False
 
     def _open(self, sock: socket.socket | None, settings: tuple[Any, Any, Any]) -> None:
         self.sql_mode = self.init_command = self.autocommit_mode = None  # set up below, in one round trip
-        self._read_timeout = self._write_timeout = None  # the user's are for statements, and come back afterwards
+        self._read_timeout = self._write_timeout = None  # the user's are for statements; `_within` restores them
         if sock is None:
             sock = self._connect_to_path(self.unix_socket) if self.unix_socket else self._connect_to_host()
         super().connect(sock)
         self.sql_mode, self.init_command, self.autocommit_mode = settings
         if supported():
-            self._rfile.close()  # nothing is in it: a server speaks when it is asked
+            self._rfile.close()  # it is empty: a server sends only answers
             self._rfile = Buffer(self._sock)
             self._rfile.deadline = self._deadline
         _tune(self._sock)
@@ -147,7 +147,7 @@ class Handshake(Exchange):
             self._set_up_and_identify(self._identity_query)
 
     def _set_up_and_identify(self, query: str) -> None:
-        """Set the session up and ask which server it is on, in one round trip where the server allows that."""
+        """Set the session up and ask which server it is on; in one round trip, if the server allows that."""
         commands = self._setup_commands()
         self._send_all([*commands, (COMMAND.COM_QUERY, query.encode(self.encoding))])
         self._read_all(len(commands))
@@ -182,7 +182,7 @@ class Handshake(Exchange):
         self._server_identity = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
 
     def _connect_to_path(self, path: str) -> socket.socket:
-        """Connect to a unix socket; PyMySQL would leave its end open when that fails."""
+        """Connect to a unix socket; if that failed, PyMySQL would leave its end open."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(self._time_left())
@@ -201,7 +201,7 @@ class Handshake(Exchange):
     def _connect_to_host(self) -> socket.socket:
         """Connect to the first address of the host that answers; PyMySQL would give each address the whole time.
 
-        Nothing here limits how long the system takes to look the name up.
+        The time that the system takes to look up the name has no limit.
         """
         try:
             addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
@@ -210,7 +210,7 @@ class Handshake(Exchange):
             lost: Any = err.OperationalError(
                 CR.CR_CONN_HOST_ERROR, f"Can't connect to MySQL server on {self.host!r} ({error})"
             )
-            lost.original_exception = error  # as PyMySQL's has it
+            lost.original_exception = error  # as PyMySQL's error has it
             raise lost from error
         self.host_info: str = f"socket {self.host}:{self.port}"
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -218,10 +218,10 @@ class Handshake(Exchange):
         return sock
 
     def _connect_to_any(self, addresses: list[Any]) -> socket.socket:
-        """Try one after the other; each may take its share of what is left, so that a dead one leaves time for others.
+        """Try each address in turn; each gets its share of the time left, so that a dead one leaves time for others.
 
         Raises:
-            OSError: What the last one said.
+            OSError: The error of the last address.
         """
         failure = OSError("the host has no address")
         for number, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -246,14 +246,14 @@ class Handshake(Exchange):
             del failure  # or its traceback would hold this frame, and this frame the error
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
-        """Set the session's charset (and collation); while connecting this is part of the one set-up statement."""
+        """Set the session's charset (and collation); during a connect, the one set-up statement does it."""
         if self._phase is Phase.CONNECT:
             return
         super().set_character_set(charset, collation)
         self._settle()
 
     def _setup_commands(self) -> list[tuple[int, bytes]]:
-        """Return what makes a session new: one SET for all settings, and the user's own command."""
+        """Return the commands that set up a new session: one SET for all settings, and the user's own command."""
         settings = [f"NAMES {self.charset}" + (f" COLLATE {self.collation}" if self.collation else "")]
         if self.sql_mode is not None:
             settings.append(f"sql_mode={self.escape(self.sql_mode)}")
@@ -277,12 +277,12 @@ class Handshake(Exchange):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Let `_on_new` set the session up; what it changes belongs to a new session."""
+        """Let `_on_new` set the session up; its changes count as part of a new session."""
         if self._on_new is not None:
             try:
                 self._on_new(self)
             except Exception as error:  # its text may hold a value
-                logger.warning("configure raised %s; the session is given up", type(error).__name__)
+                logger.warning("configure raised %s, so its connection is closed", type(error).__name__)
                 raise
             if self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
                 self.rollback()
@@ -290,7 +290,7 @@ class Handshake(Exchange):
 
 
 def _clearer(error: BaseException) -> err.OperationalError | None:
-    """Return an error that says what to do, in place of PyMySQL's about a login for which it lacks something."""
+    """If PyMySQL lacks something for this login, return an error that says what to do; otherwise None."""
     text = str(error.args[-1]) if error.args else ""
     if isinstance(error, RuntimeError) and "cryptography" in text:
         text = "the password can only be sent over TLS, over a unix socket, or encrypted: pip install pymysql[rsa]"
@@ -302,13 +302,13 @@ def _clearer(error: BaseException) -> err.OperationalError | None:
         text += ": PyMySQL does not have it; let the account log in by caching_sha2_password, or on MariaDB by ed25519"
         return err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, text)
     if isinstance(error, GARBLED):
-        text = f"the server's greeting, or its answer to the login, makes no sense ({type(error).__name__})"
+        text = f"the server's greeting, or its answer to the login, is invalid ({type(error).__name__})"
         return err.OperationalError(CR.CR_SERVER_HANDSHAKE_ERR, text)
     return None
 
 
 def _unverified_context() -> ssl.SSLContext:
-    """Return what PyMySQL's preferred mode amounts to, without loading certificates that nothing looks at."""
+    """Return a context as for PyMySQL's preferred mode, without loading certificates that no code reads."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -316,7 +316,7 @@ def _unverified_context() -> ssl.SSLContext:
 
 
 def _stamp(path: object) -> tuple[float, int]:
-    """Return what tells one version of a file from the next; of what names no file, the same each time."""
+    """Return time and size of a file, to see whether it was replaced; zeros if *path* names no file."""
     try:
         found = os.stat(path) if isinstance(path, (str, bytes, os.PathLike)) else None
     except (OSError, ValueError):
@@ -325,7 +325,7 @@ def _stamp(path: object) -> tuple[float, int]:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Let the kernel notice a peer that vanished without a word."""
+    """Let the kernel notice if the other end is gone without having closed the connection."""
     if sock.family == socket.AF_UNIX:
         return
     idle, interval, count = KEEPALIVE

@@ -1,7 +1,7 @@
 r"""Rows as lines of LOAD DATA, a whole column at a time.
 
-A column of one type, with or without NULLs, is written by one or two calls instead of one for each value. What holds
-several types, or a value that needs a form of its own, is left to the caller of this module, row by row.
+One or two calls write a column of one type, with or without NULLs, instead of one call for each value. If a column has
+several types, or a value that needs a form of its own, the caller of this module writes row by row.
 
 Knows how LOAD DATA reads its default format. Does not know statements, forms of columns or packets.
 """
@@ -20,7 +20,7 @@ from improved_db.wire.literals import SEPARATOR, escape_joined
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: The backslash first: the others bring in backslashes.
+#: The backslash comes first, because the others add backslashes.
 ESCAPES: Final = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"))
 NULL: Final = "\\N"
 
@@ -33,7 +33,7 @@ def lines_by_column(rows: Sequence[Sequence[Any]], hexadecimal: Sequence[bool]) 
         hexadecimal: For each column, whether its values are bytes, written as hexadecimal digits.
 
     Returns:
-        Text that ends with a newline; None if a column has to be written value by value.
+        Text that ends with a newline; None if a column must be written value by value.
     """
     columns = []
     for column, in_hex in zip(zip(*rows, strict=True), hexadecimal, strict=True):
@@ -86,7 +86,7 @@ def _times(column: Sequence[dt.time]) -> list[str] | None:
 
 
 def _sized(texts: list[str], sizes: set[int]) -> list[str] | None:
-    """Return *texts*; None if one has another size: it has a time zone."""
+    """Return *texts*; None if one has another size, and so a time zone."""
     return texts if set(map(len, texts)) <= sizes else None
 
 

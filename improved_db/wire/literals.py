@@ -2,8 +2,8 @@ r"""Values as SQL text, a whole column at a time.
 
 `rows_to_sql` writes the same text as PyMySQL's cursors write for each row: ``(1,'a'),(2,'b')``. It turns a chunk of
 rows into columns, escapes a column of one type by one or two calls instead of one for each value, and makes the text by
-a single join. The escaping is PyMySQL's: if a column holds several types, a type not listed here, or one whose encoder
-the user replaced, each value goes to ``connection.escape``.
+a single join. The result is the same as PyMySQL's: if a column has several types, a type not listed here, or one whose
+encoder the user has replaced, ``connection.escape`` writes each value.
 
 Knows how PyMySQL escapes values. Does not know statements or packets.
 """
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Escaping", "escape_column", "rows_to_sql", "split_insert"]
 
-#: Makes literals of a column of one type; None if it holds a value that needs another form.
+#: Makes the literals of a column of one type; None if it has a value that needs another form.
 ColumnEncoder: TypeAlias = "Callable[[Sequence[Any]], list[str] | None]"
 
 
 class Escaping(Protocol):
-    """What this module uses of a connection; PyMySQL's has it once it is connected."""
+    """What this module uses of a connection; a connected one of PyMySQL has it."""
 
     server_status: int
     encoders: dict[type[Any], Callable[[Any], str]]
@@ -45,25 +45,27 @@ class Escaping(Protocol):
 
 
 def rows_to_sql(values: str, rows: Sequence[Any], connection: Escaping) -> str:
-    """Write rows one after the other, with commas between them: ``(1,'a'),(2,'b')``.
+    """Return rows as SQL, with commas between them: ``(1,'a'),(2,'b')``.
 
     Args:
-        values: How a row is written, as in ``"(%s, upper(%s), 5)"`` or ``"(%(id)s, now())"``; ``%%`` is a percent sign.
+        values: How to write a row, as in ``"(%s, upper(%s), 5)"`` or ``"(%(id)s, now())"``; ``%%`` is a percent sign.
         rows: At least one. Mappings if *values* has names; else sequences, or lone values for a single ``%s``. Up to
             some thousand rows at a time are fastest.
-        connection: Whose escaping applies: its ``encoders``, and whether its server takes backslashes for escapes.
+        connection: Decides the escaping: by its ``encoders``, and by whether a backslash escapes on its server.
 
     Returns:
         Text, to be encoded with the connection's encoding.
 
     Raises:
         StatementError: A row does not fit *values*.
-        pymysql.err.ProgrammingError: A value cannot be written: nan, infinity.
-        TypeError: A value cannot be written: a dict.
+        pymysql.err.ProgrammingError: A value has no literal: nan, infinity.
+        TypeError: A value has no literal: a dict.
     """
     template = parse_template(values)
     if template is None:
-        raise StatementError(f"placeholders are %s or %(name)s, not both, and a percent sign is %%: {values!r}")
+        raise StatementError(
+            f"invalid placeholders: use either %s or %(name)s, and write a literal percent sign as %%: {values!r}"
+        )
     if template.names is None:
         columns = [escape_column(column, connection) for column in _positional(rows, template.width)]
     else:
@@ -78,7 +80,7 @@ def _positional(rows: Sequence[Any], width: int) -> Iterable[Sequence[Any]]:
         rows = [_as_sequence(row) for row in rows]
     if set(map(len, rows)) != {width}:
         number, size = next((number, len(row)) for number, row in enumerate(rows) if len(row) != width)
-        raise StatementError(f"row {number} (counted from 0) has {size} values, and the statement has {width} places")
+        raise StatementError(f"row {number} (counted from 0) has {size} values; the statement has {width} placeholders")
     return zip(*rows, strict=True)
 
 
@@ -86,7 +88,7 @@ def _as_sequence(row: Any) -> Sequence[Any]:
     if isinstance(row, (tuple, list)):
         return row
     if isinstance(row, Mapping):
-        raise StatementError("a row is a mapping, and the places in the statement have no names: write %(name)s")
+        raise StatementError("a row is a mapping, but the placeholders have no names; write %(name)s instead of %s")
     if isinstance(row, Sequence) and not isinstance(row, (str, bytes, bytearray, memoryview)):
         return tuple(row)
     return (row,)
@@ -95,17 +97,17 @@ def _as_sequence(row: Any) -> Sequence[Any]:
 def _named(rows: Sequence[Any], names: Iterable[str]) -> Iterable[tuple[str, Sequence[Any]]]:
     """Return the columns of rows that are mappings, each once."""
     if not all(isinstance(row, Mapping) for row in rows):
-        raise StatementError("the places in the statement have names, so each row must be a mapping")
+        raise StatementError("the placeholders have names, so each row must be a mapping")
     for name in dict.fromkeys(names):
         try:
             yield name, [row[name] for row in rows]
         except KeyError:
             number = next(number for number, row in enumerate(rows) if name not in row)
-            raise StatementError(f"row {number} (counted from 0) has no {name!r}") from None
+            raise StatementError(f"row {number} (counted from 0) has no key {name!r}") from None
 
 
 def _join(pieces: tuple[str, ...], columns: Sequence[list[str]], count: int) -> str:
-    """Write *count* rows: a list of all pieces and values in their order, filled a column at a time."""
+    """Return *count* rows as text: make a list of all pieces and values in order, and fill it a column at a time."""
     if not columns:
         return ",".join([pieces[0]] * count)
     row = [pieces[-1] + "," + pieces[0], ""]
@@ -120,7 +122,7 @@ def _join(pieces: tuple[str, ...], columns: Sequence[list[str]], count: int) -> 
 
 
 def escape_column(column: Sequence[Any], connection: Escaping) -> list[str]:
-    """Return the literals of *column*, each as ``connection.escape`` gives it; raises as that does."""
+    """Return the literals of *column*, each the same as ``connection.escape`` returns; raise as that does."""
     kinds = set(map(type, column)) if _escapes_as_pymysql(connection) else set()
     if len(kinds) == 2 and type(None) in kinds and connection.encoders.get(type(None)) is converters.escape_None:
         others = iter(escape_column([value for value in column if value is not None], connection))
@@ -139,21 +141,21 @@ def _escapes_as_pymysql(connection: Escaping) -> bool:
 
 
 def _column_encoder(kind: type, connection: Escaping) -> ColumnEncoder | None:
-    """Return the function that writes a column as the connection writes a value of this type; None if unsure."""
+    """Return the function that writes a column as the connection writes each value of *kind*; None if unsure."""
     if kind is str:
         without_backslashes = connection.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
         return _quoted_texts if without_backslashes else _escaped_texts
     encoder, encode = _STANDARD.get(kind, (None, None))
     own = connection.encoders.get(kind)
-    # Ours differ only in values with a time zone, which `_datetimes` and `_times` leave to them.
+    # Our encoders differ only for values with a time zone; for those, `_datetimes` and `_times` return None.
     ours = own in DATETIMES.values() if kind is dt.datetime else own is naive_time
     return encode if encoder is None or own is encoder or ours else None
 
 
-#: Stands between the values of a joined column; a value that holds it makes its column go value by value.
+#: Stands between the values of a joined column. If a value contains it, the column is escaped value by value.
 SEPARATOR: Final = "\x1f"
 
-#: PyMySQL's escapes, the backslash first: the others bring in backslashes, and none brings in what a later one escapes.
+#: PyMySQL's escapes. The backslash comes first, because the others add backslashes; none adds what a later one escapes.
 _ESCAPES: Final = (
     ("\\", "\\\\"),
     ("\0", "\\0"),
@@ -183,10 +185,10 @@ def escape_joined(column: Sequence[str], escapes: Sequence[tuple[str, str]]) -> 
 
     Args:
         column: At least one text.
-        escapes: What is replaced by what, one after the other.
+        escapes: Pairs of a text and its replacement, applied one after the other.
 
     Returns:
-        The texts with `SEPARATOR` between them; None if one of them holds it.
+        The texts with `SEPARATOR` between them; None if one of them contains it.
     """
     joined = SEPARATOR.join(column)
     if joined.count(SEPARATOR) != len(column) - 1:
@@ -232,7 +234,7 @@ def _times(column: Sequence[dt.time]) -> list[str] | None:
 
 
 def _quoted(texts: list[str], sizes: set[int]) -> list[str] | None:
-    """Put quotes around ISO texts; None if one has another size: it has a time zone, which PyMySQL drops."""
+    """Put quotes around ISO texts; None if one has another size, and so a time zone, which PyMySQL drops."""
     return [f"'{text}'" for text in texts] if set(map(len, texts)) <= sizes else None
 
 
@@ -248,7 +250,7 @@ def _nulls(column: Sequence[None]) -> list[str]:
     return ["NULL"] * len(column)
 
 
-#: PyMySQL's encoder of a type, and what does the same to a column. Bytes never get to an encoder in PyMySQL.
+#: PyMySQL's encoder of a type, and our function that does the same for a column. PyMySQL has no encoder of bytes.
 _STANDARD: Final[dict[type, tuple[Callable[..., str] | None, ColumnEncoder]]] = {
     bool: (converters.escape_bool, _booleans),
     int: (converters.escape_int, _numbers),

@@ -1,9 +1,9 @@
-r"""LOAD DATA LOCAL from an iterable: the client opens no file, whatever name the server asks for.
+r"""LOAD DATA LOCAL from an iterable: the client opens no file, whichever name the server asks for.
 
 Rows become lines in the server's default format: tabs between values, ``\N`` for NULL, backslash escapes. The statement
 names this format, because sql_mode may change the default. Bytes are sent as hexadecimal digits, so that no charset can
-change them. Datetimes that the server converts to the session's time zone are sent as seconds since 1970. A statement
-says once which columns have these forms; at the first row with other forms another statement begins.
+change them. A datetime that the server has to convert to the session's time zone is sent as seconds since 1970. Each
+statement says which columns have these forms; the first row with other forms begins another statement.
 
 Knows rows, lines and the LOAD DATA statement. Does not know pools or the protocol.
 """
@@ -26,16 +26,16 @@ from improved_db.wire.values import DATETIMES, is_aware, naive_or_in_session, na
 
 #: About how many bytes go into one packet.
 PACKET: Final = 1_000_000
-#: So many rows are looked at before a statement says which columns hold bytes, and written at a time.
+#: How many rows are read before a statement says which columns have bytes, and how many are written at a time.
 BATCH: Final = 2_000
 
-#: Makes errors of what LOAD DATA and INSERT would change to fit, so that both put the same into the table.
+#: Makes a value that does not fit its column an error; without it, LOAD DATA and INSERT change such values differently.
 STRICT: Final = "SET sql_mode = CONCAT_WS(',', 'STRICT_ALL_TABLES', NULLIF(@@sql_mode, ''))"
 
 _ESCAPES: Final = str.maketrans(dict(ESCAPES))
 _FORMAT: Final = "CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A'"
 _BYTES: Final = (bytes, bytearray, memoryview)
-#: What the server makes of a field that is not the value itself, by how it is sent.
+#: The forms of a field: the expression by which the server gets the value; empty if the field is the value itself.
 _HEX, _INSTANT, _PLAIN = "UNHEX({})", "FROM_UNIXTIME(CAST({} AS DECIMAL(16, 6)))", ""
 _END: Final = object()
 
@@ -49,7 +49,7 @@ class LocalLoad:
     """The LOAD DATA statements for a table, and their lines."""
 
     def __init__(self, table: str, columns: Sequence[str] | None, rows: Iterator[Any]) -> None:
-        """Look at the first row.
+        """Read the first row.
 
         Args:
             table: The table to load, ``database.table`` or ``table``.
@@ -88,11 +88,11 @@ class LocalLoad:
 
         Args:
             tell: Called with the number of rows written so far.
-            encoders: The connection's; they decide how to write a datetime with a time zone.
+            encoders: The connection's; they decide how a datetime with a time zone is written.
         """
         own = encoders.get(dt.datetime)
         at = own if own is not None and own in DATETIMES.values() else DATETIMES["refuse"]
-        plain = DATETIMES["refuse"] if at is naive_or_in_session else at  # those that it refuses have their own form
+        plain = DATETIMES["refuse"] if at is naive_or_in_session else at  # with a time zone they have their own form
         writers: dict[type, Callable[[Any], str]] = {**_WRITERS, dt.datetime: lambda value: plain(value).strip("'")}
         self._in_session = at is naive_or_in_session
         while self._look_ahead():
@@ -128,7 +128,7 @@ class LocalLoad:
     def _statement(self, forms: Sequence[str]) -> str:
         if any(forms) and not self.columns:
             what = "bytes" if _HEX in forms else "datetimes in the session's time zone"
-            raise StatementError(f"rows with {what} need columns=[...]: they are decoded column by column")
+            raise StatementError(f"rows with {what} need columns=[...], because the server decodes them by column")
         names = list(zip(self.columns, forms, strict=False))
         fields = [f"@{number}" if form else quoted(name) for number, (name, form) in enumerate(names)]
         decode = [f"{quoted(name)} = {form.format(f'@{number}')}" for number, (name, form) in enumerate(names) if form]
@@ -158,7 +158,7 @@ class LocalLoad:
             yield self._encoded("".join(held))
 
     def _lines_by_column(self, forms: Sequence[str]) -> str | None:
-        """Return the lines of all rows ahead; None if they have to be written row by row."""
+        """Return the lines of all rows ahead; None if they must be written row by row."""
         rows: Sequence[Any] = self._ahead
         if self._keys is not None:
             keys = self._keys
@@ -169,7 +169,7 @@ class LocalLoad:
         elif not set(map(type, rows)) <= {tuple, list} or set(map(len, rows)) != {self._width}:
             return None
         if self._in_session and any(isinstance(value, dt.datetime) for row in rows for value in row):
-            return None  # some may have a time zone, and so another form
+            return None  # one may have a time zone, and so another form
         text = lines_by_column(rows, [form == _HEX for form in forms])
         if text is not None:
             self._taken += len(rows)
@@ -177,7 +177,7 @@ class LocalLoad:
         return text
 
     def _lines_by_row(self, forms: Sequence[str], writers: Mapping[type, Callable[[Any], str]]) -> tuple[str, bool]:
-        """Return the lines of the rows ahead up to one with other forms, and whether there was none."""
+        """Return the lines of the rows ahead up to one with other forms, and True if there was no such row."""
         lines: list[str] = []
         while self._ahead:
             row = self._take()
@@ -196,7 +196,7 @@ class LocalLoad:
             try:
                 return "\t".join([writers[type(value)](value) for value in values])
             except (KeyError, StatementError):
-                pass  # the slow way below writes the rarer types, and says which value is invalid
+                pass  # the loop below writes the rarer types, and says which value is invalid
         fields = []
         for index, value in enumerate(values):
             if value is not None and self._form(value) != forms[index]:
@@ -211,19 +211,19 @@ class LocalLoad:
     def _encoded(self, text: str) -> bytes:
         try:
             return text.encode()
-        except UnicodeEncodeError as error:  # which contains the whole text
+        except UnicodeEncodeError as error:  # not kept, because it holds the whole text
             place = error.start
         number = self._taken - text.count("\n", place)
-        raise StatementError(f"row {number + 1}: it has a lone surrogate")
+        raise StatementError(f"row {number + 1}: a text has a lone surrogate, which UTF-8 cannot encode")
 
     def _values(self, row: Any, number: int) -> Sequence[Any]:
         if self._keys is not None:
             try:
                 return [row[key] for key in self._keys]
             except (KeyError, TypeError) as error:
-                raise StatementError(f"row {number}: it has no {error}; every row needs {list(self._keys)}") from None
+                raise StatementError(f"row {number} has no {error}; every row needs {list(self._keys)}") from None
         if isinstance(row, (str, *_BYTES)) or not isinstance(row, Sequence) or len(row) != self._width:
-            raise StatementError(f"row {number}: it must be a sequence of {self._width} values")
+            raise StatementError(f"row {number} must be a sequence of {self._width} values")
         return row
 
 
@@ -241,7 +241,7 @@ def _write_number(value: float | Decimal) -> str:
     return str(value)
 
 
-#: By type, how a value is written; a datetime's writer comes with the connection, bytes go another way.
+#: By type, how a value is written. The connection decides how to write a datetime; bytes have a form of their own.
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): lambda _: "\\N",
     str: lambda text: text.translate(_ESCAPES),

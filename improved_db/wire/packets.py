@@ -1,6 +1,6 @@
-"""Packets: one in sequence, whole, and what the server means by OK, EOF and ERR.
+"""Packets: how to read the next one whole and in sequence, and what OK, EOF and ERR packets say.
 
-Nothing here closes a connection: whoever reads an answer does, once, for every failure.
+No function here closes a connection. The reader of the whole answer does that, at one place for every failure.
 
 Knows the framing of the MySQL protocol. Does not know rows or columns.
 """
@@ -29,7 +29,7 @@ _STATUS_AND_WARNINGS = struct.Struct("<HH")
 
 
 class Unsolicited(err.OperationalError):
-    """The server said goodbye by itself (shut down, idle too long, killed) while we waited for an answer.
+    """While we waited for an answer, the server ended the session (shut down, idle too long, killed) and said so.
 
     MariaDB and MySQL send this error with sequence number 0, which no answer has.
     """
@@ -38,10 +38,10 @@ class Unsolicited(err.OperationalError):
 
 
 class ErrPacket(Exception):
-    """Carries what the server said from where it was read to where the answer is known to be at its end."""
+    """Carries an error of the server's from where it was read to the reader of the whole answer."""
 
     def __init__(self, error: err.MySQLError) -> None:
-        """Keep *error*, which is to be raised in place of this."""
+        """Keep *error*, which the reader of the answer raises instead of this."""
         super().__init__(error)
         self.error = error
 
@@ -52,10 +52,10 @@ def malformed(what: str) -> err.InternalError:
 
 
 def want(buffer: Buffer, size: int) -> None:
-    """Have *size* bytes pending.
+    """Wait until *size* bytes are pending.
 
     Raises:
-        pymysql.err.OperationalError: 2013, the connection was lost, or silent for longer than its read timeout.
+        pymysql.err.OperationalError: 2013, the connection was lost, or nothing came within its read timeout.
     """
     try:
         buffer.need(size)
@@ -68,10 +68,10 @@ def want(buffer: Buffer, size: int) -> None:
 
 
 def want_beginning(buffer: Buffer, skip: int = 0) -> None:
-    """Have the header and the first byte of the packet after *skip* bytes pending.
+    """Wait for the header and the first byte of the packet after *skip* bytes.
 
     Raises:
-        pymysql.err.InternalError: It is an empty packet: no further byte need ever come.
+        pymysql.err.InternalError: The packet is empty, so its first byte would never come.
         pymysql.err.OperationalError: 2013, as `want`.
     """
     want(buffer, skip + HEADER)
@@ -82,11 +82,11 @@ def want_beginning(buffer: Buffer, skip: int = 0) -> None:
 
 
 def await_answer(session: Session) -> int:
-    """Wait for the next answer to begin, under the session's read timeout, and return its first byte.
+    """Wait for the next answer to begin, for as long as the session's read timeout, and return its first byte.
 
     Raises:
-        Unsolicited: It is a goodbye and no answer.
-        pymysql.err.InternalError: It is an empty packet, or one out of sequence.
+        Unsolicited: It is a goodbye, not an answer.
+        pymysql.err.InternalError: The packet is empty, or out of sequence.
         pymysql.err.OperationalError: 2013, as `want`.
     """
     buffer: Buffer = session._rfile
@@ -106,9 +106,9 @@ def next_packet(session: Session, buffer: Buffer) -> bytes:
     """Consume the next packet and return its payload, joined if it came in several.
 
     Raises:
-        ErrPacket: The server said that something is wrong; nothing more of this answer follows.
+        ErrPacket: The server sent an error, which ends this answer.
         Unsolicited: The server said goodbye instead.
-        pymysql.err.InternalError: The sequence number is not the next one, or the packet is empty.
+        pymysql.err.InternalError: The packet is out of sequence, or empty.
         pymysql.err.OperationalError: 2013, as `want`.
     """
     data, start = buffer.data, buffer.position + HEADER
@@ -119,11 +119,11 @@ def next_packet(session: Session, buffer: Buffer) -> bytes:
             buffer.position = end
             session._next_seq_id = (number + 1) & 255
             return data[start:end]
-    return _next_packet_if_any(session, buffer)
+    return _next_packet_slowly(session, buffer)
 
 
-def _next_packet_if_any(session: Session, buffer: Buffer) -> bytes:
-    """Do as `next_packet` with one that is not here yet, comes in several, or is not what anybody hopes for."""
+def _next_packet_slowly(session: Session, buffer: Buffer) -> bytes:
+    """Do as `next_packet` in the rare cases: the packet has not come yet, is one of several, or is an error."""
     parts: list[bytes] = []
     size = FULL
     while size == FULL:
@@ -149,7 +149,7 @@ def _next_packet_if_any(session: Session, buffer: Buffer) -> bytes:
 
 
 def _out_of_sequence(session: Session, buffer: Buffer) -> NoReturn:
-    """Raise for the packet at hand, whose header is here, and its first byte if it has one."""
+    """Raise the error for the next packet, of which the header has come, and the first byte if it has one."""
     data, start = buffer.data, buffer.position
     if data[start + 3] == 0 and data[start + HEADER : start + HEADER + 1] == b"\xff":
         session._next_seq_id = 0

@@ -1,4 +1,4 @@
-"""PyMySQL behind the pool's seam.
+"""PyMySQL as a driver of the pool.
 
 Knows how to open, check, restore and close a `Connection`. Does not know pools or retries.
 """
@@ -39,7 +39,7 @@ PARAMETERS: Final = {
 }
 OPTIONS: Final = frozenset(PARAMETERS) - {"defer_connect"}
 
-#: What the first connection asks for, in a way that every server answers.
+#: The variables that the first connection asks for. SHOW VARIABLES leaves out those that a server does not have.
 LIMITS: Final = (
     "wait_timeout",
     "max_allowed_packet",
@@ -49,7 +49,7 @@ LIMITS: Final = (
     *UNIQUE,
 )
 
-#: Seconds a polite goodbye may take.
+#: Seconds that COM_QUIT may take.
 QUIT_TIMEOUT: Final = 0.2
 
 #: Seconds that ending a session from a second connection may take, connecting included.
@@ -73,18 +73,18 @@ class PyMySQLDriver:
         aware_datetimes: str | None = None,
         pipelining: str | bool = "auto",
     ) -> None:
-        """Be ready to connect.
+        """Keep the options; `connect` uses them.
 
         Args:
-            options: Asked at each connect for what `Connection` takes, so that passwords may change.
-            reset: What a returned connection gets: "rollback" (where something may be open, or changed), "session"
-                (made new by the server each time), or a callable that gets the connection and may raise.
+            options: Called at each connect; returns what `Connection` takes. So passwords may change.
+            reset: What happens to a returned connection: "rollback" (only if something may be open, or changed),
+                "session" (the server resets it each time), or a callable that gets the connection and may raise.
             kind: The class of the connections.
-            configure: Called with each new connection, and whenever its session was made new again.
-            aware_datetimes: "refuse", "session" or "utc", and no value without a literal is sent; None leaves all
+            configure: Called with each new connection, and again each time its session was reset.
+            aware_datetimes: "refuse", "session" or "utc"; a value without a literal is then refused. None leaves all
                 values to PyMySQL, which sends their ``str()``, and drops time zones.
-            pipelining: Whether a session takes a command before it has answered the last; "auto": if its server is not
-                known to be one that does not.
+            pipelining: Whether to send a command before the server has answered the last one; "auto": unless the server
+                is known not to allow that.
         """
         self._options = options
         self._kind = kind
@@ -98,24 +98,24 @@ class PyMySQLDriver:
         self._resettable, self._pipelines = True, pipelining is True
         self._identity_query: str | None = None
         self.rollback_on_timeout: bool = False
-        self._max_packet = 1_000_000  # less than any server's default, until one has told
+        self._max_packet = 1_000_000  # less than any server's default; `_read_limits` asks for the real one
 
     @property
     def idle_limit(self) -> float | None:
-        """The server's ``@@wait_timeout`` in seconds, once a connection has told."""
+        """The server's ``@@wait_timeout`` in seconds; None until a connection has asked for it."""
         return self._idle_limit
 
     @property
     def restores_if_needed(self) -> bool:
-        """Whether a returned session is left as it is where nothing in it has changed."""
+        """Whether a returned session is kept as it is if nothing in it has changed."""
         return self._only_if_needed
 
     def max_packet(self) -> int:
-        """Return the server's ``max_allowed_packet`` in bytes, once a connection has told."""
+        """Return the server's ``max_allowed_packet`` in bytes; a low guess until a connection has asked for it."""
         return self._max_packet
 
     def connect(self) -> Connection:
-        """Open a session, and ask the first one for the server's limits."""
+        """Open a session; the first one also asks for the server's limits."""
         connection = self._prepare()
         connection._pipelines, connection._identity_query = self._pipelines, self._identity_query
         connection.connect()
@@ -136,19 +136,21 @@ class PyMySQLDriver:
             raise
         if not connection._is_clean():
             self.abandon(connection)
-            raise RuntimeError("configure() left the connection unusable")
+            raise RuntimeError(
+                "configure left the connection unusable; it must read each result to its end, and not close the session"
+            )
 
     def _learn(self, connection: Connection) -> None:
-        """Ask the first session for the server's limits; a session that does not tell them is given up.
+        """Ask the first session for the server's limits; if that fails, close the connection.
 
         Raises:
-            pymysql.err.OperationalError: 2027, the answer makes no sense; or what the server said.
+            pymysql.err.OperationalError: 2027, the answer is invalid; or the server's own error.
         """
         try:
             self._read_limits(connection)
-        except (TypeError, ValueError) as error:  # OK where rows are expected, a column too many, no number
+        except (TypeError, ValueError) as error:  # an answer without rows, with a column too many, or without numbers
             self.abandon(connection)
-            text = f"the server's answer to SHOW VARIABLES makes no sense ({type(error).__name__})"
+            text = f"the server's answer to SHOW VARIABLES is invalid ({type(error).__name__})"
             raise err.OperationalError(CR.CR_MALFORMED_PACKET, text) from error
         except BaseException:
             self.abandon(connection)
@@ -163,16 +165,16 @@ class PyMySQLDriver:
         behind_proxy = "proxysql" in comment.lower()
         if self._pipelining == "auto":
             self._pipelines = bool(comment) and not behind_proxy and "aurora_version" not in told
-        if not behind_proxy:  # it would answer for one of its servers, and has numbers of its own
+        if not behind_proxy:  # a proxy answers for one of its servers, and numbers sessions in its own way
             self._identity_query = identity_query(told)
             connection._identify(self._identity_query)
         self._idle_limit = float(told.get("wait_timeout", "inf"))
 
     def connect_for_load(self, seconds: float | None = None) -> Connection:
-        """Open a session that may LOAD DATA LOCAL; it is for one call, and sends nothing but what it is given.
+        """Open a session that may LOAD DATA LOCAL, for one call; it sends only the caller's rows.
 
         Args:
-            seconds: How long that may take, where it is less than ``connect_timeout``.
+            seconds: How long the connect may take, if that is less than ``connect_timeout``.
         """
         connection = self._prepare(local_infile=True)
         connection._pipelines = self._pipelines
@@ -182,7 +184,7 @@ class PyMySQLDriver:
         return connection
 
     def _prepare(self, **more: Any) -> Connection:
-        """Build the object in a frame of its own: a traceback of a failed connect must not hold the password."""
+        """Build the object in a frame of its own, so that the traceback of a failed connect has no password."""
         options = seal({**self._options(), **more})
         connection = self._kind(
             tls_contexts=self._tls_contexts,
@@ -193,19 +195,19 @@ class PyMySQLDriver:
             connection.encoders = strict_encoders(connection.encoders, self._aware_datetimes)
         return connection
 
-    #: Look at the socket: an idle one that is readable has hung up.
+    #: Looks at the socket: if an idle one has something to read, the server has closed it.
     is_alive: staticmethod[[Connection], bool] = staticmethod(Connection._is_alive)
 
     def ping(self, connection: Connection, timeout: float) -> bool:
-        """Ask the server for a sign of life within *timeout* seconds."""
+        """Say whether the server answers a ping within *timeout* seconds."""
         return connection._answers(timeout)
 
     def is_clean(self, connection: Connection) -> bool:
-        """Say at once whether nothing is left to be restored."""
+        """Say, without a round trip, whether there is nothing to restore."""
         return self._only_if_needed and connection._is_clean()
 
     def restore(self, connection: Connection) -> bool:
-        """Make the session as good as new, with no round trip where it is."""
+        """Make the session as good as new; if it already is, there is no round trip."""
         if self.is_clean(connection):
             return True
         try:
@@ -217,18 +219,18 @@ class PyMySQLDriver:
             return False
 
     def close(self, connection: Connection) -> None:
-        """Say goodbye and close the socket; a goodbye that would block is not said."""
+        """Send COM_QUIT and close the socket; if the send would block, close without it."""
         with contextlib.suppress(Exception):
             connection._quit_within(QUIT_TIMEOUT)
 
     def abandon(self, connection: Connection) -> None:
-        """Close our end of the socket; in a forked child the parent's session does not notice."""
+        """Close our end of the socket and send nothing, so that in a forked child the parent's session goes on."""
         with contextlib.suppress(Exception):
             connection._drop()
 
     def end(
         self,
-        ghost: SessionMark,
+        lost_session: SessionMark,
         *,
         query_only: bool = False,
         through: Connection | None = None,
@@ -236,16 +238,17 @@ class PyMySQLDriver:
     ) -> bool:
         """Have the server end a session for which no caller waits any more, or only its statement.
 
-        KILL goes by number, and a number means another session on another server, or after a restart: `end_through`.
+        KILL takes a number. On another server, or after a restart, the number is another session's; `end_through`
+        checks that.
 
         Args:
-            ghost: Which session.
-            query_only: End the statement; the session goes on.
-            through: A connection to do it on; one is opened for it if None.
-            patience: Seconds that all of it may take, connecting included.
+            lost_session: Which session.
+            query_only: End only the statement; the session goes on.
+            through: The connection to send KILL on; None: open one for it.
+            patience: Seconds that all of it may take, the connect included.
 
         Returns:
-            Whether it was ended. Never raises.
+            Whether the server has ended it. Never raises.
         """
         mine: Connection | None = None
         ends_at = MonotonicClock.now() + patience
@@ -256,7 +259,7 @@ class PyMySQLDriver:
                 mine.connect_timeout = min(mine.connect_timeout or patience, patience)
                 mine.connect()
             left = max(ends_at - MonotonicClock.now(), 0.001)
-            done: bool = through._within(left, lambda: end_through(through, ghost, query_only))
+            done: bool = through._within(left, lambda: end_through(through, lost_session, query_only))
         except Exception as error:
             logger.info("a session could not be ended on the server: %s", error)
             return False
@@ -271,7 +274,7 @@ class PyMySQLDriver:
 
 
 def _comment(connection: Connection) -> str:
-    """Return how the server describes itself; nothing if it will not say."""
+    """Return how the server describes itself; an empty text if it refuses to say."""
     try:
         rows = connection._ask("SELECT @@version_comment")
     except DriverError:

@@ -1,11 +1,11 @@
 """The answer to a statement: read whole, or streamed.
 
-`read_query_result` does what PyMySQL's method of that name does, over a `Buffer`, several times as fast and with the
-same values. It either leaves the connection ready for the next statement or closes it:
+`read_query_result` does the same as PyMySQL's method of that name, over a `Buffer`, with the same values and several
+times as fast. Afterwards the connection is either ready for the next statement or closed:
 
-- an answer that was read to its end, an error from the server included, leaves it ready;
-- whatever else happens in between (the connection lost, bytes that make no sense, a converter that raises, Ctrl-C)
-  closes it, since nobody could tell any more where the next answer begins.
+- If the answer was read to its end, the connection is ready, also if the answer is an error.
+- After anything else (a lost connection, invalid bytes, a converter that raises, Ctrl-C), where the next answer begins
+  is unknown; so `read_query_result` closes the connection.
 
 Knows answers, rows and the connection they come from. Does not know pools, retries or cursors.
 """
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from improved_db.wire.decoders import Column, Decoder
     from improved_db.wire.packets import Session
 
-#: What MySQLdb, and so PyMySQL, calls the number of rows of a result that is being streamed.
+#: The number of rows that MySQLdb, and so PyMySQL, gives for a result that is being streamed.
 UNKNOWN_ROWS: Final = 2**64 - 1
 
-#: A result that nobody reads on may end in one of these without an exception.
+#: If the caller does not want the rest of a result, it may end with one of these without an exception.
 _TIMED_OUT: Final = (ER.QUERY_TIMEOUT, ER.STATEMENT_TIMEOUT)
 
 
@@ -56,15 +56,15 @@ class Result:
 
     Attributes:
         affected_rows: Rows changed, or number of rows in `rows`.
-        insert_id: First AUTO_INCREMENT value made, 0 if none was; None if the answer has rows.
-        server_status: Flags of `pymysql.constants.SERVER_STATUS` as they were after the statement.
+        insert_id: The first new AUTO_INCREMENT value, 0 if there is none; None if the answer has rows.
+        server_status: The flags of `pymysql.constants.SERVER_STATUS` after the statement.
         warning_count: How many warnings the statement left on the server.
-        message: What the server had to say about it, mostly nothing.
+        message: The server's text about the statement, mostly empty.
         description: The seven items of DB-API 2.0 for each column; None if the answer has no rows.
         rows: A tuple of tuples, a list of dicts, or None if the answer has no rows.
         has_next: Whether another answer follows (0 or the flag).
         unbuffered_active: Whether the server is still sending rows.
-        connection: The connection, while it is.
+        connection: The connection, while the server is still sending rows.
     """
 
     affected_rows: int | None = None
@@ -95,28 +95,28 @@ class Result:
         return () if self._shape is None else self._shape.columns
 
     def _end(self, session: Session, eof: bytes) -> None:
-        """Take over what the EOF packet says, and let the connection know, which PyMySQL does not."""
+        """Take status and warnings from the EOF packet; unlike PyMySQL, pass the status to the connection."""
         status, self.warning_count = eof_status(eof)
         self.server_status = session.server_status = status
         self.has_next = status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
 
     def _read_rowdata_packet_unbuffered(self) -> Any:
-        """Return the next row, None after the last one; `SSCursor` asks any result."""
+        """Return the next row, None after the last one; `SSCursor` calls it on any result."""
         return None
 
     def _finish_unbuffered_query(self) -> None:
-        """Read past the rest; `SSCursor` asks any result."""
+        """Skip the other rows; `SSCursor` calls it on any result."""
 
 
 class StreamedResult(Result):
-    """An answer whose rows are read as they are asked for, in batches of what one recv brought.
+    """An answer whose rows are read as the caller asks for them, in batches of what one recv brought.
 
-    Left alone it does nothing: no input or output in a finalizer. Whoever owns the connection sees `unbuffered_active`
-    and closes it, or has `_finish_unbuffered_query` read past the rest.
+    Its finalizer does no input or output. If `unbuffered_active` is still true, the owner of the connection has to
+    close it, or to call `_finish_unbuffered_query`, which skips the other rows.
     """
 
     def __init__(self, session: Session, shape: Shape, row_kind: type) -> None:
-        """Begin in front of the first row."""
+        """Start before the first row."""
         self.connection: Any = session
         self.description: Any = shape.description
         self.affected_rows: int = UNKNOWN_ROWS
@@ -160,7 +160,7 @@ class StreamedResult(Result):
                 raise
 
     def _next_batch(self, decoder: Decoder) -> list[Any]:
-        """Return the rows that are here, waiting for at least one; none at the end of the result."""
+        """Wait for at least one row, and return all that have come; an empty list at the end of the result."""
         session, buffer = self.connection, self._buffer
         if not self._is_connected():
             self._leave()
@@ -185,7 +185,7 @@ class StreamedResult(Result):
         try:
             raise error
         finally:
-            del error  # or its traceback would hold this frame, and this frame the error
+            del error  # otherwise its traceback would hold this frame, and this frame the error
 
     def _is_connected(self) -> bool:
         return self.connection._rfile is self._buffer
@@ -197,11 +197,11 @@ class StreamedResult(Result):
 
 
 def read_query_result(session: Session, unbuffered: bool = False, row_kind: type = tuple) -> int | None:
-    """Read the next answer into ``session._result``; stands in for `Connection._read_query_result`.
+    """Read the next answer into ``session._result``; replaces PyMySQL's `Connection._read_query_result`.
 
     Args:
         session: The connection. If its ``_rfile`` is not a `Buffer`, PyMySQL does the reading.
-        unbuffered: Stop in front of the first row and leave the rest to the result.
+        unbuffered: Stop before the first row; the result reads the rows.
         row_kind: `tuple`, or `dict` for rows such as PyMySQL's `DictCursor` gives.
 
     Returns:
@@ -210,8 +210,8 @@ def read_query_result(session: Session, unbuffered: bool = False, row_kind: type
     Raises:
         Unsolicited: The server had said goodbye before; the connection is closed.
         pymysql.err.OperationalError: 2013, the connection was lost; it is closed.
-        pymysql.err.InternalError: The server sent what makes no sense; the connection is closed.
-        pymysql.err.MySQLError: What the server said; the connection is ready for the next statement.
+        pymysql.err.InternalError: The server sent invalid bytes; the connection is closed.
+        pymysql.err.MySQLError: The server's error; the connection is ready for the next statement.
     """
     session._result = None
     if type(session._rfile) is not Buffer:
@@ -231,7 +231,7 @@ def read_query_result(session: Session, unbuffered: bool = False, row_kind: type
     try:
         raise error
     finally:
-        del error  # or its traceback would hold this frame, and this frame the error
+        del error  # otherwise its traceback would hold this frame, and this frame the error
 
 
 def read_rows(result: Any, max_rows: int) -> list[Any]:
@@ -239,10 +239,10 @@ def read_rows(result: Any, max_rows: int) -> list[Any]:
 
     Args:
         result: ``_result`` of a connection after an unbuffered query.
-        max_rows: At most so many; one at least.
+        max_rows: The most rows to return, at least 1.
 
     Returns:
-        What has been received, at least one row; none at the end of the result.
+        The rows that have come, at least one; an empty list at the end of the result.
 
     Raises:
         pymysql.err.MySQLError: As `read_query_result`.
@@ -266,7 +266,7 @@ def _read_answer(session: Session, buffer: Buffer, unbuffered: bool, row_kind: t
         return StreamedResult(session, shape, row_kind)
     rows: list[Any] = []
     eof = read_row_packets(session, buffer, shape, shape.decoder(row_kind), rows, whole=True)
-    assert eof is not None  # it was read whole
+    assert eof is not None  # because of whole=True
     buffer.trim()
     result = Result()
     result._shape = shape
@@ -278,7 +278,7 @@ def _read_answer(session: Session, buffer: Buffer, unbuffered: bool, row_kind: t
 
 
 def _counts(buffer: Buffer, payload: bytes) -> Result:
-    """Return what an OK packet says."""
+    """Return the result that an OK packet describes."""
     buffer.trim()
     result = Result()
     affected, insert_id, status, warnings, message = ok_fields(payload)
@@ -289,15 +289,15 @@ def _counts(buffer: Buffer, payload: bytes) -> Result:
 
 
 def _serve_local_file(session: Session) -> int | None:
-    """Leave the caller's own LOAD DATA LOCAL to PyMySQL; refuse a server that asks for any other file.
+    """If the caller's own LOAD DATA LOCAL names the file, let PyMySQL send it; otherwise refuse.
 
-    PyMySQL closes the connection if it loses it; after any other error of its own the server has been told that the
-    file ends here, and has answered.
+    If the connection is lost, PyMySQL closes it. Before any other error, PyMySQL has told the server that the file ends
+    here, and has read the answer.
     """
     statement, wanted = session._loading, _peek(session._rfile)[1:]
     if statement is None or not session._local_infile or wanted not in statement.replace(b"\\\\", b"\\"):
         raise err.InternalError(
-            "the server asked for a file that no statement of yours names, or local_infile is off; nothing was sent"
+            "the server asked for a file that your statement does not name, or local_infile is off; nothing was sent"
         )
     try:
         return _read_as_pymysql(session, unbuffered=False, row_kind=tuple)
@@ -306,7 +306,7 @@ def _serve_local_file(session: Session) -> int | None:
 
 
 def _peek(buffer: Buffer) -> bytes:
-    """Return the next packet's payload and leave it to be read."""
+    """Return the next packet's payload, and do not consume it."""
     size = int.from_bytes(buffer.data[buffer.position : buffer.position + 3], "little")
     want(buffer, HEADER + size)
     start = buffer.position + HEADER
@@ -314,7 +314,7 @@ def _peek(buffer: Buffer) -> bytes:
 
 
 def _read_as_pymysql(session: Session, unbuffered: bool, row_kind: type) -> int | None:
-    """Let PyMySQL read the answer, and make dicts of the rows afterwards."""
+    """Let PyMySQL read the answer; then, if wanted, turn the rows into dicts."""
     pymysql_connection: Any = pymysql.connections.Connection  # the stubs leave the method out
     affected: int | None = pymysql_connection._read_query_result(session, unbuffered)
     result = session._result

@@ -1,4 +1,4 @@
-"""Columns and rows of one result set, from the bytes at hand and as few more as it takes.
+"""Columns and rows of one result set, from the bytes in the buffer; more are received only if they are needed.
 
 Knows in which order the packets of a result set come. Does not know what becomes of the rows.
 """
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 #: The length of the usual EOF packet.
 FIVE: Final = b"\5\0\0"
 
-#: No server has more than 4,096 in a result; one that announces more could go on describing them for ever.
+#: No server has more than 4,096 in a result. One that announces more could send definitions for ever.
 MOST_COLUMNS: Final = 0xFFFF
 
 
 def known_shape(session: Session, buffer: Buffer) -> Shape | None:
-    """Consume everything in front of the rows, if it is byte for byte what the session's last result began with."""
+    """If this result begins, byte for byte, like the session's last one, consume all packets before the rows."""
     known = getattr(session, "_known", None)  # PyMySQL's own connection has none
     if known is None or not buffer.data.startswith(known[0], buffer.position):
         return None
@@ -56,7 +56,7 @@ def known_shape(session: Session, buffer: Buffer) -> Shape | None:
 
 
 def remember_shape(session: Session, prefix: bytes, shape: Shape) -> None:
-    """Keep what came in front of the rows for the next result of this session."""
+    """Keep the packets before the rows, for the next result of this session."""
     if len(prefix) <= KEPT_SIZE:
         session._known = (prefix, session._next_seq_id, shape, session.encoding, session.use_unicode)
 
@@ -64,19 +64,19 @@ def remember_shape(session: Session, prefix: bytes, shape: Shape) -> None:
 def read_shape(session: Session, buffer: Buffer, count: int) -> Shape:
     """Consume *count* column definitions and the EOF after them; raises as `next_packet` does."""
     if count > MOST_COLUMNS:
-        raise malformed("more columns than there can be")
+        raise malformed("more columns than any server has")
     size, eof_size = _definitions(session, buffer, count)
     start = buffer.position
     end = start + size
     if buffer.data[end + HEADER] != EOF or eof_size >= HEADER + EOF_LIMIT:
-        raise malformed("no end of the column definitions")
+        raise malformed("no EOF packet after the column definitions")
     buffer.position = end + eof_size
     session._next_seq_id = (session._next_seq_id + count + 1) & 255
     return shape_of(buffer.data[start:end], session)
 
 
 def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int]:
-    """Have *count* column definitions and the packet after them here, unconsumed, and return the sizes of both."""
+    """Receive *count* column definitions and the packet after them, consume nothing, and return the sizes of both."""
     first = session._next_seq_id
     while True:
         data, start = buffer.data, buffer.position
@@ -88,7 +88,7 @@ def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int
                 break
             if data[position + 3] != number & 255 or data[position + HEADER] == ERR:
                 buffer.position, session._next_seq_id = position, number & 255
-                next_packet(session, buffer)  # raises what is wrong
+                next_packet(session, buffer)  # raises the error
             end = position + HEADER + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
         else:
             if end <= len(data):
@@ -99,14 +99,14 @@ def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int
 def read_rows(
     session: Session, buffer: Buffer, shape: Shape, decoder: Decoder, rows: list[Any], *, whole: bool
 ) -> bytes | None:
-    """Append rows to *rows* up to the end of the result, or, unless it is wanted *whole*, until there are some.
+    """Append rows to *rows*: with *whole* up to the end of the result, otherwise until there is at least one.
 
     Returns:
         The EOF packet that ends the result; None if there is more to come.
 
     Raises:
-        ErrPacket: The server ended it otherwise.
-        Exception: As `next_packet`, and whatever a converter raises.
+        ErrPacket: The server ended the result with an error.
+        Exception: As `next_packet`, and what a converter raises.
     """
     while True:
         data, start, before = buffer.data, buffer.position, len(rows)
@@ -128,7 +128,7 @@ def read_rows(
 
 
 def _short_eof(session: Session, buffer: Buffer) -> bytes | None:
-    """Consume the usual EOF packet, if it is here and next; anything else goes the long way."""
+    """If the next packet is a usual EOF packet and has come whole, consume and return it; otherwise return None."""
     data, start = buffer.data, buffer.position
     if len(data) < start + 9 or data[start + HEADER] != EOF or data[start : start + 3] != FIVE:
         return None
@@ -140,7 +140,7 @@ def _short_eof(session: Session, buffer: Buffer) -> bytes | None:
 
 
 def _is_plain_row(session: Session, buffer: Buffer) -> bool:
-    """Say whether the next packet is for the decoder; if it is, it is here as a whole afterwards."""
+    """Say whether the decoder can read the next packet; if so, wait until it has come whole."""
     data, start = buffer.data, buffer.position
     if len(data) - start <= HEADER:
         want_beginning(buffer)
@@ -163,7 +163,7 @@ def _long_row(payload: bytes, shape: Shape, decoder: Decoder) -> Any:
 
 
 def _check_failed_row(data: bytes, position: int, good: int, shape: Shape) -> None:
-    """Find the row after *good* ones from *position* on and raise if it is to blame, and not a converter."""
+    """Find the row after *good* ones from *position* on; if it is malformed, raise that, not a converter's error."""
     for _ in range(good):
         position += HEADER + int.from_bytes(data[position : position + 3], "little")
     start = position + HEADER

@@ -1,6 +1,6 @@
-"""What of PyMySQL's insides the fast reader relies on, so that another release of it is noticed and stepped aside for.
+"""Which of PyMySQL's private names the fast reader uses; if a release of PyMySQL differs, PyMySQL reads the answers.
 
-Knows PyMySQL's private names. Does not know what is done with them.
+Knows PyMySQL's private names. Does not know how to read answers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pymysql.cursors
 
 #: Names in the class `pymysql.connections.Connection`, and why.
 METHODS: Final = {
-    "_read_query_result": "is replaced, and is what LOAD DATA LOCAL and a foreign `_rfile` are left to",
-    "_read_packet": "reads over the buffer what is no query result: the handshake, COMMIT, ping",
-    "_read_bytes": "reads from `_rfile` with `read(n)`, and takes fewer bytes for the end",
+    "_read_query_result": "is replaced; it still serves LOAD DATA LOCAL, and a `_rfile` that is no buffer",
+    "_read_packet": "reads from the buffer what is not a query result: the handshake, COMMIT, ping",
+    "_read_bytes": "reads from `_rfile` with `read(n)`; fewer bytes mean the end",
     "_force_close": "closes the socket and `_rfile` after a failure",
     "_execute_command": "asks `_result` for `unbuffered_active`, `has_next` and `_finish_unbuffered_query`",
 }
@@ -26,7 +26,7 @@ ATTRIBUTES: Final = {
     "_sock": "gets the timeout",
     "_next_seq_id": "is the number of the next packet, for both readers",
     "_read_timeout": "is how long an answer may take",
-    "_current_timeout": "is what the socket's timeout was set to last",
+    "_current_timeout": "is the timeout that the socket has now",
     "_result": "is the answer that cursors look at",
     "encoding": "decodes text and names",
 }
@@ -39,13 +39,13 @@ STREAMING: Final = {
 
 
 def _mentioned(*functions: object) -> set[str]:
-    """Return the names of globals and attributes in the code of *functions*; none where there is no Python code."""
+    """Return the names of globals and attributes in the Python code of *functions*."""
     codes = [getattr(function, "__code__", None) for function in functions]
     return {name for code in codes if code is not None for name in code.co_names}
 
 
 def notes_timeout() -> bool:
-    """Say whether the installed PyMySQL notes what it has set the socket's timeout to, for reading and for writing."""
+    """Say whether the installed PyMySQL notes which timeout it has set, for reading and for writing."""
     connection = pymysql.connections.Connection
     methods = (getattr(connection, name, None) for name in ("_read_packet", "_write_bytes"))
     return all("_current_timeout" in _mentioned(method) for method in methods)
@@ -53,10 +53,10 @@ def notes_timeout() -> bool:
 
 @functools.cache
 def supported() -> bool:
-    """Say whether the installed PyMySQL is built as the fast reader expects; looked at once.
+    """Say whether the installed PyMySQL is built as the fast reader expects; the first call finds out.
 
-    If it is not, a connection keeps PyMySQL's own ``_rfile``, and `improved_db.wire.results.read_query_result` leaves
-    everything to PyMySQL.
+    If it is not, a connection keeps PyMySQL's own ``_rfile``, and `improved_db.wire.results.read_query_result` lets
+    PyMySQL read everything.
     """
     connection, cursor = pymysql.connections.Connection, pymysql.cursors.SSCursor
     if not all(callable(getattr(connection, name, None)) for name in METHODS):

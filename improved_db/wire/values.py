@@ -1,4 +1,4 @@
-"""Which values and texts can be sent so that the server reads exactly the same value.
+"""Which values and texts the package sends: those that the server reads as exactly the same value.
 
 Knows Python's values and the dangerous characters of charsets. Does not know statements, columns or the socket.
 """
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _NO_BACKSLASHES: Final = SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
 
-#: By encoding, the characters outside ASCII that become a backslash on the wire. Texts are escaped before they are
-#: encoded, so such a character would escape the quote that ends its literal. The encodings of PyMySQL's other
-#: charsets have none.
+#: By encoding, the character outside ASCII that it encodes as a backslash. Texts are escaped before they are encoded,
+#: so such a character would escape the quote that ends its literal. PyMySQL's other charsets have no such character.
 STRAYS: Final[dict[str, str]] = {"sjis": "\N{YEN SIGN}", "ujis": "\N{YEN SIGN}"}
 
 
@@ -35,13 +34,13 @@ def refuse_strays(text: str, encoding: str) -> None:
     """
     if encoding in STRAYS and STRAYS[encoding] in text:
         raise StatementError(
-            f"the charset {encoding} has no {STRAYS[encoding]!a} and would send a backslash for it, which escapes "
-            "what follows; use charset utf8mb4"
+            f"the charset {encoding} has no {STRAYS[encoding]!a} and sends a backslash for it, which would escape the "
+            "next character; use charset utf8mb4"
         )
 
 
 def escape_text(connection: Any, text: str) -> str:
-    """Escape *text* as PyMySQL's `_escape_string`, which this replaces."""
+    """Escape *text* as PyMySQL's `_escape_string` does; this function replaces it."""
     if connection.encoding in STRAYS:
         refuse_strays(text, connection.encoding)
     if connection.server_status & _NO_BACKSLASHES:
@@ -56,12 +55,12 @@ _LAST_SECOND: Final = 2**31 - 1
 
 
 def strict_encoders(encoders: Mapping[Any, Encoder], aware_datetimes: str) -> dict[Any, Encoder]:
-    """Return *encoders* with ours where PyMySQL would send another value; the user's own encoders stay.
+    """Return *encoders* with ours in place of those by which PyMySQL would send another value; keep the user's own.
 
     PyMySQL calls the encoder of ``str`` for every type without an encoder, and never for a ``str`` itself.
 
     Args:
-        encoders: By type, as PyMySQL's connection has them.
+        encoders: By type, as in PyMySQL's connection.
         aware_datetimes: "refuse", "session" or "utc".
     """
     strict = dict(encoders)
@@ -78,7 +77,7 @@ def escape_other(value: object, encoders: Mapping[Any, Encoder]) -> str:
     """Return the literal of a value whose type has no encoder.
 
     Raises:
-        StatementError: Its type is not derived from a known type either.
+        StatementError: The type is not a subclass of a known type either.
     """
     if isinstance(value, memoryview):
         return f"X'{value.hex()}'"
@@ -93,7 +92,7 @@ def plain_value(value: Any) -> Any:
     """Convert a value of a subclass of a known type, or a numpy scalar, to the known type.
 
     Raises:
-        StatementError: It is neither. pandas' NaT is refused too: it is a subclass of datetime without a time.
+        StatementError: The value is neither; or it is pandas' NaT, a subclass of datetime without a time.
     """
     kind = type(value)
     if any(base.__module__ == "numpy" and base.__name__ == "generic" for base in kind.__mro__):
@@ -107,14 +106,14 @@ def plain_value(value: Any) -> Any:
 
 
 def _numpy_value(value: Any) -> object:
-    """Convert a numpy scalar to Python's own type; nanoseconds are cut off."""
+    """Convert a numpy scalar to Python's own type; drop its nanoseconds."""
     unit = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
     return value.item() if unit is None else value.astype(unit).item()
 
 
 def _no_literal(value: object, kind: type | None = None) -> StatementError:
     name = (kind or type(value)).__name__
-    return StatementError(f"no literal for a value of type {name}; convert it, or add it to conv=")
+    return StatementError(f"no literal for a value of type {name}; convert the value, or add the type to conv=")
 
 
 #: Known types, subclasses before their bases, and how to convert a value of a user's subclass to each.
@@ -145,7 +144,7 @@ def naive_or_refused(value: dt.datetime, _encoders: object = None) -> str:
     """
     if is_aware(value):
         raise StatementError(
-            "a datetime with a time zone, which no column can hold; make it naive, or give the option "
+            "a datetime with a time zone, which no column can hold; make it naive, or set the option "
             "aware_datetimes='utc' or 'session'"
         )
     return converters.escape_datetime(value)
@@ -183,15 +182,15 @@ def unix_time(value: dt.datetime) -> str:
     """Return the seconds since 1970 in UTC, with six decimals, of a datetime with a time zone.
 
     Raises:
-        StatementError: It is not after the first instant of 1970, which MariaDB 11 turns into NULL, or it is after
-            2038-01-19 03:14:07, where servers that count in 32 bits end.
+        StatementError: It is not after the first instant of 1970, for which MariaDB 11 returns NULL; or it is after
+            2038-01-19 03:14:07, the last second of servers that count in 32 bits.
     """
     microseconds = (value - _EPOCH) // dt.timedelta(microseconds=1)
     seconds, rest = divmod(microseconds, 1_000_000)
     if microseconds <= 0 or seconds >= _LAST_SECOND:
         raise StatementError(
             "a datetime with a time zone before 1970-01-01 00:00:00.000001 or after 2038-01-19 03:14 in UTC, which "
-            "servers cannot convert to the session's time zone; make it naive, or give aware_datetimes='utc'"
+            "servers cannot convert to the session's time zone; make it naive, or set aware_datetimes='utc'"
         )
     return f"{seconds}.{rest:06d}"
 

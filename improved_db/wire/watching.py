@@ -18,17 +18,17 @@ class SelectPoller:
         self._sock = sock
 
     def poll(self, milliseconds: float | None = None) -> list[Any]:
-        """Return something once the socket is readable, nothing after the time given."""
+        """Return a list with something as soon as the socket is readable; an empty list after *milliseconds*."""
         seconds = None if milliseconds is None else milliseconds / 1000
         try:
             readable, _, failed = select.select([self._sock], [], [self._sock], seconds)
-        except ValueError:  # a descriptor of 1024 or more; or none, of a closed socket
+        except ValueError:  # the descriptor is 1024 or more, or the socket is closed
             return self._peek(seconds)
         return readable + failed
 
     def _peek(self, seconds: float | None) -> list[Any]:
-        """Wait with the socket's own timeout, which has no such limit; TLS is passed by, as by `select`."""
-        sock: Any = self._sock  # under eventlet it is no socket, but one inside
+        """Wait by the socket's own timeout, which has no such limit; like `select`, it sees the bytes below TLS."""
+        sock: Any = self._sock  # under eventlet it is an object with the socket inside
         receive = socket.socket.recv if isinstance(sock, socket.socket) else type(sock).recv
         before = sock.gettimeout()
         try:
@@ -37,14 +37,14 @@ class SelectPoller:
         except (TimeoutError, BlockingIOError):
             return []
         except OSError:
-            return [sock]  # it has ended: reading tells how
+            return [sock]  # it has ended; the next read raises the error
         finally:
             sock.settimeout(before)
         return [sock]
 
 
 def watch(sock: socket.socket) -> Any:
-    """Return what has a ``poll(milliseconds)`` for *sock*, as `select.poll` has it."""
+    """Return an object for *sock* whose ``poll(milliseconds)`` works like that of `select.poll`."""
     if not hasattr(select, "poll"):
         return SelectPoller(sock)
     poller = select.poll()

@@ -95,7 +95,7 @@ def _db(database: dict[str, Any]) -> Iterator[ImprovedDb]:
 def test_a_value_without_a_literal_is_refused_by_type_and_place(db: ImprovedDb, value: Any) -> None:
     """Its `str()` would be stored for it, and read back as something else."""
     name = type(value).__name__
-    reason = f"no literal for a value of type {name} \\(parameter %s\\); convert it, or add it to conv="
+    reason = f"no literal for a value of type {name} \\(parameter %s\\); convert the value, or add the type to conv="
     with pytest.raises(StatementError, match=reason % 2):
         db.execute_query("select %s, %s", (1, value))
     with pytest.raises(StatementError, match=reason % "'b'"):

@@ -156,13 +156,13 @@ def test_rows_may_be_any_sequences_or_lone_values() -> None:
 @pytest.mark.parametrize(
     ("values", "rows", "complaint"),
     [
-        ("(%s,%s)", [(1, 2), (1, 2, 3)], "row 1 .* has 3 values, and the statement has 2"),
+        ("(%s,%s)", [(1, 2), (1, 2, 3)], "row 1 .* has 3 values; the statement has 2"),
         ("(%s,%s)", [(1,)], "row 0 .* has 1 values"),
         ("(%s)", [{"a": 1}], "no names"),
         ("(%(a)s)", [(1,)], "must be a mapping"),
-        ("(%(a)s)", [{"a": 1}, {"b": 1}], "row 1 .* has no 'a'"),
-        ("(%s, %(a)s)", [(1,)], "not both"),
-        ("(%d)", [(1,)], "placeholders are"),
+        ("(%(a)s)", [{"a": 1}, {"b": 1}], "row 1 .* has no key 'a'"),
+        ("(%s, %(a)s)", [(1,)], "either %s or"),
+        ("(%d)", [(1,)], "invalid placeholders"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(values: str, rows: list[Any], complaint: str) -> None:
