@@ -122,7 +122,7 @@ def test_disable_closes_what_is_idle_and_what_comes_back(database: dict[str, Any
     eventually(lambda: watch.sessions() == set())
 
 
-def test_pooled_connect_that_somebody_kept_gives_plain_connections_after_disable(database: dict[str, Any]) -> None:
+def test_pooled_connect_that_a_program_kept_gives_plain_connections_after_disable(database: dict[str, Any]) -> None:
     """``from pymysql import connect`` while pooling was on must not break the program afterwards."""
     with improved_db.enable():
         kept = pymysql.connect

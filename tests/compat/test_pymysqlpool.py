@@ -105,7 +105,7 @@ def test_an_argument_that_cannot_be_meant_is_a_config_error_without_the_password
     assert CANARY not in f"{caught.value} {caught.value!r}"
 
 
-def test_singleton_is_one_pool_whoever_asks(database: dict[str, Any]) -> None:
+def test_singleton_is_one_pool_for_every_caller(database: dict[str, Any]) -> None:
     """Each module of a program asks for it, and only the first call's arguments count."""
 
     class Own(ConnectionPoolSingleton):

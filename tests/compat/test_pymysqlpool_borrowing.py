@@ -69,7 +69,7 @@ def test_between_size_and_maxsize_a_connection_is_opened_only_after_the_waits(
     assert (pool.total_num, pool.available_num) == (2, 2)
 
 
-def test_past_maxsize_nobody_gets_one(make_pool: Make, lines: Callable[[], list[str]]) -> None:
+def test_past_maxsize_no_caller_gets_one(make_pool: Make, lines: Callable[[], list[str]]) -> None:
     """The server's own limit is shared with others."""
     pool = make_pool(size=1, maxsize=2, name="pool1")
     with pool.get_connection(), pool.get_connection(retry_num=0):
@@ -121,7 +121,7 @@ def test_more_than_ten_retries_are_ten(make_pool: Make, lines: Callable[[], list
         assert lines() == ["DEBUG: Retry to get connection from pool(mypool)"] * 10
 
 
-def test_a_waiter_is_served_by_whoever_returns_first(make_pool: Make) -> None:
+def test_a_waiter_is_served_by_the_first_return(make_pool: Make) -> None:
     """They slept through whole intervals; here a connection that comes back goes to who waits, at once."""
     pool = make_pool(size=1, maxsize=1)
     connection = pool.get_connection()

@@ -101,7 +101,7 @@ def test_a_connection_without_a_pool_behaves_as_pymysqls(
     assert names(outside) == ["a"]
 
 
-def test_a_pool_that_nobody_has_any_more_ends_its_sessions(database: dict[str, Any], outside: ImprovedDb) -> None:
+def test_a_pool_that_no_program_holds_any_more_ends_its_sessions(database: dict[str, Any], outside: ImprovedDb) -> None:
     """Theirs had no ``close``: programs let a pool go and think no more of it."""
     pool = ConnectionPool(size=2, pre_create_num=2, **database)
     with pool.get_connection() as one, pool.get_connection() as other:

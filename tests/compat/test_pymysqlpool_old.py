@@ -124,7 +124,7 @@ def test_timeout_never_grows_the_pool_past_size(make_pool: Make, timeout: float)
         assert pool.total_num == 1
 
 
-def test_a_waiter_is_served_by_whoever_returns_first(make_pool: Make) -> None:
+def test_a_waiter_is_served_by_the_first_return(make_pool: Make) -> None:
     """A timeout is the longest wait, not the shortest."""
     pool = make_pool(size=1)
     connection = pool.get_connection()

@@ -130,7 +130,7 @@ def test_a_closed_connections_block_borrows_anew(pool: ConnectionPool, outside: 
     assert is_whole(pool)
 
 
-def test_a_closed_connections_block_gets_no_session_that_is_somebody_elses(make_pool: Make) -> None:
+def test_a_closed_connections_block_gets_no_session_of_another_borrower(make_pool: Make) -> None:
     """In 0.3.3 the closed one went on with a session that the next borrower had, too."""
     pool = make_pool(size=1, maxsize=1)
     con1 = pool.get_connection()

@@ -141,7 +141,7 @@ def test_a_returned_connection_refuses_everything(make_pool: Make, use: str, lea
     assert (pool.total_num, pool.available_num) == (1, 1)
 
 
-def test_a_stale_reference_cannot_touch_a_session_that_somebody_else_has_borrowed(make_pool: Make) -> None:
+def test_a_stale_reference_cannot_touch_a_session_that_another_caller_has_borrowed(make_pool: Make) -> None:
     """Otherwise one thread's COMMIT ends another's transaction."""
     pool = make_pool(size=1, maxsize=1)
     stale = pool.get_connection()

@@ -80,7 +80,7 @@ def test_a_frame_that_fails_in_a_block_leaves_nothing(engine: Any) -> None:
     assert pd.read_sql("SELECT * FROM frame", engine).empty
 
 
-def test_chunks_that_nobody_reads_to_the_end_harm_nobody(engine: Any, account: Account) -> None:
+def test_chunks_not_read_to_the_end_harm_no_other_query(engine: Any, account: Account) -> None:
     """The connection goes back with rows that are still there to be read."""
     pd.DataFrame({"number": range(1000)}).to_sql("frame", engine, index=False)
     with engine.connect().execution_options(stream_results=True) as connection:

@@ -73,7 +73,7 @@ def test_a_worker_may_close_what_an_enabled_connect_gave_its_parent(seen: dict[s
     assert [worker["refused"].get("enabled pymysql.connect") for worker in seen["workers"]] == [None] * WORKERS
 
 
-def test_everybodys_rows_are_in_once(seen: dict[str, Any]) -> None:
+def test_the_rows_of_every_process_are_in_once(seen: dict[str, Any]) -> None:
     """Two in each round at each door, of which the parent and every worker did two."""
     who = ["parent", *(f"worker {place}" for place in range(WORKERS))]
     assert {(name, door): seen["rows"].get((name, door)) for name in who for door in DOORS} == dict.fromkeys(

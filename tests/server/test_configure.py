@@ -39,7 +39,7 @@ def test_what_configure_set_is_there_again_after_a_borrower_changed_it(
         assert db.execute_query("SELECT @other, CONNECTION_ID()") == ((None, number),)
 
 
-def test_configure_runs_once_for_a_session_that_nobody_changes(database: dict[str, Any]) -> None:
+def test_configure_runs_once_for_a_session_that_stays_unchanged(database: dict[str, Any]) -> None:
     """It may be slow; it is no hook of every borrowing."""
     calls: list[int] = []
     with ImprovedDb(database, max_size=1, configure=lambda connection: calls.append(connection.thread_id())) as db:

@@ -103,7 +103,7 @@ def test_reads_ride_through_a_restart(watched: Watched, end: str) -> None:
     assert watched.db.stats().size <= SIZE
 
 
-def test_frozen_server_holds_nobody_past_the_deadline() -> None:
+def test_frozen_server_holds_no_borrower_past_the_deadline() -> None:
     """SIGSTOP is a server that neither answers nor hangs up; each read ends in time, and later ones succeed."""
     with TemporaryServer(tcp=True) as server:
         watched = Watched(server)

@@ -63,7 +63,7 @@ def test_a_lock_wait_at_commit_leaves_nothing_after_the_rollback() -> None:
 
 
 @pytest.mark.parametrize("code", [1317, 1969, 3024, 3572, 1028])
-def test_what_somebody_asked_to_stop_is_not_run_again(code: int) -> None:
+def test_a_statement_that_was_stopped_on_request_is_not_retried(code: int) -> None:
     """KILL QUERY, a time limit and NOWAIT are decisions; a retry would overrule them."""
     assert alone(code) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, alone(code).reason)
     assert in_body(code).fate is Fate.ROLLBACK

@@ -31,7 +31,7 @@ def test_closed_pool_lends_nothing() -> None:
     assert fake.clock.now() == 0.0
 
 
-def test_close_wakes_everybody_in_line() -> None:
+def test_close_wakes_every_waiter() -> None:
     """Nobody waits half a minute for a pool that is gone."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()

@@ -95,7 +95,7 @@ def lock_is_held() -> None:
     threaded.pool.close()
 
 
-def test_fork_while_another_thread_holds_the_lock_blocks_nobody() -> None:
+def test_fork_while_another_thread_holds_the_lock_does_not_block_the_child() -> None:
     """The thread that would release it does not exist in the child."""
     run_alone(lock_is_held, *OPTIONS)
 

@@ -212,7 +212,7 @@ def test_larger_min_size_is_opened_at_once() -> None:
 # --- suspend and resume ---------------------------------------------------------------------------------------------
 
 
-def test_suspended_pool_serves_nobody_until_it_is_resumed() -> None:
+def test_suspended_pool_serves_no_borrower_until_it_is_resumed() -> None:
     """During a planned switch requests wait a moment instead of failing."""
     fake = FakePool(max_size=2)
     fake.fill()
@@ -273,7 +273,7 @@ def test_resume_opens_for_those_whom_the_rack_cannot_serve() -> None:
     assert fake.clock.now() == 1.0
 
 
-def test_failed_connect_in_a_suspended_pool_fails_nobody() -> None:
+def test_failed_connect_in_a_suspended_pool_fails_no_waiter() -> None:
     """That the server is away is the reason for the suspension."""
     fake = FakePool(min_size=1, max_size=1)
     fake.pool.suspend()

@@ -157,7 +157,7 @@ def test_timed_out_borrower_swallows_no_connection() -> None:
     assert fake.pool.acquire(0).connection is loan.connection
 
 
-def test_nobody_is_served_after_its_deadline() -> None:
+def test_no_borrower_is_served_after_its_deadline() -> None:
     """Who has given up would hold a connection that no caller uses."""
     fake = FakePool(max_size=1)
     late = fake.pool.acquire(1)
@@ -185,7 +185,7 @@ def test_discarded_connection_is_replaced_for_who_waits() -> None:
     assert fake.clock.now() == 1.0
 
 
-def test_several_broken_returns_starve_nobody() -> None:
+def test_several_broken_returns_starve_no_waiter() -> None:
     """Each discard opens again for those in line, also when all come at once."""
     threaded = ThreadedPool(max_size=3, max_opening=1)
     loans = [threaded.pool.acquire() for _ in range(3)]

@@ -34,7 +34,7 @@ def test_failed_connect_is_told_at_once_when_nothing_is_out() -> None:
     assert fake.clock.now() == 0.0
 
 
-def test_everybody_in_line_hears_of_the_failed_connects() -> None:
+def test_every_waiter_gets_the_error_of_the_failed_connects() -> None:
     """All opens fail: each waiter gets the error, and none is left behind to wait for its timeout."""
     threaded = ThreadedPool(max_size=4)
     threaded.driver.before_connect = gate = Gate()
@@ -48,7 +48,7 @@ def test_everybody_in_line_hears_of_the_failed_connects() -> None:
     assert threaded.pool.stats().waiting == 0
 
 
-def test_one_failed_connect_of_several_fails_nobody() -> None:
+def test_one_failed_connect_of_several_fails_no_waiter() -> None:
     """While another connect is under way there is hope, and most often it is fulfilled."""
     threaded = ThreadedPool(max_size=2)
     turns = threading.Semaphore(0)
@@ -152,7 +152,7 @@ def test_connect_finished_after_its_borrower_was_served_is_kept() -> None:
     assert threaded.driver.open == []
 
 
-def test_hanging_connect_holds_nobody_else_up() -> None:
+def test_hanging_connect_holds_no_other_borrower_up() -> None:
     """One connect that hangs costs one slot, not the pool; and who waited for it is served by the next return."""
     threaded = ThreadedPool(max_size=3)
     hang, first = Gate(), threading.Semaphore(1)
@@ -209,7 +209,7 @@ def test_spike_on_slow_connects_opens_only_what_is_still_needed() -> None:
     threaded.pool.close()
 
 
-def test_opener_stops_when_nobody_needs_it_any_more() -> None:
+def test_opener_stops_when_no_borrower_needs_it_any_more() -> None:
     """After the last waiter left, nobody knocks at a server that is down."""
     fake = FakePool(max_size=2)
     loan = fake.pool.acquire(1)
@@ -253,7 +253,7 @@ def test_connection_that_arrives_in_a_closed_pool_is_closed() -> None:
     assert threaded.driver.made[0].said_goodbye
 
 
-def test_connect_begun_before_a_drain_is_replaced_and_strands_nobody() -> None:
+def test_connect_begun_before_a_drain_is_replaced_and_strands_no_waiter() -> None:
     """The new password, or the new server, came after it; who waits for it gets another one."""
     threaded = ThreadedPool(max_size=1)
     threaded.driver.before_connect = gate = Gate()
@@ -265,7 +265,7 @@ def test_connect_begun_before_a_drain_is_replaced_and_strands_nobody() -> None:
     assert threaded.pool.stats().retired == {"drained": 1}
 
 
-def test_connect_begun_before_a_shrink_is_surplus_and_strands_nobody() -> None:
+def test_connect_begun_before_a_shrink_is_surplus_and_strands_no_waiter() -> None:
     """The slot leaves with the connection; who waits is served by the others."""
     threaded = ThreadedPool(max_size=2)
     loan = threaded.pool.acquire()

@@ -119,7 +119,7 @@ def test_second_return_is_refused() -> None:
     assert fake.pool.stats().idle == 1
 
 
-def test_spent_loan_is_refused_while_somebody_else_has_its_connection() -> None:
+def test_spent_loan_is_refused_while_another_borrower_has_its_connection() -> None:
     """A belated second return must not take a connection out of another thread's hands."""
     fake = FakePool(max_size=1)
     spent = fake.pool.acquire(1)
@@ -175,7 +175,7 @@ def test_loan_may_come_back_in_another_thread() -> None:
     threaded.pool.close()
 
 
-def test_slow_restore_holds_nobody_else_up() -> None:
+def test_slow_restore_holds_no_other_borrower_up() -> None:
     """Three rollbacks at once take as long as one, if none is done under the lock."""
     threaded = ThreadedPool(max_size=3)
     loans = [threaded.pool.acquire() for _ in range(3)]
@@ -188,7 +188,7 @@ def test_slow_restore_holds_nobody_else_up() -> None:
     threaded.pool.close()
 
 
-def test_connection_under_restoration_is_nobodys() -> None:
+def test_connection_under_restoration_is_not_lent() -> None:
     """It is counted as used until it is fit; nobody can get it before."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
@@ -203,7 +203,7 @@ def test_connection_under_restoration_is_nobodys() -> None:
     threaded.pool.close()
 
 
-def test_slow_goodbye_holds_nobody_else_up() -> None:
+def test_slow_goodbye_holds_no_other_borrower_up() -> None:
     """Closing a connection waits on the network; other threads return and borrow meanwhile."""
     threaded = ThreadedPool(max_size=2)
     loans = [threaded.pool.acquire() for _ in range(2)]

@@ -182,7 +182,7 @@ def test_listener_hears_each_duration() -> None:
     ]
 
 
-def test_listener_that_raises_harms_nobody_but_itself(caplog: pytest.LogCaptureFixture) -> None:
+def test_listener_that_raises_harms_only_itself(caplog: pytest.LogCaptureFixture) -> None:
     """A metrics backend that is down must not take the database with it."""
     fake = FakePool(max_size=1)
     ear = Ear()

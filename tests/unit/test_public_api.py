@@ -125,7 +125,7 @@ def test_doors_have_the_names_that_their_users_know() -> None:
     assert found == DOORS
 
 
-def test_the_pool_that_overflows_is_nobodys_promise() -> None:
+def test_the_pool_that_overflows_is_not_public() -> None:
     """The doors stand on it; its own words may change with them."""
     shown = [str(inspect.signature(function)) for function in FUNCTIONS.values()]
     assert not any("overflow" in name.lower() for name in [*improved_db.__all__, *shown])

@@ -164,7 +164,7 @@ def test_borrower_may_leave_from_the_middle_of_the_line() -> None:
     assert loans[1].slot is None
 
 
-def test_everybody_in_line_is_told_of_a_failure() -> None:
+def test_every_waiter_is_told_of_a_failure() -> None:
     """Each is woken once, with the reason."""
     rack: Rack[str] = Rack(1, 0, 1)
     loans = [new_loan() for _ in range(3)]
