@@ -1,4 +1,4 @@
-"""What one SQL text tells: whether it only reads or ends a transaction, its form for logs, its time limit.
+"""What one SQL text tells: whether it only reads, loads a file or ends a transaction, its form in logs, its time limit.
 
 Most answers are needed after a failure, so they are conservative rather than clever. If a text is not clear (`tokens`),
 no answer allows anything.
@@ -31,6 +31,9 @@ _LONGEST_LIMIT: Final = 31_536_000.0  # seconds; MariaDB takes no more
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
+
+#: What may come before the first word of a statement, executable comments included, and the first word of LOAD DATA.
+_LOAD: Final = rb"(?is)(?:\s|/\*!\d*|/\*[^!].*?\*/|--[^\n]*\n|#[^\n]*\n)*load\s"
 
 _NOTHING: Final = Token("", "", "", gap=False, start=0, end=0)
 
@@ -192,6 +195,11 @@ def digest(query: str) -> str:
             parts.append((" " if token.gap else "") + ("?" if literal else token.text))
     shown = re.sub(_LISTS, "(...), ...", re.sub(_LIST, "(...)", "".join(parts).strip())) + (" ..." if cut else "")
     return shown if len(shown) <= _DIGEST_LENGTH else shown[: _DIGEST_LENGTH - 3] + "..."
+
+
+def may_load(sql: bytes) -> bool:
+    """Say whether a statement, as it is sent, may be LOAD DATA, whose answer may ask for a file."""
+    return re.match(_LOAD, sql[:4096]) is not None
 
 
 def with_time_limit(query: str, seconds: float, flavour: Flavour, version: tuple[int, ...]) -> str | None:

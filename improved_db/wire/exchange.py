@@ -8,7 +8,6 @@ Knows PyMySQL's connection from the inside, its socket and time limits. Does not
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from improved_db.clock import MonotonicClock
 from improved_db.errors import RETURNED, LoanSpent, StatementError
 from improved_db.failures.verdict import Phase
 from improved_db.sql.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
+from improved_db.sql.statement import may_load
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.packets import await_answer
 from improved_db.wire.results import read_query_result
@@ -75,9 +75,6 @@ DriverError = err.MySQLError
 
 #: A statement of this many bytes or more takes several packets, which PyMySQL writes.
 ONE_PACKET: Final = 0xFFFFFF - 1
-
-#: What may stand before the first word of a statement, and the word that begins LOAD DATA.
-LOAD: Final = re.compile(rb"(?:\s|/\*!\d*|/\*[^!].*?\*/|--[^\n]*\n|#[^\n]*\n)*load\s", re.IGNORECASE | re.DOTALL)
 
 #: Whether PyMySQL notes what timeout it has set; if not, it is set for each write.
 NOTES_TIMEOUT: Final = notes_timeout()
@@ -139,7 +136,7 @@ class Exchange(Base):
     def _look_at(self, sql: bytes) -> None:
         """Note whether a statement that is not a plain query changes the session, and whether it may ask for a file."""
         self._touched = self._touched or touches(sql, self.encoding)
-        self._loading = sql if LOAD.match(sql[:4096]) else None
+        self._loading = sql if may_load(sql) else None
 
     def _write_bytes(self, data: bytes) -> None:
         if self._deadline is not None:

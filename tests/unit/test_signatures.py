@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+import re
 from typing import Any, get_type_hints
 
 import pytest
@@ -65,6 +66,17 @@ def test_the_query_verbs_show_their_parameters(verb: Any) -> None:
     assert set(parameters(verb)) == {"self", "query", "args", *keywords}
     assert parameters(verb)[:3] == ["self", "query", "args"]
     assert "dictcursor" in pydoc.render_doc(verb)
+
+
+def test_help_of_the_class_shows_options_and_verbs() -> None:
+    """``help(ImprovedDb)`` at the prompt needs no browser."""
+    shown = re.sub(r"[\s|']", "", pydoc.plain(pydoc.render_doc(ImprovedDb)))  # newer Pythons wrap long signatures
+    assert "ImprovedDb(config:" in shown
+    assert ",max_size:int=10," in shown
+    for verb in (ImprovedDb.execute_query, ImprovedDb.execute_query_multiplex):
+        begin = shown.index(f"{verb.__name__}(self,query:")
+        written = shown[begin : shown.index("->", begin)]
+        assert [name for name in parameters(verb) if f"{name}:" not in written] == ["self"]
 
 
 def test_bound_verbs_show_no_self() -> None:
