@@ -48,7 +48,7 @@ SYNTAX_ERROR: Final = 1064
 #: Seconds: what is lost sooner is lost by chance, as in a restart, where many a statement is lost at once.
 SHORTEST_CUT: Final = 0.5
 
-#: How far two losses may lie apart to be the same cut: a share of the longer one, and seconds.
+#: By how much the times of two losses may differ if the cause is the same: a share of the longer one, or seconds.
 SAME_CUT: Final = 0.1
 SHORTEST_DIFFERENCE: Final = 0.1
 
@@ -95,7 +95,7 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         return cls(error, again=again, verdict=verdict, backoff=backoff, reason=reason, statement=statement)
 
     def repeats(self, earlier: Failed) -> bool:
-        """Say whether the same statement was lost after the same while: then something ends it, each time."""
+        """Say whether the same statement was lost after the same time as before: then it is ended each time."""
         if self.verdict is not Verdict.UNKNOWN or earlier.verdict is not Verdict.UNKNOWN:
             return False
         if self.lasted is None or earlier.lasted is None or self.statement != earlier.statement:

@@ -11,7 +11,7 @@ C = TypeVar("C")
 
 
 class Driver(Protocol[C]):
-    """What the pool asks of a driver, never under its lock. All but `cut` is for the holder of the connection alone."""
+    """What the pool asks of a driver, never under its lock. Only the holder of a connection calls it, but for `cut`."""
 
     @property
     def idle_limit(self) -> float | None:
@@ -21,7 +21,7 @@ class Driver(Protocol[C]):
         """Open a session and make it ready for a borrower, within the driver's own connect timeout.
 
         Raises:
-            Exception: What the driver says; the borrowers who wait get it.
+            Exception: The driver's error; the borrowers who wait get it.
         """
 
     def is_alive(self, connection: C) -> bool:

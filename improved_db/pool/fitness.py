@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 logger: logging.Logger = logging.getLogger("improved_db.pool")
 
-#: Seconds for which an answer proves a connection alive. No server ends a session in so short a time, and looking at
+#: Seconds for which an answer proves a connection alive. No server ends a session in so short a time; and to look at
 #: the socket is a system call, during which another thread takes the interpreter.
 FRESH: Final = 0.0001
 

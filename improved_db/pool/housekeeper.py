@@ -1,7 +1,7 @@
-"""One lazy thread per pool for what no call would notice: age, idleness, silence, loss and loans held for too long.
+"""One thread for each pool, for what no call would notice: age, idleness, silence, loss and loans held for too long.
 
-It starts with the first connection and ends when there is nothing left to watch. It holds the pool weakly, so that an
-abandoned pool can die. As callers do, it borrows each connection that it works on, one at a time.
+The thread starts with the first connection and ends when there is nothing left to watch. It holds the pool weakly, so
+that an abandoned pool can die. It borrows each connection that it works on, one at a time, as callers do.
 
 Knows the pool and its settings. Does not know SQL, retries or any driver.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 logger: logging.Logger = logging.getLogger("improved_db.pool")
 
-#: Seconds between two rounds at the most, and at the least.
+#: The longest and the shortest time between two rounds, in seconds.
 PERIOD: Final = 5.0
 SHORTEST_PERIOD: Final = 0.05
 
-#: Seconds until the next round at the most, while borrowers wait.
+#: The longest time between two rounds while borrowers wait, in seconds.
 PERIOD_OF_WAITING: Final = 0.5
 
-#: How many times as long as a collection took, at the least, borrowers that still wait make the next one wait.
+#: If borrowers still wait after a collection of garbage, the next one comes after this many times its duration.
 COLLECTING_SHARE: Final = 50
 
 #: The share of the server's idle limit after which a connection that must be kept is pinged.
@@ -41,7 +41,7 @@ class Housekeeper(Generic[C]):
     """Keeps one pool in order."""
 
     def __init__(self, pool: Pool[C], period: float = PERIOD) -> None:
-        """Be ready to make rounds."""
+        """Hold *pool* weakly; `attend` starts the thread."""
         self._period = period
         self._compared = False
         self._served = 0  # borrowers, by the last round
@@ -51,7 +51,7 @@ class Housekeeper(Generic[C]):
 
     @classmethod
     def look_after(cls, pool: Pool[C], period: float = PERIOD) -> Housekeeper[C]:
-        """Let *pool* have a housekeeper, whose thread starts when a connection is opened."""
+        """Give *pool* a housekeeper, whose thread starts when a connection is opened."""
         housekeeper = cls(pool, period)
         pool.reports.on_opened = housekeeper.attend
         pool.reports.on_closed = housekeeper.stop
@@ -133,7 +133,7 @@ class Housekeeper(Generic[C]):
         return max(min(longest, shortest / 2), SHORTEST_PERIOD)
 
     def _compare_with_server(self, pool: Pool[C]) -> None:
-        """Warn, once, where the server ends idle sessions before we do."""
+        """If the server ends idle sessions before the pool does, warn once."""
         if self._compared or pool.idle_limit is None:
             return
         self._compared = True
@@ -151,8 +151,8 @@ class Housekeeper(Generic[C]):
     def _collect_for_starving(self, pool: Pool[C]) -> None:
         """Collect garbage if borrowers wait and none was served since the last round.
 
-        Loans in reference cycles, as abandoned generators and tracebacks make them, wait for the collector; it starts
-        when a thread allocates, and the threads of this program may all wait for these loans.
+        Abandoned generators and tracebacks leave loans in reference cycles, which only the collector frees. It starts
+        when a thread allocates; but all threads of this program may be waiting for these loans.
         """
         stats = pool.stats()
         starving = stats.waiting > 0 and stats.acquired == self._served

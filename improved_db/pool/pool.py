@@ -236,7 +236,7 @@ class Pool(Generic[C]):
         if slot is None or loan.pool is not self:
             raise LoanSpent(SPENT)
         try:
-            # If another thread has just returned the loan, this look is harmless, and `take_back` refuses.
+            # If another thread has just returned the loan, this check does no harm, and `take_back` refuses the loan.
             if discard is None and slot.connection is not None and self._driver.is_clean(slot.connection):
                 discard = self._state.take_back(loan)
                 if discard is None:
@@ -418,7 +418,7 @@ class Pool(Generic[C]):
         return left
 
     def _do(self, decided: Callable[[], object]) -> None:
-        """Do something now; if this call has interrupted the pool in its own thread, as soon as that thread goes on."""
+        """Do something now; if this call has interrupted the pool in its own thread, let that do it when it goes on."""
         try:
             decided()
         except Reentered:
@@ -456,7 +456,7 @@ class Pool(Generic[C]):
         return [borrowed for _, borrowed in self.reports.loans_out(longer_than)]
 
     def loans_out(self, longer_than: float = 0.0) -> list[tuple[Loan[C], Borrowed]]:
-        """Return the same, each with its loan."""
+        """Return the loans held for *longer_than* seconds or more, the oldest first, each with its report."""
         return self.reports.loans_out(longer_than)
 
     def _close_all(self, connections: list[C]) -> None:
@@ -477,7 +477,7 @@ class Pool(Generic[C]):
     def begin_in_child(self) -> None:
         """Start cold in a forked child: close our copies of the parent's sockets, and send nothing on them."""
         for slot in self._state.rack.slots:
-            slot.loan = None  # a loan of the parent's is none here
+            slot.loan = None  # the loans belong to the parent's threads
             if slot.connection is not None:
                 self._driver.abandon(slot.connection)
         self._state.begin()

@@ -157,7 +157,7 @@ _SSL_MODE: Final = Kind(
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),
 )
 
-#: The driver's options, by PyMySQL's names; the driver gets one that is missing here unchecked.
+#: The driver's options, by PyMySQL's names. An option that is missing here goes to the driver unchecked.
 _DRIVER_KINDS: Final[Mapping[str, Kind]] = {
     "host": _HOST,
     "port": _whole(0, 65535),
@@ -281,7 +281,7 @@ def at(where: str) -> str:
 
 
 def describe(sealed: Sealed, *, hidden: bool = False) -> str:
-    """Return a small number as it is, and of every other value its type."""
+    """Return a small number itself, and for every other value its type."""
     if sealed.value is None:
         return "None"
     if not hidden and isinstance(sealed.value, (int, float)) and not abs(sealed.value) > 1e15:  # NaN is shown
@@ -310,7 +310,7 @@ def accepted(values: Options, known: frozenset[str], *, where: str = "") -> Opti
         value = checked(name, sealed, where=where)
         if name in REFUSED:
             if value.value:
-                raise ConfigError(f"{at(where)}{name} cannot be given: {REFUSED[name]}")
+                raise ConfigError(f"{at(where)}{name} is not supported: {REFUSED[name]}")
             continue
         if right in found and found[right] != value:
             raise ConfigError(f"{at(where)}two spellings of {right!r} are given with different values; keep that one")

@@ -202,7 +202,7 @@ class TemporaryServer:
             raise RuntimeError("this TemporaryServer is closed")
 
     def _await_ready(self) -> None:
-        """Poll until a connection succeeds; by the socket, because on the port another server may listen."""
+        """Poll until a connection succeeds; use the socket, because another server may listen on the port."""
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
