@@ -79,7 +79,7 @@ def measure(bench: Bench) -> None:
 
 
 def _race(bench: Bench, db: ImprovedDb, task: str, work: Mapping[str, Callable[[], object]], *, onto: int = 0) -> None:
-    """Let everybody load, into an empty table or *onto* that many rows, and see that all rows are there."""
+    """Let every competitor load, into an empty table or *onto* that many rows, and see that all rows are there."""
 
     def prepare() -> None:
         if not onto:

@@ -94,7 +94,7 @@ def fill(options: dict[str, Any], digits: int) -> None:
 
 
 def _check(there: dict[str, Session]) -> None:
-    """See that everybody who is compared reads the same values."""
+    """See that all that are compared read the same values."""
     expected = there["PyMySQL"].fetch(_query(100))
     for name in ("improved_db", "mysqlclient"):
         if name in there and [tuple(row) for row in there[name].fetch(_query(100))] != list(expected):

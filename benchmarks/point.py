@@ -80,9 +80,9 @@ def _borrowing(bench: Bench, options: dict[str, Any]) -> None:
     try:
         with pooled.ours(options, 1) as mine, bench.all_open(openers) as pools:
             work = {EXECUTOR: timed(partial(_through, executors_pool, times), per=times * MICROSECONDS)}
-            everybody = {"improved_db, as its users do": mine, **pools}
+            all_pools = {"improved_db, as its users do": mine, **pools}
             work |= {
-                name: timed(partial(_lend, pool, fewer), per=fewer * MICROSECONDS) for name, pool in everybody.items()
+                name: timed(partial(_lend, pool, fewer), per=fewer * MICROSECONDS) for name, pool in all_pools.items()
             }
             bench.race(BORROW, "us", work, rounds=bench.pick(7, 2))
         bench.target(

@@ -30,7 +30,7 @@ PATIENCE = 30.0
 
 
 def eventually(predicate: Callable[[], object], timeout: float = PATIENCE) -> None:
-    """Wait until *predicate* holds: for the state of other threads and processes, which tell nobody.
+    """Wait until *predicate* holds: for the state of other threads and processes, which send no signal.
 
     Raises:
         AssertionError: It did not, for *timeout* seconds.
@@ -70,7 +70,7 @@ class Caller(threading.Thread, Generic[R]):
                 leave.set()
             self._results.append(result)
             del result
-        except BaseException as error:  # handed to whoever asks
+        except BaseException as error:  # handed to the thread that asks
             leave.set()
             self.error = error
         finally:
@@ -258,11 +258,11 @@ class Gate:
         assert self._opened.wait(PATIENCE)
 
     def wait_reached(self) -> None:
-        """Wait until somebody has stopped."""
+        """Wait until a thread has stopped."""
         assert self._reached.wait(PATIENCE)
 
     def open(self) -> None:
-        """Let everybody through, from now on."""
+        """Let every thread through, from now on."""
         self._opened.set()
 
 

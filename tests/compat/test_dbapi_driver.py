@@ -57,7 +57,7 @@ def lite() -> Iterator[tuple[DBAPIDriver, sqlite3.Connection]]:
 
 
 def test_connect_is_the_creators(driver: DBAPIDriver) -> None:
-    """What it raises reaches who asked, and what it returns is nobody else's."""
+    """What it raises reaches who asked, and what it returns is for that caller alone."""
     one, other = driver.connect(), driver.connect()
     assert session_of(one) != session_of(other)
     for made in (one, other):
@@ -111,7 +111,7 @@ def test_driver_that_will_not_show_its_socket_counts_as_alive() -> None:
 
 
 def test_limit_of_idleness_is_not_known(driver: DBAPIDriver) -> None:
-    """No driver tells it; nobody is asked for it."""
+    """No driver tells it; the pool asks none for it."""
     assert driver.idle_limit is None
 
 
@@ -188,7 +188,7 @@ def aborted_clients(watch: Watch) -> int:
 
 
 def test_close_of_a_closed_connection_is_silent(driver: DBAPIDriver, connection: Any, watch: Watch) -> None:
-    """Closing is the last thing done; nobody is there to hear of a failure."""
+    """Closing is the last thing done; no caller is there to hear of a failure."""
     driver.close(connection)
     driver.close(connection)
     driver.abandon(connection)
@@ -232,7 +232,7 @@ def test_session_abandoned_in_a_child_goes_on_in_the_parent(driver: DBAPIDriver,
 def test_cut_unblocks_who_waits_for_an_answer(driver: DBAPIDriver, connection: Any, watch: Watch) -> None:
     """How a pool is closed by force: the one thing that may be done to a connection of another thread's."""
     if not hasattr(connection, "_sock"):
-        pytest.skip("mysqlclient tells nobody its descriptor while a statement runs")
+        pytest.skip("mysqlclient does not show its descriptor while a statement runs")
     number = session_of(connection)
     caller = Caller(lambda: ask(connection, "SELECT SLEEP(5)"))
     query = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(%%' AND id = %s"
@@ -245,7 +245,7 @@ def test_cut_unblocks_who_waits_for_an_answer(driver: DBAPIDriver, connection: A
 def test_connection_without_a_socket_is_left_by_a_cut_and_closed_when_abandoned(
     lite: tuple[DBAPIDriver, sqlite3.Connection],
 ) -> None:
-    """There is nobody to unblock and no session to spare; a file that is not closed is a warning in newer Pythons."""
+    """There is no thread to unblock and no session to end; an unclosed file is a warning in newer Pythons."""
     seam, connection = lite
     seam.cut(connection)
     assert ask(connection, "SELECT 1") == 1

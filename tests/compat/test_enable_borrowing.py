@@ -35,7 +35,7 @@ def test_closing_twice_raises_as_pymysql_does(enabled: Enabled, database: dict[s
 
 
 def test_stale_handle_is_refused_after_its_session_was_lent_again(enabled: Enabled, database: dict[str, Any]) -> None:
-    """A global that holds a closed connection must not read somebody else's answers."""
+    """A global that holds a closed connection must not read another caller's answers."""
     stale: Any = pymysql.connect(**database)
     number, cursor = session_of(stale), stale.cursor()
     stale.close()
@@ -56,7 +56,7 @@ def test_stale_handle_is_refused_after_its_session_was_lent_again(enabled: Enabl
 def test_stale_handle_cannot_be_connected_into_the_pools_session(
     enabled: Enabled, database: dict[str, Any], watch: Watch
 ) -> None:
-    """`connect()` on a closed connection opens a session in PyMySQL; whatever it does here, nobody else may notice."""
+    """`connect()` on a closed connection opens a session in PyMySQL; here, no other caller may notice it."""
     stale: Any = pymysql.connect(**database)
     stale.close()
     current = pymysql.connect(**database)
@@ -240,7 +240,7 @@ def test_threads_share_sessions_but_never_at_the_same_time(database: dict[str, A
 
 
 def test_disable_while_threads_connect_breaks_none_of_them(database: dict[str, Any], watch: Watch) -> None:
-    """Whoever is about to connect gets a connection, pooled or plain."""
+    """A caller about to connect gets a connection, pooled or plain."""
     for _ in range(5):
         handle = improved_db.enable()
         kept, over = pymysql.connect, threading.Event()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def test_connections_up_to_size_are_opened_on_demand(make_pool: Make, lines: Callable[[], list[str]]) -> None:
-    """An idle program holds no connections that nobody asked for."""
+    """An idle program holds no connections that it did not ask for."""
     pool = make_pool(size=2, maxsize=3, name="mypool")
     assert lines() == []
     with pool.get_connection():
@@ -193,7 +193,7 @@ def test_a_session_that_was_killed_while_idle_is_not_lent(make_pool: Make, watch
 
 
 def test_pre_ping_asks_the_server_and_nothing_else_does(make_pool: Make) -> None:
-    """Some break in the network shows itself to nobody who does not ask; a round trip is for those who want it."""
+    """Some breaks in the network are seen only by a round trip; it is for callers who want it."""
     pool = make_pool(size=1)
 
     def pings(connection: Connection) -> int:

@@ -78,7 +78,7 @@ def test_the_logger_is_the_modules(pool: ConnectionPool, caplog: pytest.LogCaptu
 
 
 def test_timeout_0_without_retries_raises_at_once(pool: ConnectionPool) -> None:
-    """The text is the package's, word for word; somebody's monitoring looks for it."""
+    """The text is the package's, word for word; users' monitoring looks for it."""
     with pool.get_connection(), pool.get_connection():
         with pytest.raises(GetConnectionFromPoolError) as caught:
             pool.get_connection(timeout=0, retry_num=0)

@@ -121,7 +121,7 @@ def test_after_execute_query_what_only_looks_keeps_nothing(pool: ConnectionPool,
 
 
 def test_asking_a_parked_connection_for_a_word_it_does_not_have_borrows_nothing(pool: ConnectionPool) -> None:
-    """``hasattr`` is a question; a debugger or a mock asks many, and nobody closes afterwards."""
+    """``hasattr`` is a question; a debugger or a mock asks many, and closes nothing afterwards."""
     connection = pool.get_connection()
     connection.execute_query("select 1")
     assert not hasattr(connection, "nonsense")

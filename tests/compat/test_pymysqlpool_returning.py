@@ -1,4 +1,4 @@
-"""The door of pymysql-pool 0.5.0: how a connection is given back, and that it is nobody's afterwards."""
+"""The door of pymysql-pool 0.5.0: how a connection is returned, and that its old handle cannot be used afterwards."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ USES: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("leave", ["close", "with"])
 @pytest.mark.parametrize("use", USES)
 def test_a_returned_connection_refuses_everything(make_pool: Make, use: str, leave: str) -> None:
-    """Its session may be somebody else's by now."""
+    """Another caller may have its session by now."""
     pool = make_pool(size=1, name="mypool")
     connection = pool.get_connection()
     if leave == "close":

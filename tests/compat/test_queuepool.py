@@ -36,7 +36,7 @@ def test_returned_connection_is_lent_again(kind: Kind, make_queue: MakeQueue) ->
 
 
 def test_numbers_tell_capacity_and_idle_connections(kind: Kind, make_queue: MakeQueue) -> None:
-    """`size()` is what may be kept, `len()` what is idle now; nothing connects before somebody asks."""
+    """`size()` is what may be kept, `len()` what is idle now; nothing connects before a caller asks."""
     pool = make_queue(kind.creator, 3)
     assert (pool.size(), len(pool), pool.len(), bool(pool)) == (3, 0, 0, True)
     connections = [pool.connect() for _ in range(2)]
@@ -102,7 +102,7 @@ def test_full_queue_closes_the_one_too_many_and_says_so(
 
 
 def test_more_than_the_size_can_be_out_at_once(server_kind: Kind, make_queue: MakeQueue, watch: Watch) -> None:
-    """Nobody waits; afterwards no more than the size are kept."""
+    """No caller waits; afterwards no more than the size are kept."""
     pool = make_queue(server_kind.creator, 2)
     connections = [pool.connect() for _ in range(6)]
     assert {session_of(connection) for connection in connections} == watch.sessions()
@@ -120,7 +120,7 @@ def test_second_return_is_ignored_and_nothing_is_in_the_queue_twice(kind: Kind, 
     pool.close(connection)
     assert len(pool) == 1
     first, second = pool.connect(), pool.connect()
-    pool.return_conn(connection)  # its session is somebody else's by now
+    pool.return_conn(connection)  # another caller may have its session by now
     assert len(pool) == 0
     tell(first, "CREATE TABLE mine (i INTEGER)")
     pool.return_conn(first)
@@ -128,7 +128,7 @@ def test_second_return_is_ignored_and_nothing_is_in_the_queue_twice(kind: Kind, 
 
 
 def test_second_close_changes_nothing(kind: Kind, make_queue: MakeQueue) -> None:
-    """A ``finally`` closes what a block has closed; its session may be somebody else's by then."""
+    """A ``finally`` closes what a block has closed; another caller may have its session by then."""
     pool = make_queue(kind.creator)
     connection = pool.connect()
     connection.close()

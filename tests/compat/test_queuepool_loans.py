@@ -58,7 +58,7 @@ def test_cursor_iterates_and_is_a_context(kind: Kind, make_queue: MakeQueue) -> 
 
 
 def test_spent_connection_and_its_cursors_refuse_everything(kind: Kind, make_queue: MakeQueue) -> None:
-    """Even, and above all, after somebody else has borrowed the same session."""
+    """Even, and above all, after another caller has borrowed the same session."""
     pool = make_queue(kind.creator)
     connection = pool.connect()
     cursor = connection.cursor()
@@ -146,7 +146,7 @@ def test_block_of_mysql_drivers_gives_back(server_kind: Kind, make_queue: MakeQu
 def test_transaction_left_open_is_rolled_back_on_return(
     server_kind: Kind, make_queue: MakeQueue, watch: Watch, database: dict[str, Any]
 ) -> None:
-    """The next borrower's commit must not commit it, and nobody shall wait for its locks."""
+    """The next borrower's commit must not commit it, and no session shall wait for its locks."""
     table = f"{database['database']}.t"
     watch.ask(f"CREATE TABLE {table} (i INT PRIMARY KEY) ENGINE=InnoDB")
     pool = make_queue(server_kind.creator)

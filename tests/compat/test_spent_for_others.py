@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_pre_ping_of_sqlalchemy_replaces_a_connection_that_was_given_back(
     enabled: Enabled, database: dict[str, Any], driver: str
 ) -> None:
-    """Its pool keeps what ours has lent; whoever closes that underneath must cost no request."""
+    """Its pool keeps what ours has lent; a program that closes that underneath must cost no request."""
     if driver == "mysqldb":
         import_mysqlclient()
     asked = {"unix_socket": database["unix_socket"]} if "unix_socket" in database else {}

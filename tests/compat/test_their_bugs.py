@@ -91,7 +91,7 @@ def test_0_5_0_passes_its_maxsize_when_threads_ask_at_once(run: Run) -> None:
 
 
 def test_0_5_0_loses_a_place_for_each_exception_it_does_not_know(run: Run) -> None:
-    """Some days later the pool is empty, and nobody has a connection."""
+    """Some days later the pool is empty, and no caller has a connection."""
     assert run("lost_slot", "0.5.0") == "GetConnectionFromPoolError"
     assert run("lost_slot", "ours") == "a connection"
 
@@ -109,7 +109,7 @@ def test_0_5_0_rolls_a_block_back_that_ended_well(run: Run) -> None:
 
 
 def test_0_5_0_goes_on_with_a_new_session_in_the_middle_of_a_transaction(run: Run) -> None:
-    """``ping`` reconnects: what was done before it is gone, what comes after it is kept, and nobody is told."""
+    """``ping`` reconnects: what was done before it is gone, what comes after it is kept, and the caller is not told."""
     assert run("lost_session", "0.5.0") == {"told": "nothing", "rows": [[2, 100]]}
     assert run("lost_session", "ours") == {"told": "OperationalError", "rows": []}
 

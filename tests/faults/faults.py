@@ -62,7 +62,7 @@ class Gate:
         self._open = False
 
     def open(self) -> None:
-        """Let everybody through, now and later."""
+        """Let every client through, now and later."""
         with self._proxy.changed:
             self._open = True
             self._proxy.note_change()

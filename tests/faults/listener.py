@@ -49,7 +49,7 @@ class Bell:
 
     def ring(self) -> None:
         """Wake it."""
-        with contextlib.suppress(OSError):  # closed: nobody is waiting any more
+        with contextlib.suppress(OSError):  # closed: no thread is waiting any more
             self._hand.send(b"!")
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Listener(abc.ABC):
             self._bell.close()
             self._bell = Bell()
             self._socket.close()
-            # Bound and not listening: it refuses, and nobody else can have the port.
+            # Bound and not listening: it refuses, and no other process can have the port.
             self._socket = self._bind(self.port)
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class Listener(abc.ABC):
         self._bell.close()
 
     def note_change(self) -> None:
-        """Wake whoever waits; the caller holds ``changed``."""
+        """Wake the threads that wait; the caller holds ``changed``."""
         self._version += 1
         self.changed.notify_all()
 

@@ -127,7 +127,7 @@ class Session:
         return data
 
     def swallow_answers(self) -> None:
-        """Read answers until none is outstanding: what was asked for is done, and nobody hears of it."""
+        """Read answers until none is outstanding: what was asked for is done, and the client does not hear of it."""
         while self._outstanding:
             self.read_answer()
 

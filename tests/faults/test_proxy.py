@@ -198,7 +198,7 @@ def test_an_injected_goodbye_has_sequence_number_zero_and_ends_the_session(proxy
 
 
 def test_a_held_commit_comes_late(proxy: Proxy, connect: Connect, stored: Callable[[], int]) -> None:
-    """The client knows of a lost connection only; the transaction commits when nobody expects it any more."""
+    """The client knows of a lost connection only; the transaction commits when it is no longer expected."""
     gate = Gate(proxy)
     proxy.on_query(b"^commit", hold(gate))
     connection = connect(autocommit=False)
@@ -215,7 +215,7 @@ def test_a_held_commit_comes_late(proxy: Proxy, connect: Connect, stored: Callab
 def test_a_commit_that_is_never_let_go_is_rolled_back(
     database: dict[str, Any], connect: Connect, proxy: Proxy, stored: Callable[[], int]
 ) -> None:
-    """The server's session waits with its locks until somebody ends it."""
+    """The server's session waits with its locks until it is ended."""
     proxy.on_query(b"^commit", hold(Gate(proxy)))
     connection = connect(autocommit=False)
     run(connection, INSERT)

@@ -79,7 +79,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(timeout=st.sampled_from([0.0, 0.5, 10.0]))
     def acquire(self, timeout: float) -> None:
-        """Borrow, while nobody else does anything."""
+        """Borrow, while no other thread does anything."""
         self.borrow(timeout)
 
     @precondition(lambda self: self.held or self.suspended)
@@ -89,7 +89,7 @@ class PoolMachine(RuleBasedStateMachine):
         )
     )
     def acquire_while_things_happen(self, events: list[str]) -> None:
-        """Stand in line, while others return, break, vanish, come, or somebody interrupts."""
+        """Stand in line, while others return, break, vanish, come, or a signal interrupts."""
         for second, event in enumerate(events, 1):
             self.fake.in_seconds(second, lambda event=event: self.happen(event))  # type: ignore[misc]
         self.borrow(5.0)
@@ -153,7 +153,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.spent)
     @rule(index=st.integers(0, 99), discard=st.sampled_from([None, "broken"]))
     def release_again(self, index: int, discard: str | None) -> None:
-        """Give a spent loan back, whoever has its connection by now."""
+        """Return a spent loan, whichever borrower has its connection by now."""
         assert self.refuses(self.spent[index % len(self.spent)], discard)
 
     @rule()
@@ -233,7 +233,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.pool.closed)
     @rule()
     def suspend(self) -> None:
-        """Serve nobody for now."""
+        """Serve no borrower for now."""
         self.pool.suspend()
         self.suspended = True
 
@@ -284,18 +284,18 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def sessions_are_those_that_are_counted(self) -> None:
-        """I1, I9: no connection is open that nobody counts, and none is counted that is closed."""
+        """I1, I9: no connection is open that the pool does not count, and none is counted that is closed."""
         stats = self.pool.stats()
         assert len(self.driver.open) == stats.idle + stats.used
 
     @invariant()
     def nobody_is_left_behind(self) -> None:
-        """I5, I6: between two steps nobody stands in line."""
+        """I5, I6: between two steps no borrower waits."""
         assert self.pool.stats().waiting == 0
 
     @invariant()
     def borrowers_keep_what_they_have(self) -> None:
-        """I4, I10: a loan that is out has an open connection that is nobody else's."""
+        """I4, I10: a loan that is out has an open connection that no other loan has."""
         assert all(loan.connection.open for loan in self.held)
         assert len({loan.connection.number for loan in self.held}) == len(self.held)
 

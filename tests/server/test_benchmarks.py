@@ -55,7 +55,7 @@ def values(found: dict[str, Any]) -> Iterator[float]:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_measures_and_judges_its_targets(script: str, tmp_path: Path) -> None:
-    """A benchmark that broke with the package would be noticed only when somebody needs its numbers."""
+    """A benchmark that broke with the package would be noticed only when a reader needs its numbers."""
     file = tmp_path / "found.json"
     done = run(script, "--json", file)
     assert done.returncode == 0, done.stderr

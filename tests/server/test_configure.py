@@ -21,7 +21,7 @@ def seen(db: ImprovedDb) -> tuple[Any, ...] | None:
 
 
 def test_configure_sets_what_the_first_borrower_finds(database: dict[str, Any]) -> None:
-    """A new session that was set up and then reset would be set up for nobody."""
+    """A new session that was set up and then reset would have been set up for nothing."""
     with ImprovedDb(database, max_size=1, configure=prepare) as db:
         assert seen(db) == (5, 77)
 

@@ -1,4 +1,4 @@
-"""The quicker cursors against PyMySQL's own, on the same statements: nobody may notice which one he has."""
+"""The quicker cursors against PyMySQL's own, on the same statements: users see no difference."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_every_parameter_of_a_door_is_shown(door: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("door", [ConnectionPool, pymysqlpool.Cursor, QueuePool, PoolManager, improved_db.Enabled])
 def test_every_method_of_a_door_is_shown(door: type) -> None:
-    """As above; the two that doors need among themselves are for nobody else."""
+    """As above; the two that doors need among themselves are not for users."""
     public = {name for name in vars(door) if not name.startswith("_")}
     assert public - {"borrow", "replace"} <= set(re.findall(r"\w+", TEXT))
 
@@ -215,7 +215,7 @@ def test_every_method_of_a_door_is_shown(door: type) -> None:
     [("dbutils.pooled_db", "PooledDB"), ("sqlalchemy.pool", "QueuePool"), ("sqlalchemy.pool", "Pool")],
 )
 def test_every_parameter_of_a_peer_has_its_row(module: str, owner: str) -> None:
-    """Whoever comes has set some of them, and looks for just these; engines say ``pool_recycle`` and ``echo_pool``."""
+    """Users who migrate have set some of them, and look for them; engines say ``pool_recycle`` and ``echo_pool``."""
     pytest.importorskip(module.partition(".")[0])
     theirs = inspect.signature(getattr(import_module(module), owner).__init__).parameters
     of_others = {"self", "args", "kw", "kwargs", "dialect", "events", "_dispatch"}

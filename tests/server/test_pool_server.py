@@ -122,7 +122,7 @@ def test_frozen_server_holds_no_borrower_past_the_deadline() -> None:
 
 
 def test_sessions_that_the_server_ended_for_idleness_are_never_met() -> None:
-    """wait_timeout is the commonest way to lose a session; whoever borrows next must not be who finds out."""
+    """wait_timeout is the commonest way to lose a session; the next borrower must not be the one that finds out."""
     with (
         TemporaryServer(options=["--wait-timeout=1"]) as server,
         ImprovedDb(server.url, max_size=2, keepalive=1000.0) as db,

@@ -85,7 +85,7 @@ def test_session_killed_while_idle_is_replaced_before_it_is_lent(pooled: Pooled)
 
 @pytest.mark.parametrize("begin", [None, "BEGIN"])
 def test_session_killed_on_loan_costs_that_loan_alone(pooled: Pooled, begin: str | None) -> None:
-    """Its borrower gets an error; nobody gets the connection after it."""
+    """Its borrower gets an error; no other borrower gets the connection."""
     loan = pooled.pool.acquire()
     if begin:
         loan.connection._run(begin)
@@ -147,7 +147,7 @@ def test_what_a_borrower_has_set_is_not_the_next_ones(pooled: Pooled) -> None:
 
 @pytest.mark.parametrize("begin", [None, "BEGIN"])
 def test_half_read_stream_is_cut_and_not_drained(pooled: Pooled, begin: str | None) -> None:
-    """Ten million rows that nobody wants any more are not read to be thrown away; the server stops sending them."""
+    """Ten million rows that the caller does not want are not read only to be dropped; the server stops sending them."""
     loan = pooled.pool.acquire()
     number = session_of(loan)
     if begin:
@@ -163,7 +163,7 @@ def test_half_read_stream_is_cut_and_not_drained(pooled: Pooled, begin: str | No
 
 
 def test_unread_second_result_is_not_the_next_borrowers(pooled: Pooled) -> None:
-    """Whoever asked for it has gone; its rows would be taken for the answer to another question."""
+    """The caller that asked for it has gone; the next borrower would take its rows for the answer to another query."""
     pooled.options["client_flag"] = pymysql.constants.CLIENT.MULTI_STATEMENTS
     loan = pooled.pool.acquire()
     with loan.connection.cursor() as cursor:
@@ -206,7 +206,7 @@ def test_min_size_is_what_the_server_lists_after_wait(database: dict[str, Any]) 
 
 
 def test_sessions_of_an_abandoned_pool_end(database: dict[str, Any]) -> None:
-    """Nobody closes everything; what is collected says so to the server, and to nobody else."""
+    """Programs do not close everything; a collected connection tells only the server."""
     pooled = Pooled(database, max_size=2)
     loans = [pooled.pool.acquire(), pooled.pool.acquire()]
     pooled.pool.release(loans.pop())

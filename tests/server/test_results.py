@@ -207,7 +207,7 @@ def pair(database: dict[str, Any]) -> Iterator[tuple[Any, Wired]]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_any_row_reads_as_pymysql_reads_it(pair: tuple[Any, Wired], rows: list[Any]) -> None:
-    """Values nobody thought of."""
+    """Values that no author of a test thought of."""
     plain, wired = pair
     with plain.cursor() as expected, wired.cursor() as actual:
         expected.execute("delete from many")

@@ -54,7 +54,7 @@ def limited(connection: Connection[Cursor], query: str, seconds: float) -> str:
 
 
 def test_every_known_function_is_built_in(connection: Connection[Cursor]) -> None:
-    """A name that the server does not know is anybody's, and may do anything."""
+    """A name that the server does not know may be a stored function's, which may do anything."""
     arguments = [", ".join("1" * count) for count in range(8)]
     unknown = [
         name

@@ -45,7 +45,7 @@ class Overflowing:
         return [loan.connection for loan in loans]
 
     def is_whole(self) -> bool:
-        """Whether nobody has anything, and every slot is in one place."""
+        """Whether no borrower has a connection, and every slot is in one place."""
         stats = self.pool.stats()
         return (stats.used, stats.opening, stats.waiting) == (0, 0, 0) and stats.idle + stats.cold == stats.max_size
 

@@ -48,7 +48,7 @@ class Trickle:
         return piece
 
     def sendall(self, data: bytes) -> None:
-        """Listen to nobody."""
+        """Ignore every call."""
 
     def settimeout(self, seconds: float | None) -> None:
         """Take no time."""
@@ -184,7 +184,7 @@ def test_a_wrong_length_of_a_value_closes_the_connection(text: bytes, change: in
     ],
 )
 def test_nonsense_closes_the_connection(answer: bytes) -> None:
-    """After it nobody can tell where the next answer begins."""
+    """After it, where the next answer begins is unknown."""
     connection = Wired(answer + stream(ok()))
     with pytest.raises(InternalError):
         connection.next_result()
@@ -287,7 +287,7 @@ def test_a_stream_left_alone_reads_nothing() -> None:
 def test_a_stream_read_past_its_end_leaves_the_connection_ready() -> None:
     """`SSCursor.close` does it, and so does the next statement."""
     cut = ANSWER[:-9] + stream(err(1969, "time is up"), first=ANSWER[-6])
-    for answer in (ANSWER, cut):  # PyMySQL too keeps quiet about a time limit that ended what nobody wanted
+    for answer in (ANSWER, cut):  # PyMySQL, too, is silent if a time limit ended rows that were not wanted
         with closing(Wired(answer + stream(ok(9)))) as connection:
             cursor = connection.cursor(SSCursor)
             cursor.execute("select")

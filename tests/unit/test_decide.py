@@ -135,7 +135,7 @@ def test_the_last_word_says_what_is_true(verdict: Verdict, unit: Unit, expected:
 def test_a_callers_transaction_is_never_retried(
     verdict: Verdict, idempotent: bool | None, kept: bool, implicit: bool, commit: bool
 ) -> None:
-    """Nobody but its owner knows what else belongs to it."""
+    """Only its owner knows what else belongs to it."""
     chosen = decide(
         verdict,
         Unit.CALLER_STATEMENT,

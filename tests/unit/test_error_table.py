@@ -79,7 +79,7 @@ def test_a_statement_that_found_no_room_may_come_again(code: int, judged: Judged
 
 @pytest.mark.parametrize("code", [8020, 9004])
 def test_a_lock_wait_on_tidb_undoes_the_statement_only(code: int) -> None:
-    """The numbers belong to TiDB; with anybody else they are not run again."""
+    """The numbers belong to TiDB; from another server they are not retried."""
     assert in_body(code, flavour=Flavour.TIDB).verdict is Verdict.STATEMENT_ROLLED_BACK
     assert in_body(code).verdict is Verdict.PERMANENT
 
@@ -112,7 +112,7 @@ def test_a_changed_row_is_a_deadlock_on_mariadb(flavour: Flavour) -> None:
 
 
 def test_a_changed_row_elsewhere_is_not_run_again_and_its_session_goes() -> None:
-    """Where nobody knows whether the transaction is gone, nothing may autocommit in its place."""
+    """If it is unknown whether the transaction is gone, nothing may autocommit in its place."""
     assert in_body(1020) == Judgement(Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "row changed since it was read")
 
 
@@ -189,7 +189,7 @@ def test_4031_is_a_missing_trigger_on_mariadb() -> None:
 
 
 def test_1907_is_a_proxys_timeout_except_on_mariadb() -> None:
-    """ProxySQL kills what takes too long, and nobody knows how far it got; MariaDB means a generated column."""
+    """ProxySQL kills what takes too long, and how far it got is unknown; MariaDB means a generated column."""
     assert alone(1907, flavour=Flavour.PROXYSQL).verdict is Verdict.UNKNOWN
     assert alone(1907, flavour=Flavour.MARIADB).verdict is Verdict.PERMANENT
 
@@ -223,7 +223,7 @@ def test_9007_is_a_write_conflict_on_tidb_only() -> None:
     ],
 )
 def test_the_unknown_error_is_what_its_text_says(message: str, body: Verdict, deciding: Verdict) -> None:
-    """Vitess packs a cluster's whole life into 1105; whoever cannot read the text must be careful."""
+    """Vitess packs a cluster's whole life into 1105; if the text is not known, be careful."""
     assert in_body(1105, message, flavour=Flavour.VITESS).verdict is body
     assert alone(1105, message, flavour=Flavour.VITESS).verdict is deciding
 
@@ -275,7 +275,7 @@ def test_an_unlisted_error_at_commit_is_unknown() -> None:
 
 
 def test_an_hourly_limit_on_writes_is_not_waited_for() -> None:
-    """Nobody's deadline is an hour away."""
+    """No deadline is an hour away."""
     text = "User 'u' has exceeded the '{}' resource (current value: 3)"
     assert alone(1226, text.format("max_updates_per_hour")).verdict is Verdict.PERMANENT
     assert alone(1226, text.format("max_questions")).verdict is Verdict.REFUSED
@@ -283,7 +283,7 @@ def test_an_hourly_limit_on_writes_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.code}-{row.name}")
 def test_every_row_of_the_table_can_be_reached(row: Row) -> None:
-    """A row behind a more general one of the same number would be a promise nobody keeps."""
+    """A row behind a more general one of the same number would be a promise that no code keeps."""
     situations = {
         Where.CONNECT: (Phase.CONNECT, False, False),
         Where.UNASKED: (Phase.AWAIT, False, True),

@@ -200,7 +200,7 @@ def test_only_one_connection_at_a_time_is_in_maintenance() -> None:
 
 
 def test_lost_loan_is_back_after_a_round() -> None:
-    """Also when nobody comes who would need it."""
+    """Also when no borrower comes who would need it."""
     kept = Kept(max_size=1)
     kept.pool.acquire(1)
     kept.after(5)
@@ -328,7 +328,7 @@ def test_thread_leaves_an_empty_pool_and_comes_back() -> None:
 
 
 def test_connection_opened_while_the_thread_leaves_is_looked_after() -> None:
-    """Between "nothing to do" and the end of the thread is an instant in which somebody may open one."""
+    """Between "nothing to do" and the end of the thread is an instant in which an opener may open one."""
     threaded = ThreadedPool(max_size=1, idle_timeout=0.1)
     opened_late = threading.Event()
 
@@ -362,7 +362,7 @@ def test_thread_that_cannot_be_started_is_started_with_the_next_connection(monke
 
 
 def test_thread_ends_with_an_abandoned_pool() -> None:
-    """Nobody closes everything; a pool that is dropped must be able to die."""
+    """Programs do not close everything; a pool that is dropped must be able to die."""
     before = len(housekeepers())
     threaded = ThreadedPool(max_size=1)
     Housekeeper.look_after(threaded.pool)

@@ -40,7 +40,7 @@ class Unescaped(pymysql.connections.Connection):
     """A connection that escapes in a way of its own."""
 
     def escape(self, obj: object, mapping: Any = None) -> str:
-        """Return what nobody else would."""
+        """Return what no other encoder would."""
         return f"<{super().escape(obj, mapping)}>"
 
 

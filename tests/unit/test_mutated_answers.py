@@ -42,7 +42,7 @@ class Socket:
         return self._data[start : self._place]
 
     def sendall(self, data: bytes) -> None:
-        """Listen to nobody."""
+        """Ignore every call."""
 
     def settimeout(self, seconds: float | None) -> None:
         """Take no time."""

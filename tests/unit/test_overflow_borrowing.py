@@ -46,7 +46,7 @@ def test_borrower_is_refused_at_its_limit_and_nothing_changes() -> None:
 
 
 def test_idle_connection_is_lent_whatever_the_limit() -> None:
-    """The limit is for opening; what is there already costs nobody anything."""
+    """The limit is for opening; what is there already costs nothing."""
     over = Overflowing()
     over.fill(2)
     kept = over.one()
@@ -179,7 +179,7 @@ def test_patient_borrower_is_served_meanwhile_and_nothing_is_opened() -> None:
 
 
 def test_patient_borrower_at_the_limit_is_told_what_the_pool_looks_like() -> None:
-    """It may be that somebody forgot to give back, and the error must say who has what."""
+    """A borrower may have forgotten to return one, and the error must say which borrower has which."""
     over = Overflowing(max_size=1)
     kept = [over.pool.acquire_now(NO_LIMIT) for _ in range(2)]
     calls: list[float] = []

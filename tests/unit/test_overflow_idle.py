@@ -32,7 +32,7 @@ def test_last_unfit_idle_connection_is_replaced_by_a_new_one() -> None:
 
 
 def test_connection_that_was_idle_for_too_long_is_closed_and_not_lent() -> None:
-    """Firewalls forget, and servers end, what was silent for long; nobody keeps house here but the borrower."""
+    """Firewalls forget, and servers end, what was silent for long; here only the borrower looks after it."""
     over = Overflowing(idle_timeout=10)
     over.fill(2)
     over.clock.advance(8.5)
@@ -132,7 +132,7 @@ def test_more_may_be_idle_than_stand_in_line_for_if_so_asked() -> None:
 
 
 def test_one_too_many_goes_to_who_waits_instead_of_being_closed() -> None:
-    """To close a connection while somebody waits for one would be absurd."""
+    """To close a connection while a borrower waits for one would be absurd."""
     over = Overflowing(max_size=1, max_idle=1)
     loans = over.borrow(3)
     over.clock.at(5.0, lambda: (over.pool.release(loans[0]), None)[1])

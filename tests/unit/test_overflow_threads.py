@@ -32,7 +32,7 @@ def test_forgotten_connections_are_taken_back_before_a_borrower_is_refused() -> 
 
 
 def test_forgotten_slots_beyond_the_size_do_not_pile_up() -> None:
-    """Also where nobody is ever refused."""
+    """Also if no borrower is ever refused."""
     over = Overflowing(max_size=1)
     for _ in range(20):
         over.pool.acquire_now(NO_LIMIT)
@@ -63,7 +63,7 @@ def test_connection_outlives_the_thread_that_borrowed_it() -> None:
 
 
 def test_report_names_the_file_and_the_line_of_who_borrowed() -> None:
-    """That three connections are lent helps nobody; the line that never gives back does."""
+    """That three connections are lent does not help; the line of code that never returns one does."""
     over = Overflowing(max_size=1)
     loan = over.pool.acquire_now(NO_LIMIT)
     (borrowed,) = over.pool.borrowed()

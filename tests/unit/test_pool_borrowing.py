@@ -120,7 +120,7 @@ def test_endless_timeout_is_served() -> None:
 
 
 def test_negative_timeout_is_a_timeout_that_has_passed() -> None:
-    """What is left of a deadline may be less than nothing by the time somebody computes it."""
+    """What is left of a deadline may be less than nothing when the pool computes it."""
     fake = FakePool(max_size=1)
     with pytest.raises(PoolTimeout):
         fake.pool.acquire(-1)
@@ -138,7 +138,7 @@ def test_timeout_is_caught_as_the_builtin_and_as_the_driver_error() -> None:
 
 
 def test_timeout_says_what_the_pool_looks_like() -> None:
-    """Whoever reads the log at night needs the numbers of that moment."""
+    """Readers of the log need the numbers of that moment."""
     fake = FakePool(max_size=2, name="orders")
     loans = fake.borrow(2)
     with pytest.raises(PoolTimeout, match=r"'orders'.* after 3\.00 s .*size=2/2 idle=0 used=2 opening=0 waiting=0"):

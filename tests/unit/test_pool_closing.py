@@ -13,7 +13,7 @@ from tests.fakes import PATIENCE, Caller, FakePool, Gate, ThreadedPool, eventual
 
 
 def test_close_closes_idle_connections() -> None:
-    """Sessions that nobody can reach any more still count against the server's limit."""
+    """Sessions that no program can reach any more still count against the server's limit."""
     fake = FakePool(max_size=3)
     connections = fake.fill()
     fake.pool.close()
@@ -32,7 +32,7 @@ def test_closed_pool_lends_nothing() -> None:
 
 
 def test_close_wakes_every_waiter() -> None:
-    """Nobody waits half a minute for a pool that is gone."""
+    """No borrower waits half a minute for a pool that is gone."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     callers = threaded.in_line(5, threaded.pool.acquire)
@@ -130,7 +130,7 @@ def test_forced_close_cuts_what_is_still_out() -> None:
 
 
 def test_close_twice_is_once() -> None:
-    """``with`` and an explicit close, or two shutdown handlers, are nobody's mistake."""
+    """``with`` and an explicit close, or two shutdown handlers, are no mistake."""
     fake = FakePool(max_size=2)
     fake.fill()
     fake.pool.close()
@@ -152,7 +152,7 @@ def test_many_threads_may_close_at_once() -> None:
 
 
 def test_close_while_others_borrow_leaves_nothing_open() -> None:
-    """Whoever was served before is closed on return, whoever came after is refused, and no third thing happens."""
+    """A borrower served before is closed on return, one that came after is refused, and no third thing happens."""
     for _ in range(20):
         threaded = ThreadedPool(max_size=3)
         together = threading.Barrier(5)
@@ -186,7 +186,7 @@ def test_no_thread_of_a_closed_pool_remains() -> None:
 
 
 def test_close_waits_for_a_connect_under_way() -> None:
-    """A connection that arrives after everybody has gone would stay open."""
+    """A connection that arrives after all borrowers have gone would stay open."""
     threaded = ThreadedPool(max_size=1)
     go = threading.Event()
     threaded.driver.before_connect = lambda: _wait(go)

@@ -1,6 +1,6 @@
 """What a forked child finds: nothing of its parent's, and no way to harm it.
 
-Each test forks in a Python of its own, where nobody else's threads are.
+Each test forks in a Python of its own, where no other test's threads are.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_dead_idle_connection_is_replaced_before_it_is_lent() -> None:
 
 
 def test_when_all_idle_connections_are_dead_one_call_still_succeeds() -> None:
-    """A restart of the server costs nobody an error, however many connections it ended."""
+    """A restart of the server costs no borrower an error, however many connections it ended."""
     fake = FakePool(max_size=5)
     for connection in fake.fill():
         connection.alive = False
@@ -45,7 +45,7 @@ def test_busy_connection_is_never_pinged() -> None:
 
 
 def test_connection_idle_for_long_is_pinged_once() -> None:
-    """What lies between may have forgotten a silent connection without telling anybody."""
+    """What lies between may have forgotten a silent connection without telling either end."""
     fake = FakePool(max_size=1, ping_idle_after=30.0)
     fake.fill()
     fake.clock.advance(30)
@@ -318,7 +318,7 @@ def _return_all(fake: FakePool) -> list[Loan[FakeConnection]]:
 
 
 def test_answer_a_moment_ago_is_proof_enough_and_an_older_one_is_not() -> None:
-    """Looking at the socket costs a system call; within a tenth of a millisecond nobody ends a session."""
+    """Looking at the socket costs a system call; within a tenth of a millisecond no server ends a session."""
     fake = FakePool(max_size=1)
     connection = fake.fill()[0]
     looks = 0
@@ -337,7 +337,7 @@ def test_answer_a_moment_ago_is_proof_enough_and_an_older_one_is_not() -> None:
 
 
 def test_jump_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clocks are set, summer time comes: nobody may be timed out, and no connection expire, for that."""
+    """Clocks are set, summer time comes: no borrower may time out for that, and no connection expire."""
     threaded = ThreadedPool(max_size=1, max_lifetime=60.0, idle_timeout=60.0, ping_idle_after=60.0)
     loan = threaded.pool.acquire()
     monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)

@@ -58,7 +58,7 @@ def test_impatient_wait_fails_with_the_first_connect_error() -> None:
 
 
 def test_wait_on_a_closed_pool_is_refused() -> None:
-    """It would wait for what nobody opens any more."""
+    """It would wait for what no opener opens any more."""
     fake = FakePool()
     fake.pool.close()
     with pytest.raises(PoolClosed):
@@ -84,7 +84,7 @@ def test_close_ends_a_wait() -> None:
 
 
 def test_drain_replaces_idle_connections_now_and_lent_ones_on_return() -> None:
-    """After a failover, or a new password, no session of before may serve anybody."""
+    """After a failover, or a new password, no session of before may serve a borrower."""
     fake = FakePool(max_size=3)
     loans = fake.borrow(3)
     fake.pool.release(loans.pop())
@@ -141,7 +141,7 @@ def test_shrinking_closes_the_longest_idle() -> None:
 
 
 def test_cold_slots_leave_before_connections_do() -> None:
-    """Shrinking by what nobody has costs nobody anything."""
+    """Shrinking by connections that do not exist costs nothing."""
     fake = FakePool(max_size=5)
     fake.fill(2)
     fake.pool.resize(2)
@@ -150,7 +150,7 @@ def test_cold_slots_leave_before_connections_do() -> None:
 
 
 def test_shrinking_while_lent_takes_effect_on_return() -> None:
-    """Nobody's connection is taken away, and the new limit holds as soon as it can."""
+    """No borrower's connection is taken away, and the new limit holds as soon as it can."""
     fake = FakePool(max_size=4)
     loans = fake.borrow(4)
     fake.pool.resize(2)
@@ -179,7 +179,7 @@ def test_shrunk_and_grown_again_the_pool_has_its_new_size() -> None:
 
 @pytest.mark.parametrize(("max_size", "min_size"), [(0, None), (-1, None), (2, -1)])
 def test_impossible_size_is_refused_and_changes_nothing(max_size: int, min_size: int | None) -> None:
-    """A pool of no connections serves nobody, for ever."""
+    """A pool of no connections serves no borrower, for ever."""
     fake = FakePool(max_size=3)
     with pytest.raises(ConfigError):
         fake.pool.resize(max_size, min_size)
@@ -223,7 +223,7 @@ def test_suspended_pool_serves_no_borrower_until_it_is_resumed() -> None:
 
 
 def test_borrower_of_a_suspended_pool_waits_until_its_own_deadline() -> None:
-    """A switch that takes too long must not hold requests that nobody waits for any more."""
+    """A switch that takes too long must not hold requests that no client waits for any more."""
     fake = FakePool(max_size=2)
     fake.fill()
     fake.pool.suspend()
@@ -234,7 +234,7 @@ def test_borrower_of_a_suspended_pool_waits_until_its_own_deadline() -> None:
 
 
 def test_connections_come_home_to_a_suspended_pool() -> None:
-    """Those that were lent finish; none goes over to somebody who waits."""
+    """Those that were lent finish; none goes to a borrower who waits."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
@@ -285,7 +285,7 @@ def test_failed_connect_in_a_suspended_pool_fails_no_waiter() -> None:
 
 
 def test_operations_on_a_closed_pool_are_refused() -> None:
-    """Nothing brings it back, and nobody should think so."""
+    """Nothing brings it back, and no text should suggest it."""
     fake = FakePool()
     fake.pool.close()
     for verb in (fake.pool.drain, fake.pool.suspend, fake.pool.resume, lambda: fake.pool.resize(3), fake.pool.acquire):

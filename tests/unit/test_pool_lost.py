@@ -1,4 +1,4 @@
-"""Connections that nobody gives back: collected with their borrower, or left by a dead thread."""
+"""Connections that are never returned: collected with their borrower, or left by a dead thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_collected_loan_is_back_when_the_next_borrower_would_wait() -> None:
 
 
 def test_lost_connection_is_thrown_away_and_not_lent_again() -> None:
-    """Nobody knows what was done on it last."""
+    """What was done on it last is unknown."""
     fake = FakePool(max_size=1)
     fake.pool.acquire(1)
     fake.pool.recover()
@@ -133,7 +133,7 @@ def test_interrupt_between_acquire_and_the_with_block_loses_nothing() -> None:
 
 
 def test_opener_that_vanished_gives_its_slot_back() -> None:
-    """An opener that was never run, in a process out of luck, does not keep a slot that nobody can use."""
+    """An opener that was never run, in a process out of luck, does not keep a slot that no borrower can use."""
     fake = FakePool(max_size=1)
     fake.driver.connect_errors.append(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -165,7 +165,7 @@ def test_refused_borrower_still_finds_what_was_lost() -> None:
 
 
 def test_looking_at_loans_keeps_none_of_them_alive() -> None:
-    """Whoever reports a leak must not become one: frames hold loans, and a frame that holds itself is held for long."""
+    """The report of a leak must not become one: frames hold loans, and a frame that holds itself is held for long."""
     fake = FakePool(max_size=1)
     loans = fake.borrow(1)
     gc.disable()
@@ -214,7 +214,7 @@ def test_living_thread_keeps_what_it_borrowed() -> None:
 
 
 def test_close_takes_back_what_was_lost() -> None:
-    """A closed pool has no session left, also not those that nobody can return any more."""
+    """A closed pool has no session left, also not those that no borrower can return any more."""
     threaded = ThreadedPool(max_size=2)
     threaded.pool.acquire()
     kept = Caller(threaded.pool.acquire, dies=True).result()

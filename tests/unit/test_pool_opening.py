@@ -210,7 +210,7 @@ def test_spike_on_slow_connects_opens_only_what_is_still_needed() -> None:
 
 
 def test_opener_stops_when_no_borrower_needs_it_any_more() -> None:
-    """After the last waiter left, nobody knocks at a server that is down."""
+    """After the last waiter has left, no opener knocks at a server that is down."""
     fake = FakePool(max_size=2)
     loan = fake.pool.acquire(1)
     fake.driver.before_connect = refuse
@@ -240,7 +240,7 @@ def test_close_ends_an_opener_between_two_tries() -> None:
 
 
 def test_connection_that_arrives_in_a_closed_pool_is_closed() -> None:
-    """Nobody would ever find it again."""
+    """No borrower would ever get it again."""
     threaded = ThreadedPool(max_size=1)
     threaded.driver.before_connect = gate = Gate()
     (waiting,) = threaded.in_line(1, threaded.pool.acquire)
@@ -281,7 +281,7 @@ def test_connect_begun_before_a_shrink_is_surplus_and_strands_no_waiter() -> Non
 
 
 def test_openers_that_cannot_be_started_are_a_connect_error() -> None:
-    """A process out of threads says so to whoever waits, and the slot is free for better times."""
+    """A process out of threads says so to those who wait, and the slot is free for later."""
 
     def no_thread(_: object) -> None:
         raise RuntimeError("can't start new thread")

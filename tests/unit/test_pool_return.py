@@ -60,7 +60,7 @@ def test_connection_goes_to_the_next_in_line_restored() -> None:
 
 
 def test_connection_that_cannot_be_restored_is_thrown_away() -> None:
-    """Half a result on the wire, or a rollback that fails: nobody can say what the next one would read."""
+    """Half a result on the wire, or a rollback that fails: what the next borrower would read is unknown."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)
     loan.connection.restorable = False
@@ -189,7 +189,7 @@ def test_slow_restore_holds_no_other_borrower_up() -> None:
 
 
 def test_connection_under_restoration_is_not_lent() -> None:
-    """It is counted as used until it is fit; nobody can get it before."""
+    """It is counted as used until it is fit; no borrower can get it before."""
     threaded = ThreadedPool(max_size=1)
     loan = threaded.pool.acquire()
     threaded.driver.before_restore = gate = Gate()
@@ -231,7 +231,7 @@ def test_old_connection_is_closed_before_its_successor_is_opened() -> None:
 
 
 def test_retired_connections_say_goodbye_and_unfit_ones_do_not() -> None:
-    """A healthy server likes to be told; a broken connection has nobody to tell it to, and may block."""
+    """A healthy server likes to be told; on a broken connection the goodbye reaches no server, and may block."""
     fake = FakePool(max_size=2)
     retired, unfit = fake.borrow(2)
     fake.pool.drain()

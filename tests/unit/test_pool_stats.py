@@ -142,7 +142,7 @@ def test_timeouts_and_refusals_are_counted() -> None:
 
 
 def test_reasons_of_discards_and_of_retirements_are_told_apart() -> None:
-    """Connections that broke are a problem of somebody's; those replaced by rule are not."""
+    """Connections that broke show a problem; those replaced by rule do not."""
     fake = FakePool(max_size=2, max_lifetime=100.0)
     aged, broken = fake.borrow(2)
     fake.pool.release(broken, "server gone")
@@ -249,7 +249,7 @@ def test_borrowed_lists_loans_oldest_first_with_place_and_age() -> None:
 
 
 def test_loan_without_a_noted_place_is_shown_where_its_thread_is_now() -> None:
-    """Noting a place at each statement would cost; where somebody hangs can be seen without."""
+    """Noting a place at each statement would cost; where a borrower hangs can be seen without."""
     threaded = ThreadedPool(max_size=1)
     enough = threading.Event()
 

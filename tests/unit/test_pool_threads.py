@@ -110,7 +110,7 @@ def test_owners_verbs_under_load_break_nothing() -> None:
 
 
 def test_threads_that_come_together_to_an_empty_pool_are_all_served() -> None:
-    """Between "nothing idle" and "standing in line" nobody must slip through."""
+    """Between "nothing idle" and "waiting" no borrower must be missed."""
     for _ in range(50):
         threaded = ThreadedPool(max_size=2)
         together = threading.Barrier(6)
@@ -126,7 +126,7 @@ def test_threads_that_come_together_to_an_empty_pool_are_all_served() -> None:
 
 
 def test_tiny_timeouts_race_with_returns_and_lose_nothing() -> None:
-    """A waiter that gives up in the very instant in which it is served: the connection is somebody's, or idle."""
+    """A waiter that gives up in the instant in which it is served: the connection is another borrower's, or idle."""
     threaded = ThreadedPool(max_size=2)
 
     def work(seed: int) -> int:

@@ -111,7 +111,7 @@ def test_maintenance_takes_the_longest_idle_of_those_that_are_due() -> None:
 
 
 def test_line_is_served_in_order() -> None:
-    """Each by one return, and nobody else is woken."""
+    """Each by one return, and no other borrower is woken."""
     rack = warm_rack(1)
     owner, first, second = new_loan(), new_loan(), new_loan()
     rack.take(owner)
@@ -125,7 +125,7 @@ def test_line_is_served_in_order() -> None:
 
 
 def test_second_try_stands_at_the_head() -> None:
-    """Whoever was served an unfit connection is the next."""
+    """A borrower that was served an unfit connection is the next."""
     rack = warm_rack(1)
     owner, behind, again = new_loan(), new_loan(), new_loan()
     rack.take(owner)

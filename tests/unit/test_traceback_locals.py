@@ -50,7 +50,7 @@ def leaks(error: BaseException) -> list[str]:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_settings_shows_no_password(mistake: Callable[[], Any]) -> None:
-    """It is the first thing a new deployment reports, to a service of someone else's."""
+    """It is the first thing a new deployment reports, to a service of another company."""
     with pytest.raises(ConfigError) as caught:
         mistake()
     assert leaks(caught.value) == []

@@ -112,7 +112,7 @@ def test_nobody_home_is_not_connected(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1045, 1044, 1049, 1130, 1251, 1698, 2059, 2061, 3118, 3159, 1193])
 def test_being_turned_away_at_the_door_is_permanent(code: int) -> None:
-    """Trying a wrong password for thirty seconds locks accounts and helps nobody."""
+    """Trying a wrong password for thirty seconds locks accounts and helps no caller."""
     judgement = judge(Failure(phase=Phase.CONNECT, code=code))
     assert judgement.verdict is Verdict.PERMANENT
     assert judgement.fate is Fate.DISCARD
