@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # --- what is replaced, and the way back ------------------------------------------------------------------------------
 
 
-def test_connect_lends_and_close_gives_back(enabled: Enabled, database: dict[str, Any]) -> None:
+def test_connect_lends_and_close_returns(enabled: Enabled, database: dict[str, Any]) -> None:
     """The whole point, under both of the names that PyMySQL has."""
     connection = pymysql.connect(**database)
     number = session_of(connection)

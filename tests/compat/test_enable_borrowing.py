@@ -180,7 +180,9 @@ def test_charset_and_autocommit_are_each_callers_own(enabled: Enabled, database:
     assert len(numbers) == 4
 
 
-def test_block_gives_back_after_an_error_and_the_session_goes_on(enabled: Enabled, database: dict[str, Any]) -> None:
+def test_block_returns_the_connection_after_an_error_and_the_session_goes_on(
+    enabled: Enabled, database: dict[str, Any]
+) -> None:
     """``with pymysql.connect(...) as connection`` is how most programs are written."""
     numbers = set()
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("three_users")
 # --- giving back -----------------------------------------------------------------------------------------------------
 
 
-def test_close_gives_back(pool: ConnectionPool) -> None:
+def test_close_returns_the_connection(pool: ConnectionPool) -> None:
     """The object ends, the session stays."""
     connection = pool.get_connection()
     with connection.cursor() as cursor:
@@ -35,7 +35,7 @@ def test_close_gives_back(pool: ConnectionPool) -> None:
         assert cur.fetchone() == number
 
 
-def test_put_connection_gives_back(pool: ConnectionPool) -> None:
+def test_put_connection_returns_the_connection(pool: ConnectionPool) -> None:
     """The pool's side of ``close`` had a public name in 0.3.3."""
     connection = pool.get_connection()
     assert pool.size() == 1
@@ -144,7 +144,7 @@ def test_a_closed_connections_block_gets_no_session_of_another_borrower(make_poo
     assert is_whole(pool, 1)
 
 
-def test_nested_blocks_give_back_once_at_the_end_of_the_outer(make_pool: Make, outside: ImprovedDb) -> None:
+def test_nested_blocks_return_once_at_the_end_of_the_outer(make_pool: Make, outside: ImprovedDb) -> None:
     """Functions that each begin with ``with con`` may call each other."""
     pool = make_pool(size=1, autocommit=False)
     with pool.get_connection() as connection:

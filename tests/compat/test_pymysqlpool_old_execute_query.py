@@ -26,7 +26,7 @@ def session(connection: Any) -> int:
     return int(connection.execute_query("select connection_id()", return_one=True)[0])
 
 
-def test_execute_query_returns_all_rows_and_gives_back(pool: ConnectionPool) -> None:
+def test_execute_query_returns_all_rows_and_the_connection(pool: ConnectionPool) -> None:
     """One call for a connection that is needed for one statement."""
     connection = pool.get_connection()
     assert connection.execute_query("select * from user order by uid") == ((1, "a"), (2, "b"), (3, "c"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.compat.pools import Make
 
 
-def test_close_gives_back(make_pool: Make, lines: Callable[[], list[str]]) -> None:
+def test_close_returns_the_connection(make_pool: Make, lines: Callable[[], list[str]]) -> None:
     """A session is worth more than the object around it."""
     pool = make_pool(size=1, name="mypool")
     connection = pool.get_connection()
@@ -33,7 +33,7 @@ def test_close_gives_back(make_pool: Make, lines: Callable[[], list[str]]) -> No
         assert session_of(connection) == number
 
 
-def test_a_with_block_commits_and_gives_back(make_pool: Make, outside: ImprovedDb) -> None:
+def test_a_with_block_commits_and_returns_the_connection(make_pool: Make, outside: ImprovedDb) -> None:
     """Its users expect of ``with`` what PyMySQL's had taught them, and theirs rolled back."""
     pool = make_pool(size=1, autocommit=False)
     with pool.get_connection() as connection, connection.cursor() as cursor:
@@ -48,7 +48,7 @@ class OddError(Exception):
 
 @pytest.mark.parametrize("error", [OddError(), KeyError("x"), KeyboardInterrupt(), pymysql.err.DataError(1, "x")])
 @pytest.mark.parametrize("autocommit", [True, False])
-def test_a_with_block_that_fails_rolls_back_and_gives_back(
+def test_a_with_block_that_fails_rolls_back_and_returns_the_connection(
     make_pool: Make, outside: ImprovedDb, error: BaseException, autocommit: bool
 ) -> None:
     """Whatever went wrong: nothing by halves, and nothing lost."""
@@ -93,7 +93,7 @@ def test_close_within_the_block_is_enough(make_pool: Make) -> None:
     assert (pool.total_num, pool.available_num) == (1, 1)
 
 
-def test_no_more_than_one_is_given_back_by_two_threads_that_close_at_once(make_pool: Make) -> None:
+def test_no_more_than_one_is_returned_by_two_threads_that_close_at_once(make_pool: Make) -> None:
     """Who closes second has to hear of it, and the pool must not count it twice."""
     pool = make_pool(size=1, maxsize=1)
     for _ in range(20):

@@ -129,7 +129,7 @@ def test_block_of_sqlite3_commits_and_goes_on(make_queue: MakeQueue) -> None:
     assert len(pool) == 1
 
 
-def test_block_of_mysql_drivers_gives_back(server_kind: Kind, make_queue: MakeQueue) -> None:
+def test_block_of_mysql_drivers_returns_the_connection(server_kind: Kind, make_queue: MakeQueue) -> None:
     """There it closes, which means to give back; also after an error."""
     pool = make_queue(server_kind.creator)
     with pool.connect() as connection:

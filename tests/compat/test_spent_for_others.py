@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("driver", ["pymysql", "mysqldb"])
-def test_pre_ping_of_sqlalchemy_replaces_a_connection_that_was_given_back(
+def test_pre_ping_of_sqlalchemy_replaces_a_connection_that_was_returned(
     enabled: Enabled, database: dict[str, Any], driver: str
 ) -> None:
     """Its pool keeps what ours has lent; a program that closes that underneath must cost no request."""
@@ -49,7 +49,7 @@ def test_pre_ping_of_sqlalchemy_replaces_a_connection_that_was_given_back(
 
 
 @pytest.mark.parametrize("name", ["sqlite3", "pymysql", "improved_db", "mysqlclient"])
-def test_steady_connection_of_dbutils_replaces_one_that_was_given_back(name: str, database: dict[str, Any]) -> None:
+def test_steady_connection_of_dbutils_replaces_one_that_was_returned(name: str, database: dict[str, Any]) -> None:
     """It knows the errors of the driver alone."""
     pool = QueuePool(make_kind(name, database).creator)
     lent: list[Any] = []

@@ -162,7 +162,9 @@ def test_flask_views_reuse_sessions_through_an_enabled_connect(account: Account,
 
 
 @pytest.mark.parametrize("path", ["/block", "/by_hand"])
-def test_a_view_that_raises_gives_back_and_leaves_nothing(account: Account, pool: ConnectionPool, path: str) -> None:
+def test_a_view_that_raises_returns_its_connection_and_leaves_nothing(
+    account: Account, pool: ConnectionPool, path: str
+) -> None:
     """More failing requests than there are connections: one lost with each would stop the site."""
     with serving(flask_with_pool(pool)) as ask, ThreadPoolExecutor(MOST) as browsers:
 
@@ -274,7 +276,7 @@ def test_fastapi_requests_reuse_sessions_through_an_enabled_connect(account: Acc
 
 
 @pytest.mark.parametrize("door", ["ConnectionPool", "enabled pymysql.connect"])
-def test_an_endpoint_that_raises_gives_back_and_leaves_nothing(
+def test_an_endpoint_that_raises_returns_its_connection_and_leaves_nothing(
     account: Account, pool: ConnectionPool, enabled: None, door: str
 ) -> None:
     """The dependency hears of the error in a thread that has nothing to do with it."""

@@ -296,7 +296,7 @@ def test_a_connection_of_the_callers_own_given_to_the_pool(db: ImprovedDb) -> No
         lambda connection: connection._run("select 1"),
     ],
 )
-def test_a_connection_used_after_it_was_given_back(db: ImprovedDb, use: Callable[[Any], object]) -> None:
+def test_a_connection_used_after_its_return(db: ImprovedDb, use: Callable[[Any], object]) -> None:
     """Its statement would land in the middle of another borrower's transaction."""
     with db.connection() as connection:
         pass

@@ -144,7 +144,7 @@ def test_a_deadline_ends_a_statement(query: str, rig: Rig) -> None:
     assert (rig.count(), resent(db), db.stats().used) == (0, 0, 0)
 
 
-def test_a_deadline_ends_the_wait_in_line(rig: Rig) -> None:
+def test_a_deadline_ends_the_wait_for_a_connection(rig: Rig) -> None:
     """Whatever acquire_timeout says."""
     db = rig.db(direct=True, max_size=1, deadline=0.2, acquire_timeout=3600)
     with db.connection(), pytest.raises(PoolTimeout):

@@ -54,7 +54,7 @@ def test_idle_connection_is_lent_whatever_the_limit() -> None:
     assert kept.connection.number == 2
 
 
-def test_borrower_without_patience_never_stands_in_line() -> None:
+def test_borrower_without_patience_never_waits() -> None:
     """Who wants to wait says so; time must not pass for the others."""
     over = Overflowing(max_size=1)
     kept = over.one()
@@ -85,7 +85,7 @@ def test_failed_connect_gives_its_slot_back(error: BaseException, lent: int) -> 
     assert len(kept) == lent
 
 
-def test_failed_connect_lets_one_in_line_have_the_slot() -> None:
+def test_failed_connect_lets_a_waiter_have_the_slot() -> None:
     """It waits for the connection that will not come; the next attempt may be luckier, and is made for it at once."""
     threaded = Threaded(max_size=1)
     gate = Gate()

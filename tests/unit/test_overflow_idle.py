@@ -123,7 +123,7 @@ def test_slots_beyond_the_size_are_gone_when_they_are_cold() -> None:
     assert (stats.used, stats.idle, stats.cold) == (0, 0, 2)
 
 
-def test_more_may_be_idle_than_stand_in_line_for_if_so_asked() -> None:
+def test_more_may_be_idle_than_are_waited_for_if_so_asked() -> None:
     """How many are kept and how many are opened for those who wait are two numbers."""
     over = Overflowing(max_size=2, max_idle=4)
     for loan in over.borrow(5):

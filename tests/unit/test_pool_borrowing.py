@@ -225,7 +225,7 @@ def test_only_the_monotonic_clock_is_asked() -> None:
     assert MonotonicClock.now is time.monotonic
 
 
-def test_borrower_that_is_served_in_line_waits_no_longer_than_needed() -> None:
+def test_borrower_that_waits_waits_no_longer_than_needed() -> None:
     """The connection goes over in the moment it comes back, not at the next look at a clock."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)

@@ -50,7 +50,7 @@ def test_next_outage_is_an_outage_of_its_own() -> None:
     assert fake.pool.acquire(1).connection.pinged == 1
 
 
-def test_borrower_in_line_when_the_pool_closes_has_not_timed_out() -> None:
+def test_borrower_that_waits_when_the_pool_closes_has_not_timed_out() -> None:
     """Timeouts say that a pool is too small; a shutdown says nothing of the kind."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)

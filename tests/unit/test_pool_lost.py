@@ -57,7 +57,7 @@ def test_slot_of_a_dead_thread_is_back_when_the_next_borrower_would_wait() -> No
     threaded.pool.close()
 
 
-def test_loan_that_is_being_given_back_for_a_dead_thread_is_not_taken_away() -> None:
+def test_loan_that_is_being_returned_for_a_dead_thread_is_not_taken_away() -> None:
     """While it is restored it is in good hands; taking it then would put its slot in two places."""
     threaded = ThreadedPool(max_size=1)
     loan = Caller(threaded.pool.acquire, dies=True).result()

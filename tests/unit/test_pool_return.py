@@ -48,7 +48,7 @@ def test_clean_connection_of_a_closed_pool_is_closed() -> None:
     assert loan.connection.said_goodbye
 
 
-def test_connection_goes_to_the_next_in_line_restored() -> None:
+def test_connection_goes_to_the_next_waiter_restored() -> None:
     """The quick way past the rack is no way past the reset."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)

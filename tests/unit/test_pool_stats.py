@@ -74,7 +74,7 @@ def test_gauges_follow_a_connection_around() -> None:
     assert seen == [(0, 1, 1), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
 
 
-def test_connections_being_opened_and_borrowers_in_line_are_seen() -> None:
+def test_connections_being_opened_and_waiters_are_seen() -> None:
     """Whether a pool is slow because it is small or because connecting is slow, is seen while it is so."""
     threaded = ThreadedPool(max_size=2)
     go = threading.Event()
@@ -92,7 +92,7 @@ def test_connections_being_opened_and_borrowers_in_line_are_seen() -> None:
     threaded.pool.close()
 
 
-def test_counters_tell_served_at_once_from_served_in_line() -> None:
+def test_counters_tell_served_at_once_from_served_after_a_wait() -> None:
     """The share of those that waited is the first number by which a pool is sized."""
     fake = FakePool(max_size=1)
     fake.fill()
