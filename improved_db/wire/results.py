@@ -34,8 +34,7 @@ from improved_db.wire.packets import (
     ok_fields,
     want,
 )
-from improved_db.wire.row_packets import known_shape, read_shape, remember_shape
-from improved_db.wire.row_packets import read_rows as read_row_packets
+from improved_db.wire.row_packets import known_shape, read_row_packets, read_shape, remember_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

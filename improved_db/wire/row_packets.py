@@ -96,7 +96,7 @@ def _definitions(session: Session, buffer: Buffer, count: int) -> tuple[int, int
         want_beginning(buffer, end - start)  # another packet follows in any case
 
 
-def read_rows(
+def read_row_packets(
     session: Session, buffer: Buffer, shape: Shape, decoder: Decoder, rows: list[Any], *, whole: bool
 ) -> bytes | None:
     """Append rows to *rows*: with *whole* up to the end of the result, otherwise until there is at least one.
