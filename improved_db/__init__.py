@@ -20,6 +20,7 @@ from improved_db.errors import (
     PoolClosed,
     PoolError,
     PoolTimeout,
+    RepeatedStatements,
     RowNotFound,
     ServerNotFound,
     ServerRefused,
@@ -45,6 +46,9 @@ from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
     from improved_db.compat.dropin import Enabled, enable
+    from improved_db.observe.events import Event
+    from improved_db.observe.statement import Statement, Statements
+    from improved_db.observe.watch import Seen, Watch
 
 __all__ = [
     "SQL",
@@ -53,6 +57,7 @@ __all__ = [
     "ConfigError",
     "Connection",
     "Enabled",
+    "Event",
     "Finding",
     "Handle",
     "Identifier",
@@ -66,13 +71,17 @@ __all__ = [
     "PoolError",
     "PoolStats",
     "PoolTimeout",
+    "RepeatedStatements",
     "RetryPolicy",
     "RowNotFound",
     "Rows",
+    "Seen",
     "ServerNotFound",
     "ServerRefused",
+    "Statement",
     "StatementError",
     "StatementTimeout",
+    "Statements",
     "Stream",
     "TooManyWaiting",
     "Transaction",
@@ -81,6 +90,7 @@ __all__ = [
     "TransactionRolledBack",
     "Verdict",
     "VerdictError",
+    "Watch",
     "__version__",
     "compiled",
     "enable",
@@ -89,10 +99,22 @@ __all__ = [
 getLogger("improved_db").addHandler(NullHandler())  # else logging prints warnings in programs that set up no logging
 
 
-def __getattr__(name: str) -> Any:
-    """Load `enable` with its first use; other programs need not import it (PEP 562)."""
-    if name in {"Enabled", "enable"}:
-        from improved_db.compat import dropin  # noqa: PLC0415
+#: Names whose modules not every program needs.
+_LATER = {
+    "Enabled": "compat.dropin",
+    "enable": "compat.dropin",
+    "Event": "observe.events",
+    "Seen": "observe.watch",
+    "Statement": "observe.statement",
+    "Statements": "observe.statement",
+    "Watch": "observe.watch",
+}
 
-        return getattr(dropin, name)
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name with the name's first use (PEP 562)."""
+    if name in _LATER:
+        from importlib import import_module  # noqa: PLC0415
+
+        return getattr(import_module(f"improved_db.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

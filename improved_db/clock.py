@@ -12,6 +12,11 @@ from typing import Final, Protocol
 FOREVER: Final = 365.0 * 86400.0
 
 
+def wall() -> float:
+    """Return seconds since 1970, for people to read; it may jump."""
+    return time.time()
+
+
 class Signal(Protocol):
     """What a waiter sleeps on: made taken, and released once to wake it. A raw lock is one."""
 

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from improved_db.execution.progress import Progress
     from improved_db.execution.transaction import Transaction
+    from improved_db.observe.events import Event
+    from improved_db.observe.statement import Statements
+    from improved_db.observe.watch import Watch
     from improved_db.pool.stats import Borrowed, Listener, PoolStats
     from improved_db.settings import typed
     from improved_db.settings.settings import Settings
@@ -95,6 +98,10 @@ class ImprovedDb(Queries):
         self._retrier = Retrier(found.retry_source, self._pool.clock, self._pool.pause)
         autocommit = bool(found.connect.get("autocommit", True))
         self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=found.deadline)
+        from improved_db.observe.observer import Observer  # noqa: PLC0415  # so that the package is imported sooner
+
+        self._observer = Observer(found, self._pool.clock.now)
+        self._observer.look_at(self._executor, self._pool)
         if autocommit and found.multiplex:
             self._executor.multiplexer = Multiplexer(self._executor)
         self._bulk_loader = BulkLoader(self._executor)
@@ -562,6 +569,48 @@ class ImprovedDb(Queries):
     def stats(self) -> PoolStats:
         """Return every gauge and counter of the pool at one instant, and of the retries."""
         return dataclasses.replace(self._pool.stats(), retries=dict(self._retrier.counts))
+
+    # --- what has run ----------------------------------------------------------------------------------------------
+
+    def statements(self, order: str = "run", limit: int | None = 100) -> Statements:
+        """Return what each statement cost, by its normal form: a frozen snapshot.
+
+        Every call of a verb of `ImprovedDb`, `Transaction` or `Pipeline` counts, and each COMMIT; statements on
+        connections that the caller borrowed do not. ``statements=500`` says how many forms are kept.
+
+        Args:
+            order: The largest first, by "run" (seconds in sum), "wait", "calls", "rows", "mean", "p50", "p99",
+                "longest", "errors", "retries", "slow" or "last" (the latest call).
+            limit: How many; None for all.
+
+        Raises:
+            ConfigError: *order* or *limit* is invalid.
+        """
+        return self._observer.statements(order, limit)
+
+    def reset_statements(self) -> None:
+        """Begin the statistics of statements anew."""
+        self._observer.reset()
+
+    def watch(self) -> AbstractContextManager[Watch]:
+        """Count what a ``with`` block runs, and find the statements that repeat in it, as an N+1 does.
+
+        Statements of other threads are not counted, unless they run in a copy of the block's context
+        (`contextvars.copy_context`). Watches may be nested.
+
+        Returns:
+            A context manager that gives a `Watch`.
+        """
+        return self._observer.watch()
+
+    def events(self, after: int = 0, kind: str | None = None) -> list[Event]:
+        """Return what has happened, the oldest first: the latest thousand events, and the latest 200 slow calls.
+
+        Args:
+            after: Only events with a higher ``seq``.
+            kind: Only events of this kind, see `Event`.
+        """
+        return self._observer.events.since(after, kind)
 
     def borrowed(self) -> list[Borrowed]:
         """Return the open loans, the oldest first: which thread, for how long, and where in the code it borrowed."""

@@ -53,7 +53,12 @@ class PoolTimeout(PoolError, TimeoutError):
 
     The text says how long the caller waited and what the pool looked like; the last connect error, if there is one, is
     the ``__cause__``.
+
+    Attributes:
+        waited: Seconds that the caller waited.
     """
+
+    waited: float = 0.0
 
 
 class TooManyWaiting(PoolError):
@@ -62,6 +67,10 @@ class TooManyWaiting(PoolError):
 
 #: SQLAlchemy and others look for "already closed": they replace such a connection instead of failing.
 RETURNED: Final = "connection already closed: it was returned to its pool; borrow another"
+
+
+class RepeatedStatements(ImprovedDbError, AssertionError):
+    """A statement ran more often in the block of `ImprovedDb.watch` than `Watch.check` allows; the text lists them."""
 
 
 class LoanSpent(PoolError):

@@ -90,12 +90,16 @@ def rows_made(rows: Iterable[Any], result: Result) -> Rows[Any]:
     return made
 
 
-def rows_counted(rowcount: int, lastrowid: int = 0, warning_count: int = 0) -> Rows[TupleRow]:
-    """Return empty `Rows` with these counts."""
-    return rows_made((), _Counts(rowcount, lastrowid, warning_count))
+def rows_counted(rowcount: int, lastrowid: int = 0, warning_count: int = 0, batch: int | None = None) -> Rows[TupleRow]:
+    """Return empty `Rows` with these counts; *batch*: how many sets of arguments were sent."""
+    counts = _Counts(rowcount, lastrowid, warning_count)
+    counts.batch = batch
+    return rows_made((), counts)
 
 
 class _Counts:
+    batch: int | None = None  # how many sets of arguments were sent
+
     def __init__(
         self, affected_rows: int, insert_id: int, warning_count: int, description: tuple[tuple[str], ...] = ()
     ) -> None:

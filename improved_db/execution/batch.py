@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.errors import StatementError
+from improved_db.execution.observed import Shares
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, error_for
@@ -160,6 +161,8 @@ class Exchange:
         self._loan: Loan[Connection] = loan
         self._window: Window = Window(loan.connection, waiting)
         self._worst: Judgement | None = None
+        # To the observer a read of another thread is that thread's own call.
+        self._shares: Shares | None = None if others else Shares(executor, loan.taken_at - loan.started_at)
         self.retried: list[tuple[Statement, Failed]] = []
 
     @property
@@ -192,6 +195,8 @@ class Exchange:
                 self._refused(statement, answer)
             else:
                 statement.settle(answer)
+                if self._shares is not None:
+                    self._shares.answered(statement.query, statement.args, answer)
 
     def _refused(self, statement: Statement, error: BaseException) -> None:
         """Settle a statement that the server answered with an error; the statements after it have run all the same."""
@@ -231,6 +236,8 @@ class Exchange:
             self.retried.append((statement, Failed.judged(final, judged, again=True, statement=statement.query)))
         else:
             statement.settle(error=final)
+            if self._shares is not None:
+                self._shares.failed(statement.query, statement.args, final, verdict)
 
 
 def _severity(fate: Fate) -> int:

@@ -24,7 +24,7 @@ from improved_db.rows import Rows, TupleRow, rows_counted, rows_from
 from improved_db.sql.composed import compose
 from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import DriverError
-from improved_db.wire.load_data import STRICT, LocalLoad
+from improved_db.wire.load_data import STRICT, LocalLoad, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,10 +93,12 @@ class BulkLoader:
                 return run_transaction(lambda tx: tx._exchange(query, load.send))
             if deadline is None:
                 deadline = self._executor.deadline()
+            call = self._executor.call(query, kind="batch")
             if atomic:
-                return self._executor.repeat(Unit.BULK_ATOMIC, load.strictly if strict else load.in_one, deadline)
+                work = load.strictly if strict else load.in_one
+                return self._executor.repeat(Unit.BULK_ATOMIC, work, deadline, call)
             try:
-                return self._executor.repeat(Unit.BULK_CHUNKS, load.by_chunks, deadline)
+                return self._executor.repeat(Unit.BULK_CHUNKS, load.by_chunks, deadline, call)
             except BaseException as error:
                 load.mark(error)
                 raise
@@ -117,15 +119,22 @@ class BulkLoader:
             return rows_counted(0)
         load = LocalLoad(table, columns, source)
         deadline = self._executor.deadline()
+        call = self._executor.call(f"LOAD DATA LOCAL INFILE '' INTO TABLE {quoted(table)}", kind="batch")
         connection = self._executor.driver.connect_for_load(self._executor.loans.left(deadline))
+        if call is not None:
+            call.connected(self._executor.pool.clock.now())
         try:
             with shown(progress, _number(rows)) as tell:
                 run = partial(self._load_local, connection, load, tell, strict)
-                return self._executor.loans.bounded(connection, deadline, run)
+                done = self._executor.loans.bounded(connection, deadline, run)
+            self._executor.ended(call, result=done)
+            return done
         except CallersOwn as own:
+            self._executor.ended(call, own.error)
             raise own.error from own.error.__cause__
-        except DriverError as error:
+        except DriverError as error:  # a StatementError is one
             if error.args[0] not in REFUSALS:
+                self._executor.ended(call, error)
                 raise
             logger.warning("the server refuses LOAD DATA LOCAL (%s), so the rows are sent by INSERT", error)
         finally:
@@ -300,7 +309,7 @@ class _Load:
                     self._finish(connection, waiting, rowcount, done)
                     self._silent = False
             raise
-        return rows_counted(rowcount, last_id)
+        return rows_counted(rowcount, last_id, batch=self._backlog.before + done)
 
     def _finish(self, connection: Connection, chunk: Chunk, rowcount: int, done: int) -> tuple[int, int, int]:
         try:

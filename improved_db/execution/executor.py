@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from improved_db.errors import StatementError
 from improved_db.execution.ending import end as end_on_server
 from improved_db.execution.loans import Loans
+from improved_db.execution.observed import Call
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import SERVERS_LIMITS, Failed, causes, note_limit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.execution.multiplex import Multiplexer
+    from improved_db.execution.observed import Observer, Times
     from improved_db.execution.retry import Retrier
     from improved_db.pool.pool import Pool
     from improved_db.wire.connection import Connection
@@ -60,6 +62,8 @@ class Executor:
         retrier: Decides about retries, and waits before them.
         loans: Borrows and returns connections.
         multiplexer: Combines the reads of a crowd; None: each read goes alone.
+        note: Hears of each statement that succeeds at once; None if there is nothing to be told. The observer sets it.
+        observer: Hears of all other calls.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class Executor:
         self._autocommit = autocommit
         self._limit = limit
         self.multiplexer: Multiplexer | None = None
+        self.note: Callable[[str, object, Times, Any], object] | None = None
+        self.observer: Observer | None = None
 
     def deadline(self) -> float | None:
         """Return when a call that starts now has to be over."""
@@ -127,18 +133,28 @@ class Executor:
             return self._attempt(query, args, dict_rows, idempotent, timeout, deadline)
         except Failed as failed:
             first = failed
-        attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline)
-        return self.retrier.retry(first, attempt, deadline, self._lent)
+        except BaseException as error:
+            self.tell(query, args, error)
+            raise
+        call = self.call(query, args)
+        attempt = partial(self._attempt, query, args, dict_rows, idempotent, timeout, deadline, call)
+        return self.watched(call, partial(self._retry, call, first, attempt, deadline))
 
     def _run_in_crowd(
         self, crowd: Multiplexer, query: str, args: object, dict_rows: bool | type, idempotent: bool | None
     ) -> Any:
         first = None
         if query in crowd.short and isinstance(dict_rows, bool):  # a read that wants packets goes alone
-            read = crowd.run(query, args, dict_rows)
-            if read.error is not None:
-                raise read.error
+            try:
+                read = crowd.run(query, args, dict_rows)
+                if read.error is not None:
+                    raise read.error
+            except BaseException as error:
+                self.tell(query, args, error)
+                raise
             if read.outcome is not None:
+                if self.note is not None:
+                    self.note(query, args, read, read.outcome)
                 return read.outcome
             first = read.failed
         return self.run_by(None, query, args, dict_rows, idempotent, first)
@@ -153,10 +169,11 @@ class Executor:
         first: Failed | None = None,
     ) -> Any:
         """Run one statement, as `run` does, until *deadline*; *first* says how an attempt elsewhere failed."""
-        attempt = partial(self._attempt, query, args, dict_rows, idempotent, None, deadline)
+        call = self.call(query, args)
+        attempt = partial(self._attempt, query, args, dict_rows, idempotent, None, deadline, call)
         if first is None:
-            return self.persist(attempt, deadline)
-        return self.retrier.retry(first, attempt, deadline, self._lent)
+            return self.watched(call, partial(self.persist, attempt, deadline, call))
+        return self.watched(call, partial(self._retry, call, first, attempt, deadline))
 
     def may_share(self, connection: Connection) -> bool:
         """Say whether we may write several statements at once: each commits by itself, and the server accepts that."""
@@ -170,6 +187,7 @@ class Executor:
         idempotent: bool | None,
         timeout: float | None,
         deadline: float | None,
+        call: Call | None = None,
     ) -> Any:
         loan = self.loans.borrow(deadline)
         connection = loan.connection
@@ -195,6 +213,10 @@ class Executor:
             self.pool.release(loan)
         else:
             self.loans.return_loan(loan, deadline)
+        if call is not None:
+            call.took(loan, result)
+        elif self.note is not None:
+            self.note(query, args, loan, result)
         return result
 
     def perform(
@@ -245,31 +267,43 @@ class Executor:
 
     # --- any other work --------------------------------------------------------------------------------------------
 
-    def repeat(self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None) -> T:
+    def repeat(
+        self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None, call: Call | None = None
+    ) -> T:
         """Do *work* on a borrowed connection; retry all of it if that is safe.
 
         Args:
             unit: What kind of work it is.
             work: Does it, and notes in its second argument how far it is.
             deadline: When the call has to be over.
+            call: What the observer is told about it.
 
         Raises:
             BaseException: The error of the last attempt.
         """
-        return self.persist(partial(self.attempt, unit, work, deadline), deadline)
+        attempt = partial(self.attempt, unit, work, deadline, call)
+        return self.watched(call, partial(self.persist, attempt, deadline, call))
 
-    def persist(self, attempt: Callable[[], T], deadline: float | None) -> T:
+    def persist(self, attempt: Callable[[], T], deadline: float | None, call: Call | None = None) -> T:
         """Make an attempt. While it raises `Failed`, and a retry is safe, allowed and in time, make another one."""
         try:
             return attempt()
         except Failed as failed:
             first = failed
+        return self._retry(call, first, attempt, deadline)
+
+    def _retry(self, call: Call | None, first: Failed, attempt: Callable[[], T], deadline: float | None) -> T:
+        if call is not None:
+            call.missed(first)
+            attempt = call.following(attempt)
         return self.retrier.retry(first, attempt, deadline, self._lent)
 
     def _lent(self) -> int:
         return self.pool.stats().acquired
 
-    def attempt(self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None) -> T:
+    def attempt(
+        self, unit: Unit, work: Callable[[Connection, Stage], T], deadline: float | None, call: Call | None = None
+    ) -> T:
         """Do *work* on a borrowed connection, once.
 
         Raises:
@@ -277,9 +311,42 @@ class Executor:
         """
         loan = self.loans.borrow(deadline)
         stage = Stage()
+        stage.waited = loan.taken_at - loan.started_at
         try:
             done = self.loans.bounded(loan.connection, deadline, partial(work, loan.connection, stage))
         except BaseException as error:
             raise self.loans.failed(loan, error, unit, stage, deadline=deadline) from error
         self.loans.return_loan(loan, deadline)
+        if call is not None:
+            call.took(loan, done)
         return done
+
+    # --- telling the observer --------------------------------------------------------------------------------------
+
+    def call(self, query: str, args: object = None, kind: str = "statement") -> Call | None:
+        """Return a call that begins now, and that the observer is to be told about; None if there is no observer."""
+        return None if self.observer is None else Call(query, args, kind=kind, started_at=self.pool.clock.now())
+
+    def watched(self, call: Call | None, work: Callable[[], T]) -> T:
+        """Do *work*, and tell the observer how *call*, which it was, has ended."""
+        if call is None or self.observer is None:
+            return work()
+        try:
+            done = work()
+        except BaseException as error:
+            self.ended(call, error)
+            raise
+        self.ended(call)
+        return done
+
+    def ended(self, call: Call | None, error: BaseException | None = None, result: object = None) -> None:
+        """Tell the observer that *call* has ended; *result* if it had a connection of its own."""
+        if call is None or self.observer is None:
+            return
+        if result is not None:
+            call.returned(result)
+        self.observer.done(call.ends(self.pool.clock.now(), error))
+
+    def tell(self, query: str, args: object, error: BaseException) -> None:
+        """Tell the observer of a call that came to nothing before it had a connection, or whose error is no failure."""
+        self.ended(self.call(query, args), error)

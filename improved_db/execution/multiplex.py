@@ -28,6 +28,8 @@ from improved_db.pool.fork import remember
 from improved_db.sql.statement import is_read_only
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from improved_db.execution.executor import Executor
     from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
@@ -68,14 +70,21 @@ class Joined(Statement):
         group: If the thread leads, the reads that it runs.
         failed: How the read failed in its group, if it may be retried alone.
         alone: Whether it has to be run alone.
+        started_at: When its thread began to wait.
+        taken_at: When its group was sent.
+        ended_at: When its outcome was there.
     """
 
+    started_at: float = 0.0
+    taken_at: float = 0.0
+    ended_at: float = 0.0
     leads: bool = False
     alone: bool = False
     failed: Failed | None = None
 
-    def __init__(self, query: str, args: object, dict_rows: bool) -> None:
+    def __init__(self, query: str, args: object, dict_rows: bool, now: Callable[[], float]) -> None:
         super().__init__(query, args, dict_rows=dict_rows)
+        self._now = now
         self.signal: threading.Lock = threading.Lock()
         self.signal.acquire()
         self.group: list[Joined] = [self]
@@ -83,6 +92,7 @@ class Joined(Statement):
     def settle(self, outcome: Any = None, error: BaseException | None = None) -> None:
         """Note the outcome and wake the thread."""
         super().settle(outcome, error)
+        self.ended_at = self._now()
         self.wake()
 
     def wake(self) -> None:
@@ -170,8 +180,9 @@ class Multiplexer:
         """
         if self._pid != getpid():  # after a fork that ran no hooks
             self.begin_in_child()
-        pool, read, groups = self._executor.pool, Joined(query, args, dict_rows), self.groups
-        started_at = pool.clock.now()
+        pool, groups = self._executor.pool, self.groups
+        read = Joined(query, args, dict_rows, pool.clock.now)
+        read.started_at = started_at = pool.clock.now()
         deadline = started_at + pool.settings.acquire_timeout
         try:
             self._join(read)
@@ -224,6 +235,8 @@ class Multiplexer:
             read.alone = not bind(loan.connection, read)
         together: deque[Statement] = deque(read for read in group if not (read.done or read.alone))
         started_at = executor.pool.clock.now()
+        for read in group:
+            read.taken_at = started_at
         number = len(together)
         exchange = Exchange(executor, loan, together, others=True)
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.errors import TransactionRolledBack
 from improved_db.execution.batch import Statement, Window, bind, interrupted
+from improved_db.execution.observed import Shares
 from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from improved_db.execution.transaction import Transaction
+    from improved_db.failures.verdict import Judgement
     from improved_db.wire.connection import Connection
 
 HOLD: Final = "SET autocommit = 0"
@@ -62,7 +64,7 @@ def _run_some(tx: Transaction, left: deque[Statement]) -> None:
     alone = sharing or [left.popleft() for _ in range(min(len(left), 1))]
     for one in alone:
         try:
-            one.settle(tx._guarded(partial(tx._perform, one.query, one.args, one.dict_rows, None)))
+            one.settle(tx._told(one.args, partial(tx._perform, one.query, one.args, one.dict_rows, None)))
         except Exception as error:
             one.settle(error=error)
 
@@ -72,14 +74,16 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
     hold, savepoint, release = (_own(connection, text) for text in (HOLD, SAVEPOINT, RELEASE))
     connection._touched = True  # so that the pool resets the session, which turns autocommit on
     answers: list[tuple[Statement, Any]] = []
-    tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *statements, release]), answers))
+    shares = Shares(tx._executor, tx._stage.waited)
+    tx._stage.waited = 0.0
+    tx._guarded(partial(_exchange, tx, deque([hold, savepoint, *statements, release]), answers, shares))
     errors = [answer for _, answer in answers if isinstance(answer, DriverError)]
     guards = [answer for _, answer in (*answers[:2], answers[-1])]
     fatal = next((error for error in errors if error in guards or _rolls_back(tx, error)), None)
     if fatal is not None:
         tx.state = State.ROLLED_BACK_BY_SERVER
         tx._failure = errors[0]
-        tx._judgement = tx._executor.loans.judge(connection, errors[0], tx._stage)
+        tx._judgement = _judged(tx, errors[0])
     over = any(isinstance(answer, DriverError) for answer in guards[:2])
     for statement, answer in answers[2:-1]:
         if over:  # the server ran it in another transaction, which the owner rolls back
@@ -88,19 +92,32 @@ def _share(tx: Transaction, statements: list[Statement]) -> None:
             statement.settle(answer)
         else:
             over = fatal is not None
-            statement.settle(error=error_for(Action.RAISE_ROLLED_BACK, answer) if over else answer)
+            final = error_for(Action.RAISE_ROLLED_BACK, answer) if over else answer
+            statement.settle(error=final)
+            shares.failed(statement.query, statement.args, final, _judged(tx, answer).verdict)
+
+
+def _judged(tx: Transaction, error: BaseException) -> Judgement:
+    return tx._executor.loans.judge(tx._connection, error, tx._stage)
 
 
 def _rolls_back(tx: Transaction, error: BaseException) -> bool:
-    judgement = tx._executor.loans.judge(tx._connection, error, tx._stage)
-    return decide(judgement.verdict, Unit.CALLER_STATEMENT).now is Action.RAISE_ROLLED_BACK
+    return decide(_judged(tx, error).verdict, Unit.CALLER_STATEMENT).now is Action.RAISE_ROLLED_BACK
 
 
-def _exchange(tx: Transaction, waiting: deque[Statement], answers: list[tuple[Statement, Any]]) -> None:
+def _exchange(tx: Transaction, waiting: deque[Statement], answers: list[tuple[Statement, Any]], shares: Shares) -> None:
     tx._stage.statement = waiting[2].query
+    ours = (waiting[0], waiting[1], waiting[-1])
     window = Window(tx._connection, waiting)
+
+    def read() -> None:
+        for statement, answer in window.answers():
+            answers.append((statement, answer))
+            if statement not in ours and not isinstance(answer, DriverError):
+                shares.answered(statement.query, statement.args, answer)
+
     try:
-        tx._executor.loans.bounded(tx._connection, tx._deadline, lambda: answers.extend(window.answers()))
+        tx._executor.loans.bounded(tx._connection, tx._deadline, read)
     except CallersOwn:
         tx.state = State.LOST  # the answers after it are unread
         raise

@@ -148,6 +148,8 @@ class Retrier:
         self._clock = clock
         self._pause = pause
         self.counts: dict[str, int] = {}
+        #: Hears of each attempt that follows a failed one: how that failed, its number, and the seconds between them.
+        self.on_retry: Callable[[Failed, int, float], object] | None = None
         self.section: Section = Section()
 
     def retry(
@@ -209,8 +211,11 @@ class Retrier:
 
     def _note(self, state: tenacity.RetryCallState, also: Callable[[Any], object] | None) -> None:
         failed = _failed(state)
+        failed.pause = state.upcoming_sleep
         with contextlib.suppress(Reentered):
             self._count(failed.verdict.value)
+        if self.on_retry is not None:
+            self.on_retry(failed, state.attempt_number, state.upcoming_sleep)
         logger.warning(
             "attempt %d failed (%s); retrying in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
         )

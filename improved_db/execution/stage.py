@@ -16,7 +16,12 @@ class Stage:
         committed_part: A statement has already committed a part of it.
         kept_part: Tables without transactions have kept a part of it.
         statement: The statement that we sent last, without the values of its arguments.
+        waited: How many seconds we waited for the connection, until the observer is told of a first statement on it.
+        token_written: A row in the transaction will say whether it was committed, if the answer to COMMIT is lost.
     """
+
+    waited = 0.0
+    token_written = False
 
     in_transaction = False
     at_commit = False

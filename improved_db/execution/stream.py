@@ -6,8 +6,10 @@ Knows the executor and a result that is still being sent. Does not know bytes, o
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
+from improved_db.clock import MonotonicClock
 from improved_db.execution.executor import check_timeout
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
@@ -15,7 +17,7 @@ from improved_db.rows import R_co
 from improved_db.sql.statement import is_read_only
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from improved_db.execution.executor import Executor
     from improved_db.pool.loan import Loan
@@ -28,12 +30,23 @@ class Stream(Generic[R_co]):
     Attributes:
         columns: The names of the columns; empty if the statement has no result.
         error: The error that ended the stream early, if any.
+        rows: How many rows have come so far.
+        seconds: How long the caller waited for them, in sum.
     """
 
-    def __init__(self, connection: Connection, batch_size: int, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        batch_size: int,
+        timeout: float | None = None,
+        now: Callable[[], float] = MonotonicClock.now,
+    ) -> None:
         """Begin before the first row."""
         self.columns: tuple[str, ...] = connection._streamed_columns()
         self.error: BaseException | None = None
+        self.rows: int = 0
+        self.seconds: float = 0.0
+        self._now = now
         self._connection = connection
         self._batch_size = batch_size
         self._timeout = timeout
@@ -51,11 +64,16 @@ class Stream(Generic[R_co]):
         Raises:
             pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is retried.
         """
+        began_at = self._now()
         try:
-            return self._connection._next_rows(self._batch_size, self._timeout)
+            batch: list[R_co] = self._connection._next_rows(self._batch_size, self._timeout)
         except BaseException as error:
             self.error = error
             raise
+        finally:
+            self.seconds += self._now() - began_at
+        self.rows += len(batch)
+        return batch
 
 
 @contextlib.contextmanager
@@ -70,11 +88,22 @@ def streamed(
 ) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
     deadline = executor.deadline()
-    loan = executor.persist(lambda: _begin(executor, query, args, dict_rows, timeout, deadline), deadline)
-    stream: Stream[Any] = Stream(loan.connection, batch_size, timeout)
+    call = executor.call(query, args, "stream")
+    begin = partial(_begin, executor, query, args, dict_rows, timeout, deadline)
+    try:
+        loan = executor.persist(begin, deadline, call)
+    except BaseException as error:
+        executor.ended(call, error)
+        raise
+    now = executor.pool.clock.now
+    stream: Stream[Any] = Stream(loan.connection, batch_size, timeout, now)
+    stream.seconds = now() - loan.taken_at
     try:
         yield stream
     finally:
+        if call is not None:
+            call.streamed(loan.taken_at - loan.started_at, stream.seconds, stream.rows)
+            executor.ended(call, stream.error)
         if stream.error is not None:
             executor.loans.end_if_given_up(loan.connection, stream.error, streaming=True)
             executor.loans.return_judged(loan, executor.loans.judge(loan.connection, stream.error, Stage()))

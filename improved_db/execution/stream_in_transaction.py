@@ -52,11 +52,22 @@ def streamed_in(
         limits = [seconds for seconds in (timeout, tx._executor.loans.left(tx._deadline)) if seconds is not None]
         connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
 
-    tx._guarded(start)
+    executor = tx._executor
+    call = executor.call(query, args, "stream")
+    try:
+        tx._guarded(start)
+    except BaseException as error:
+        executor.ended(call, error)
+        raise
     stream = _StreamInTransaction(tx, batch_size, timeout)
+    if call is not None:
+        stream.seconds = executor.pool.clock.now() - call.started_at
     try:
         yield stream
     finally:
+        if call is not None:
+            call.streamed(0.0, stream.seconds, stream.rows)
+            executor.ended(call, stream.error)
         if stream.error is None and connection._is_streaming():
             tx._guarded(partial(_end, tx), streaming=True)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from improved_db.errors import StatementError
 from improved_db.execution.bulk import load_on
 from improved_db.execution.loans import KILL_WAIT
+from improved_db.execution.observed import in_transaction
 from improved_db.execution.pipeline import pipelined
 from improved_db.execution.pipeline_in_transaction import run_in
 from improved_db.execution.stream_in_transaction import streamed_in
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from improved_db.execution.progress import Progress
     from improved_db.execution.stage import Stage
     from improved_db.execution.stream import Stream
-    from improved_db.failures.verdict import Judgement
+    from improved_db.failures.verdict import Judgement, Verdict
     from improved_db.settings import typed
     from improved_db.sql.composed import Query
     from improved_db.wire.connection import Connection
@@ -127,10 +128,7 @@ class Transaction(Queries):
         """
         if not isinstance(query, str):
             query, args = compose(query, args, many=exec_many)
-        if exec_many:
-            rows = self.exec_many(query, args)
-        else:
-            rows = rows_from(self._guarded(lambda: self._perform(query, args, dictcursor, timeout)))
+        rows = self.exec_many(query, args) if exec_many else rows_from(self._result(query, args, dictcursor, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
     execute_query_multiplex = execute_query
@@ -140,9 +138,8 @@ class Transaction(Queries):
         return self._executor.perform(self._connection, query, args, dict_rows, timeout, self._deadline)
 
     def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
-        if not isinstance(query, str):
-            query, args = compose(query, args)
-        return self._guarded(lambda: self._perform(query, args, row_kind, timeout))
+        text, values = (query, args) if isinstance(query, str) else compose(query, args)
+        return self._told(values, lambda: self._perform(text, values, row_kind, timeout))
 
     def _stream(
         self, query: Query, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
@@ -221,8 +218,16 @@ class Transaction(Queries):
             self._stage.statement = query
             return self._executor.loans.bounded(self._connection, self._deadline, partial(exchange, self._connection))
 
-        done: T = self._guarded(bounded)
+        done: T = self._told(None, bounded)
         return done
+
+    def _told(self, args: object, exchange: Callable[[], Any]) -> Any:
+        """Run *exchange* as `_guarded` does, and tell the observer how its statement went."""
+        self._refuse_if_over()
+        return in_transaction(self._executor, self._stage, args, partial(self._guarded, exchange), self._verdict)
+
+    def _verdict(self) -> Verdict | None:
+        return None if self._judgement is None else self._judgement.verdict
 
     def _guarded(self, exchange: Callable[[], Any], *, streaming: bool = False) -> Any:
         """Run *exchange* if the transaction is open, and note what it did to the transaction."""
@@ -319,11 +324,14 @@ class Transaction(Queries):
         self._refuse_if_over()
         self._stage.at_commit = True
         self._stage.statement = "COMMIT"
+        in_transaction(self._executor, self._stage, None, self._commit, self._verdict)
+        self.state = State.COMMITTED
+
+    def _commit(self) -> None:
         try:
             self._executor.loans.bounded(self._connection, self._deadline, self._connection.commit)
         except Exception as error:
             raise self._after(error) from error
-        self.state = State.COMMITTED
 
     def _abandon(self) -> None:
         """Note that the transaction is over without a commit; the pool rolls the connection back on its return."""

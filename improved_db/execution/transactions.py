@@ -77,6 +77,7 @@ class Transactions:
         stage = Stage()
         stage.in_transaction = True
         stage.read_only = read_only
+        stage.waited = loan.taken_at - loan.started_at
         tx = Transaction(executor, loan.connection, stage, deadline)
         try:
             yield tx
@@ -121,7 +122,12 @@ class Transactions:
         if exactly_once:
             self.tokens.ensure()
         attempts = _Attempts(self._executor, fn, isolation, read_only, exactly_once)
-        result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
+        try:
+            result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
+        except OutcomeUnknown as error:
+            if attempts.token is not None:  # it could not be read
+                self._executor.tell("COMMIT", None, error)
+            raise
         attempts.tx._call_back()
         return result
 
@@ -191,6 +197,7 @@ class _Attempts(Generic[T]):
                 self.token = secrets.token_bytes(16)
                 stage.statement = f"INSERT INTO {TABLE}"
                 write(connection, self.token)
+                stage.token_written = True
             tx._commit()
         except Exception as error:
             # A settled connection returns to the pool: its session is the next borrower's, and must not be ended.

@@ -64,11 +64,17 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         reason: A few words without values.
         statement: What was sent last, before its arguments were put in.
         started_at: When the attempt began to wait for a connection; None if it got none.
-        lasted: Seconds it had its connection; None if it got none.
+        lasted: Seconds it had its connection; None if it got none, or was one of several attempts that each go further.
+        waited: Seconds it waited for its connection; None if it got none.
+        ran: Seconds it had its connection.
+        pause: Seconds until the next attempt; None if there is none.
     """
 
     started_at: float | None = None
     lasted: float | None = None
+    waited: float | None = None
+    ran: float = 0.0
+    pause: float | None = None
 
     def __init__(
         self,

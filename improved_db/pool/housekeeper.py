@@ -203,6 +203,8 @@ class Housekeeper(Generic[C]):
             borrowed.thread,
             " <- ".join(borrowed.place),
         )
+        where = borrowed.place[0] if borrowed.place else ""
+        pool.reports.tell("leak", thread=borrowed.thread, seconds=round(borrowed.seconds, 3), place=where)
         if pool.settings.on_leak is not None:
             pool.settings.on_leak(borrowed)
 

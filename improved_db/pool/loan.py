@@ -52,6 +52,9 @@ class Loan(Generic[C]):
         pulse: Dead once the borrower's thread has ended, so that the borrower cannot return the slot.
         connection: The borrower's, from `Pool.acquire` until `Pool.release`.
         slot: Changed only under the lock; None before the loan is served and after it is spent.
+        started_at: When the borrower asked for it.
+        taken_at: When it was served.
+        ended_at: When the slot moved on, from then on.
         signal: What the borrower sleeps on while it waits.
         error: Why it will not be served; None if only its time is up.
         ping: Whether the server has to answer before the connection is lent, however short its silence.
@@ -67,6 +70,7 @@ class Loan(Generic[C]):
     ref: weakref.ref[Loan[C]]
     started_at: float
     taken_at: float
+    ended_at: float
     deadline: float
     slot: Slot[C] | None = None
     signal: Signal | None = None
@@ -100,8 +104,13 @@ class Loan(Generic[C]):
 
     def note_caller(self) -> None:
         """Note the borrower's innermost frame alone: more would be too slow before each query."""
-        frame = _borrower(sys._getframe(1))
-        self.place = () if frame is None else ((frame.f_code, frame.f_lasti),)
+        self.place = callers_place()
+
+
+def callers_place() -> Place:
+    """Return the innermost frame that is not this package's; empty if there is none."""
+    frame = _borrower(sys._getframe(1))
+    return () if frame is None else ((frame.f_code, frame.f_lasti),)
 
 
 def upkeep_loan() -> Loan[Any]:

@@ -120,6 +120,7 @@ class Openers(Generic[C]):
             connection = self._driver.connect()
         except BaseException as error:
             self.start(self._state.gave_up(loan, own_copy(error)))
+            self._reports.open_failed(error)
             raise
         now = self._now()
         self._state.installed(slot, connection, generation, started_at, now)
@@ -157,12 +158,14 @@ class Openers(Generic[C]):
             self._driver.close(connection)
         self.start(openers)
         self._reports.created(now - started_at, kept=unwanted is None)
+        if unwanted is not None:
+            self._reports.ended(unwanted)
 
     def _failed(self, loan: Loan[C], error: BaseException, *, final: bool = False) -> bool:
         """Note a failed attempt; return whether to retry, with the slot kept."""
         assert loan.slot is not None
         self._state.open_failed(loan.slot, own_copy(error), error)
-        logger.info("pool %r: could not connect: %s", self._settings.name, error)
+        self._reports.open_failed(error)
         return self._state.goes_on(loan, final=final)
 
     def _interrupted(self, error: BaseException) -> PoolError:

@@ -156,6 +156,7 @@ class Pool(Generic[C]):
             return
         self._drop_lost(queued.lost, queued.openers)
         if not queued.admitted:
+            self.reports.refused(queued.waiting)
             raise self.reports.too_many(queued.waiting, self.settings.max_waiting)
         assert loan.signal is not None
         self.clock.wait(loan.signal, loan.deadline - self._now())
@@ -283,6 +284,7 @@ class Pool(Generic[C]):
                 (self._driver.close if flaw in RULES else self._driver.abandon)(connection)
         finally:
             openers = self._state.ended(holder, flaw)
+        self.reports.ended(flaw)
         self._openers.start(openers)
 
     def invalidate(self, loan: Loan[C], *, retire: bool) -> None:
@@ -351,17 +353,23 @@ class Pool(Generic[C]):
         def decided() -> None:
             dropped, openers = self._state.resize(settings)
             self.settings = settings
-            self._replace(dropped, openers)
+            self._replace(dropped, openers, "resized")
 
         self._do(decided)
 
     def drain(self) -> None:
         """Replace every connection: idle ones now, those in use when they are returned."""
-        self._do(lambda: self._replace(*self._state.drain()))
+
+        def decided() -> None:
+            idle, openers = self._state.drain()
+            self.reports.tell("drained")
+            self._replace(idle, openers, "drained")
+
+        self._do(decided)
 
     def clear(self) -> None:
         """Close the idle connections; those in use are kept when they are returned."""
-        self._do(lambda: self._close_all(self._state.clear()))
+        self._do(lambda: self._close_all(self._state.clear(), "drained"))
 
     def recover(self) -> None:
         """Take back lost slots, and open connections for the borrowers who wait."""
@@ -369,11 +377,21 @@ class Pool(Generic[C]):
 
     def suspend(self) -> None:
         """Let every borrower wait until `resume`, each until its own deadline."""
-        self._do(self._state.suspend)
+
+        def decided() -> None:
+            self._state.suspend()
+            self.reports.tell("suspended")
+
+        self._do(decided)
 
     def resume(self) -> None:
         """Serve the borrowers who wait, in their order."""
-        self._do(lambda: self._openers.start(self._state.resume()))
+
+        def decided() -> None:
+            self._openers.start(self._state.resume())
+            self.reports.tell("resumed")
+
+        self._do(decided)
 
     def pause(self, seconds: float) -> None:
         """Sleep, as a retry does, unless the pool is closed first.
@@ -402,7 +420,8 @@ class Pool(Generic[C]):
             return self.borrowed()
         deadline = self._now() + timeout
         me = threading.current_thread()
-        self._close_all(idle)
+        self._close_all(idle, "closed")
+        self.reports.tell("pool_closed")
         self.reports.on_closed()
         self.recover()
         state = self._state
@@ -459,12 +478,13 @@ class Pool(Generic[C]):
         """Return the loans held for *longer_than* seconds or more, the oldest first, each with its report."""
         return self.reports.loans_out(longer_than)
 
-    def _close_all(self, connections: list[C]) -> None:
+    def _close_all(self, connections: list[C], reason: str) -> None:
         for connection in connections:
             self._driver.close(connection)
+        self.reports.ended(reason, len(connections))
 
-    def _replace(self, connections: list[C], openers: list[Loan[C]]) -> None:
-        self._close_all(connections)
+    def _replace(self, connections: list[C], openers: list[Loan[C]], reason: str) -> None:
+        self._close_all(connections, reason)
         self._openers.start(openers)
 
     def _drop_lost(self, lost: Lost[C], openers: list[Loan[C]]) -> None:

@@ -32,12 +32,14 @@ class Reports(Generic[C]):
         listeners: The user's.
         on_opened: Called after a connection was opened and kept.
         on_closed: Called after the pool was closed.
+        tell: Called with the kind of each event and what is known about it, without texts of the server's.
     """
 
     def __init__(self, name: str, state: PoolState[C], now: Callable[[], float]) -> None:
         self.listeners: list[Listener] = []
         self.on_opened: Callable[[], object] = _nothing
         self.on_closed: Callable[[], object] = _nothing
+        self.tell: Callable[..., object] = _nothing
         self._name = name
         self._state = state
         self._now = now
@@ -59,14 +61,31 @@ class Reports(Generic[C]):
     def created(self, seconds: float, *, kept: bool) -> None:
         """Report that a connection was opened."""
         self._tell(lambda listener: listener.created(self._name, seconds))
+        self.tell("opened", fold="", seconds=round(seconds, 6))
         if kept:
             self.on_opened()
+
+    def open_failed(self, error: BaseException) -> None:
+        """Report that a connection could not be opened."""
+        logger.info("pool %r: could not connect: %s", self._name, error)
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+        self.tell("open_failed", error=type(error).__name__, code=number)
+
+    def ended(self, reason: str, number: int = 1) -> None:
+        """Report that connections were closed."""
+        for _ in range(number):
+            self.tell("closed", reason=reason)
 
     def lost(self, places: Iterable[Place]) -> None:
         """Report connections that were never returned."""
         for place in places:
             where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
             logger.warning("pool %r: a connection was never returned; borrowed at %s", self._name, where)
+            self.tell("lost", place=where)
+
+    def refused(self, waiting: int) -> None:
+        """Report that a borrower was refused because too many wait."""
+        self.tell("refused", fold="", waiting=waiting)
 
     def closed_too_early(self, left: list[Borrowed]) -> None:
         """Report the loans that were not returned before the pool stopped waiting for them."""
@@ -118,11 +137,15 @@ class Reports(Generic[C]):
             hints.append(f"this thread itself holds {mine} of them: return one, or raise max_size")
         if out:
             hints.append("held longest: " + "; ".join(map(str, out[:3])))
-        return PoolTimeout(
-            f"pool {stats.name!r}: no connection after {self._now() - loan.started_at:.2f} s "
+        waited = self._now() - loan.started_at
+        self.tell("timeout", fold="", seconds=round(waited, 3), used=stats.used, waiting=stats.waiting)
+        error = PoolTimeout(
+            f"pool {stats.name!r}: no connection after {waited:.2f} s "
             f"(size={stats.size}/{stats.max_size} idle={stats.idle} used={stats.used} opening={stats.opening} "
             f"waiting={stats.waiting})" + "".join(f"; {hint}" for hint in hints)
         )
+        error.waited = waited
+        return error
 
     def too_many(self, waiting: int, most: int | None) -> TooManyWaiting:
         """Return the error for a borrower that may not wait, because *most* others wait already."""
@@ -131,5 +154,5 @@ class Reports(Generic[C]):
         )
 
 
-def _nothing() -> None:
-    """Do nothing: the default of both hooks."""
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing: the default of the hooks."""

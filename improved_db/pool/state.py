@@ -394,6 +394,7 @@ class PoolState(Generic[C]):
         now = self._now()
         used = borrower is not None and not borrower.upkeep
         if used and borrower is not None:
+            borrower.ended_at = now
             self.rack.counters.use_seconds += now - borrower.taken_at
             if not borrower.place:  # our own call has just had an answer; of a user's calls the pool knows nothing
                 slot.checked_at = now

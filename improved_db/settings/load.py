@@ -78,6 +78,8 @@ def load(
         "aware_datetimes": own.pop("aware_datetimes", "refuse"),
         "multiplex": own.pop("multiplex", "auto"),
         "pipelining": own.pop("pipelining", "auto"),
+        "statements": own.pop("statements", 500),
+        "slow_query_threshold": own.pop("slow_query_threshold", 1.0),
     }
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
 

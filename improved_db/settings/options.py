@@ -204,6 +204,8 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "reset": _RESET,
     **dict.fromkeys(("configure", "check", "on_leak"), _or_none(_CALLABLE)),
     "deadline": _or_none(_SECONDS),
+    "statements": _whole(0, 100_000),
+    "slow_query_threshold": _or_none(_SECONDS_OR_ZERO),
     "retry": _or_none(_OBJECT),
     "connection_pool": _BOOL,
     "pool_init_size": _whole(0),

@@ -189,6 +189,8 @@ class Settings:
         multiplex: Whether short reads of threads that would wait for connections share round trips: "auto" or False.
         pipelining: Whether several statements may be written at once: True, False, or "auto", which means True unless
             the server does not accept that (ProxySQL, Aurora) or does not say what it is.
+        statements: Of how many forms of statements the statistics are kept; 0 keeps none.
+        slow_query_threshold: Seconds that make a call slow, so that the slow log has it; None: none is slow.
         aware_datetimes: What to do with a datetime that has a time zone, which no column can hold: "refuse" it, or
             write it without its zone, as the time in the "session"'s time zone or in "utc". The server converts to the
             session's, for times from 1970 to January 2038; an hour that occurs twice, when clocks are set back, stays
@@ -206,3 +208,5 @@ class Settings:
     aware_datetimes: Literal["refuse", "session", "utc"] = "refuse"
     multiplex: Literal["auto", False] = "auto"
     pipelining: Literal["auto"] | bool = "auto"
+    statements: int = 500
+    slow_query_threshold: float | None = 1.0

@@ -54,6 +54,8 @@ class PoolOptions(TypedDict, total=False):
     aware_datetimes: Literal["refuse", "session", "utc"]
     multiplex: Literal["auto", False]
     pipelining: Literal["auto"] | bool
+    statements: int
+    slow_query_threshold: float | None
 
 
 class Options(PoolOptions, total=False):

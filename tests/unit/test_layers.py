@@ -26,9 +26,10 @@ FLOORS: Final = {
     "frames": 4,
     "verbs": 5,
     "execution": 6,
-    "db": 7,
-    "compat": 8,
-    "": 9,
+    "observe": 7,
+    "db": 8,
+    "compat": 9,
+    "": 10,
 }  # fmt: skip
 
 #: An outside module lives in these rooms, and in whatever lies inside them.

@@ -23,6 +23,7 @@ NAMES = {
     "Borrowed",
     "Connection",
     "Enabled",
+    "Event",
     "Finding",
     "Handle",
     "Identifier",
@@ -33,9 +34,13 @@ NAMES = {
     "RetryPolicy",
     "Rows",
     "SQL",
+    "Seen",
+    "Statement",
+    "Statements",
     "Stream",
     "Transaction",
     "Verdict",
+    "Watch",
     "__version__",
     "compiled",
     "enable",
@@ -64,7 +69,7 @@ DOORS = {
 }
 BEHIND_DOORS = [getattr(door, name) for door, names in DOORS.items() for name in sorted(names)]
 CLASSES = [
-    *(value for value in vars(improved_db).values() if inspect.isclass(value)),
+    *(value for name in improved_db.__all__ if inspect.isclass(value := getattr(improved_db, name))),
     *(value for value in BEHIND_DOORS if inspect.isclass(value)),
     TemporaryServer,
     ServerBinary,

@@ -1,0 +1,220 @@
+"""The observer: what the executor and the pool of one `ImprovedDb` tell goes to those who asked.
+
+It holds neither of them, so that a pool that is dropped dies at once.
+
+Knows who wants to hear what. Does not know connections, exporters or pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from improved_db.clock import wall
+from improved_db.errors import ConfigError, OutcomeUnknown
+from improved_db.execution.observed import Call
+from improved_db.observe.entry import Entry
+from improved_db.observe.events import Events
+from improved_db.observe.slow import SlowLog
+from improved_db.observe.statement import Statements
+from improved_db.observe.tally import Tally, code_of
+from improved_db.observe.watch import Watch, watching
+from improved_db.sql.normal import identity, normal_form
+from improved_db.sql.summary import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from improved_db.execution.executor import Executor
+    from improved_db.execution.observed import Times
+    from improved_db.failures.raising import Failed
+    from improved_db.pool.pool import Pool
+    from improved_db.settings.settings import Settings
+
+logger: logging.Logger = logging.getLogger("improved_db.observe")
+
+#: By what `Observer.statements` orders, and how: the largest first.
+ORDERS: Final[dict[str, str]] = {
+    "run": "run_seconds",
+    "wait": "wait_seconds",
+    "calls": "calls",
+    "rows": "rows",
+    "mean": "mean",
+    "p50": "p50",
+    "p99": "p99",
+    "longest": "longest",
+    "errors": "errors",
+    "retries": "retries",
+    "slow": "slow",
+    "last": "last_at",
+}
+
+
+class Observer:
+    """Looks on for one `ImprovedDb`.
+
+    Attributes:
+        name: The pool's.
+        database: The default database of its connections; empty if there is none.
+        events: What happened.
+        slow: The slow log.
+        tally: The statistics of statements; None if they are not wanted.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], float], wall: Callable[[], float] = wall) -> None:
+        """Look on, as *settings* say."""
+        self.name: str = settings.pool.name
+        self.database: str = settings.connect.database or ""
+        self.events: Events = Events(wall)
+        self.slow: SlowLog = SlowLog(self.name, self.database, now, self.events.add)
+        self.tally: Tally | None = None
+        self._now = now
+        self._slow_after = float("inf") if settings.slow_query_threshold is None else settings.slow_query_threshold
+        self._listeners: list[Callable[[Call], object]] = []
+        self._watches: list[Watch] = []
+        self._executor: Callable[[], Executor | None] = lambda: None
+        if settings.statements:
+            self.tally = Tally(
+                settings.statements,
+                self.database,
+                now=now,
+                wall=wall,
+                on_event=self.events.add,
+                slow_after=self._slow_after,
+                on_slow=self._on_slow,
+            )
+
+    def look_at(self, executor: Executor, pool: Pool[Any]) -> None:
+        """Let *executor* and *pool* tell what they do."""
+        self._executor = weakref.ref(executor)
+        executor.observer = self
+        executor.retrier.on_retry = self.retried
+        pool.reports.tell = self.events.add
+        self._choose()
+
+    def _choose(self) -> None:
+        """Give the executor the cheapest call that tells all that is wanted."""
+        executor = self._executor()
+        if executor is None:
+            return
+        if self._listeners or self._watches:
+            executor.note = self._note_for_all
+        elif self.tally is not None:
+            executor.note = self.tally.note
+        else:
+            executor.note = None if self._slow_after == float("inf") else self._note_slow
+
+    # --- what the executor tells -----------------------------------------------------------------------------------
+
+    def _note_slow(self, query: str, _args: object, times: Times, result: Any) -> None:
+        """Hear of a statement that succeeded at once, where only slow ones are wanted."""
+        if times.ended_at - times.started_at >= self._slow_after:
+            self._on_slow(self._entry(query), query, times, result)
+
+    def _note_for_all(self, query: str, args: object, times: Times, result: Any) -> None:
+        """Hear of a statement that succeeded at once, where somewhat more is wanted than its statistics."""
+        if self.tally is not None:
+            self.tally.note(query, args, times, result)
+        else:
+            self._note_slow(query, args, times, result)
+        self._tell(_succeeded(query, args, times, result))
+
+    def _on_slow(self, entry: Entry, query: str, times: Times, result: Any) -> None:
+        self.slow.write(entry, _succeeded(query, None, times, result))
+
+    def done(self, call: Call) -> None:
+        """Hear that a call has ended, which was not a success at its first attempt, or no plain statement."""
+        try:
+            self._done(call)
+        except Exception:
+            logger.exception("pool %r: a call could not be noted", self.name)
+
+    def _done(self, call: Call) -> None:
+        entry = self._entry(call.query) if self.tally is None else self.tally.done(call)
+        code = "" if call.error is None else code_of(call.error)
+        if isinstance(call.error, OutcomeUnknown):
+            self.events.add("unknown", statement=entry.id, digest=entry.form, code=code)
+        if call.wait + call.run >= self._slow_after:
+            self.slow.write(entry, call, code)
+        if self._listeners or self._watches:
+            self._tell(call)
+
+    def retried(self, failed: Failed, attempt: int, pause: float) -> None:
+        """Hear that another attempt follows *failed*, the *attempt*-th, after *pause* seconds."""
+        verdict = failed.verdict.value
+        if self.tally is not None:
+            entry = self.tally.retried(failed.statement, verdict)
+        else:
+            entry = self._entry(failed.statement)
+        code = code_of(failed.error)
+        self.events.add(
+            "retry", fold=(entry.id, verdict, code), statement=entry.id, verdict=verdict, code=code, attempt=attempt,
+            pause=round(pause, 3),
+        )  # fmt: skip
+
+    def _entry(self, query: str) -> Entry:
+        form = normal_form(query)
+        return Entry(identity(form, self.database), form, summary(query), "", self._now())
+
+    def _tell(self, call: Call) -> None:
+        for watch in watching.get():
+            if watch in self._watches:
+                watch.hear(call)
+        for listener in self._listeners:
+            try:
+                listener(call)
+            except Exception:
+                logger.exception("pool %r: a listener of calls failed", self.name)
+
+    # --- who wants to hear -----------------------------------------------------------------------------------------
+
+    def add_listener(self, listener: Callable[[Call], object]) -> None:
+        """Let *listener* hear of every call that ends, in the caller's thread."""
+        self._listeners.append(listener)
+        self._choose()
+
+    def remove_listener(self, listener: Callable[[Call], object]) -> None:
+        """Let *listener* hear no more."""
+        self._listeners = [each for each in self._listeners if each is not listener]
+        self._choose()
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Count what the block runs."""
+        watch = Watch()
+        self._watches.append(watch)
+        self._choose()
+        token = watching.set((*watching.get(), watch))
+        try:
+            yield watch
+        finally:
+            watching.reset(token)
+            self._watches.remove(watch)
+            self._choose()
+
+    def reset(self) -> None:
+        """Begin the statistics of statements anew."""
+        if self.tally is not None:
+            self.tally.reset()
+
+    def statements(self, order: str = "run", limit: int | None = None) -> Statements:
+        """Return the statistics of statements; see `ImprovedDb.statements`."""
+        if order not in ORDERS:
+            raise ConfigError(f"order must be one of {', '.join(ORDERS)}, not {order!r}")
+        if limit is not None and not (type(limit) is int and limit >= 1):
+            raise ConfigError(f"limit must be a whole number, at least 1, or None for all statements, not {limit!r}")
+        if self.tally is None:
+            return Statements()
+        found = self.tally.statements()
+        name = ORDERS[order]
+        chosen = Statements(sorted(found, key=lambda statement: -getattr(statement, name))[:limit])
+        chosen.__dict__.update(found.__dict__)
+        return chosen
+
+
+def _succeeded(query: str, args: object, times: Times, result: Any) -> Call:
+    call = Call(query, args, started_at=times.started_at)
+    call.took(times, result)
+    return call.ends(times.ended_at)
