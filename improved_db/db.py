@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import BulkLoader, run_on
 from improved_db.execution.executor import Executor
+from improved_db.execution.health import answers
 from improved_db.execution.multiplex import Multiplexer
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.retry import Retrier
@@ -540,20 +541,22 @@ class ImprovedDb(Queries):
 
     # --- the pool --------------------------------------------------------------------------------------------------
 
-    def ping(self) -> bool:
-        """Ping the server over a pooled connection; say whether it answered.
+    def ping(self, timeout: float = 2.0) -> bool:
+        """Say whether the server answers a ping on a connection of the pool, in time.
+
+        It does not raise for a server that is not there, that does not answer, or that is too full.
+
+        Args:
+            timeout: Seconds for all of it: to wait for a connection, to open one, and to hear the answer.
+
+        Returns:
+            False also if all connections are in use for so long: the program could not use the server, either.
 
         Raises:
-            PoolError: The pool could not lend a connection.
-            Exception: What the driver said, if the pool could not open one.
+            PoolClosed: The pool is closed.
+            pymysql.err.MySQLError: The server is there, and refuses the account or the database.
         """
-        loan = self._pool.acquire(note_place=True)
-        alive = False
-        try:
-            alive = self._pool.still_answers(loan)
-        finally:
-            self._pool.release(loan, None if alive else "ping")
-        return alive
+        return answers(self._executor, timeout)
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait until ``min_size`` connections, at least one, are up; retry while the server does not answer.

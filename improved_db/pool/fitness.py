@@ -65,10 +65,10 @@ class Fitness(Generic[C]):
         loan.taken_at = now
         return None
 
-    def still_answers(self, loan: Loan[C]) -> bool:
-        """Ping the server over a connection that maintenance holds."""
+    def still_answers(self, loan: Loan[C], timeout: float | None = None) -> bool:
+        """Ping the server over a connection that maintenance, or a caller who only asks this, holds."""
         assert loan.slot is not None
-        alive = self._driver.ping(loan.connection, self._ping_timeout)
+        alive = self._driver.ping(loan.connection, self._ping_timeout if timeout is None else timeout)
         loan.slot.checked_at = self._now()
         return alive
 

@@ -308,9 +308,14 @@ class Pool(Generic[C]):
         loan.connection = loan.slot.connection
         return loan
 
-    def still_answers(self, loan: Loan[C]) -> bool:
-        """Ping the server over a connection that the caller holds, and note when."""
-        return self._fitness.still_answers(loan)
+    def still_answers(self, loan: Loan[C], timeout: float | None = None) -> bool:
+        """Ping the server over a connection that the caller holds, and note when.
+
+        Args:
+            loan: The loan.
+            timeout: Seconds that the server has to answer; ``ping_timeout`` if None.
+        """
+        return self._fitness.still_answers(loan, timeout)
 
     def has_spare(self) -> bool:
         """Say whether there are more than ``min_size`` connections; maintenance asks it while it chooses."""

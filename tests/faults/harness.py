@@ -52,7 +52,7 @@ class Rig:
         """Return a pool through the proxy, or past it, with one connection open; it is closed with the rig."""
         port = self.options["port"] if direct else self.proxy.port
         db = self._open.enter_context(ImprovedDb({**self.options, "port": port, **options}))
-        db.ping()
+        db.wait()
         return db
 
     def ask(self, query: str, args: Any = None) -> tuple[tuple[Any, ...], ...]:
