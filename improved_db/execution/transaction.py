@@ -324,10 +324,10 @@ class Transaction(Queries):
         self._refuse_if_over()
         self._stage.at_commit = True
         self._stage.statement = "COMMIT"
-        in_transaction(self._executor, self._stage, None, self._commit, self._verdict)
+        in_transaction(self._executor, self._stage, None, self._send_commit, self._verdict)
         self.state = State.COMMITTED
 
-    def _commit(self) -> None:
+    def _send_commit(self) -> None:
         try:
             self._executor.loans.bounded(self._connection, self._deadline, self._connection.commit)
         except Exception as error:

@@ -107,7 +107,7 @@ UNSENT: list[tuple[str, Callable[[Any], object], str]] = [
     (
         "a value without a literal",
         lambda db: db.execute_query("select %s", (_Thing(),)),
-        "no literal for a value of type _Thing (parameter 1); convert it, or add it to conv=",
+        "no literal for a value of type _Thing (parameter 1); convert the value, or add the type to conv=",
     ),
     (
         "rows without exec_many",
