@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
 ARROW = ["pyarrow", "numpy"]
-DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
+DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "uvicorn", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx", "furo", "myst-parser"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
 TEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars", *RECORDS, *ARROW, *DOORS]

@@ -100,15 +100,25 @@ def streamed(
     stream.seconds = now() - loan.taken_at
     try:
         yield stream
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as interrupt:  # of the block: the server may be at the statement for long
+        if loan.connection._is_streaming():
+            stream.error = stream.error or interrupt
+        raise
     finally:
         if call is not None:
             call.streamed(loan.taken_at - loan.started_at, stream.seconds, stream.rows)
             executor.ended(call, stream.error)
-        if stream.error is not None:
-            executor.loans.end_if_given_up(loan.connection, stream.error, streaming=True)
-            executor.loans.return_judged(loan, executor.loans.judge(loan.connection, stream.error, Stage()))
-        else:
-            executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
+        _return(executor, loan, stream.error)
+
+
+def _return(executor: Executor, loan: Loan[Connection], error: BaseException | None) -> None:
+    if error is None:
+        executor.pool.release(loan, "unread" if loan.connection._is_streaming() else None)
+    else:
+        executor.loans.end_if_given_up(loan.connection, error, streaming=True)
+        executor.loans.return_judged(loan, executor.loans.judge(loan.connection, error, Stage()))
 
 
 def _begin(

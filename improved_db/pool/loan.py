@@ -26,6 +26,30 @@ FRAMES: Final = 8
 #: Modules whose frames say nothing about the borrower: ours, and that of the ``with`` block which enters ours.
 NOT_THE_BORROWER: Final = ("improved_db.", "contextlib")
 
+#: What a thread is told whose caller waits for it no more.
+DISMISSED: Final = "the caller of this call was cancelled"
+
+
+class Errand:
+    """What a thread does for a caller that may give it up meanwhile (`revoking`).
+
+    Attributes:
+        thread: The one that does it.
+        began_at: When it began.
+        dismissed: Whether its caller has given it up.
+    """
+
+    __slots__ = ("began_at", "dismissed", "thread")
+
+    def __init__(self, began_at: float) -> None:
+        self.thread: Thread = threading.current_thread()
+        self.began_at = began_at
+        self.dismissed = False
+
+    def has(self, loan: Loan[Any]) -> bool:
+        """Say whether *loan* was borrowed for it."""
+        return loan.thread is self.thread and loan.started_at >= self.began_at and not loan.upkeep
+
 
 class Pulse:
     """Lives as long as its thread, whose thread-local storage has the only reference.
@@ -34,14 +58,29 @@ class Pulse:
     dead (bpo-45274).
     """
 
-    __slots__ = ("__weakref__", "ref", "thread")
+    __slots__ = ("__weakref__", "errand", "ref", "thread")
 
     def __init__(self) -> None:
+        self.errand: Errand | None = None
         self.ref: weakref.ref[Pulse] = weakref.ref(self)
         self.thread: Thread = threading.current_thread()
 
 
 _here = threading.local()
+
+
+def begin_errand(began_at: float) -> Errand:
+    """Return a new errand of the calling thread, which ends the one before."""
+    if not hasattr(_here, "pulse"):
+        _here.pulse = Pulse()
+    errand = _here.pulse.errand = Errand(began_at)
+    return errand
+
+
+def current_errand() -> Errand | None:
+    """Return the errand of the calling thread, if it has one."""
+    pulse: Pulse | None = getattr(_here, "pulse", None)
+    return None if pulse is None else pulse.errand
 
 
 class Loan(Generic[C]):

@@ -197,11 +197,14 @@ class Rack(Generic[C]):
     def fail_all(self, error: BaseException) -> None:
         """Tell all borrowers who wait why they will not be served."""
         while self.waiters:
-            loan = next(iter(self.waiters))
-            assert loan.signal is not None
-            loan.error = error
-            del self.waiters[loan]
-            loan.signal.release()
+            self.fail(next(iter(self.waiters)), error)
+
+    def fail(self, loan: Loan[C], error: BaseException) -> None:
+        """Tell a borrower who waits why it will not be served."""
+        assert loan.signal is not None
+        loan.error = error
+        del self.waiters[loan]
+        loan.signal.release()
 
     def reclaim(self, loan: Loan[C], keeper: Loan[C]) -> bool:
         """Pass a borrower's slot to a loan of the pool's own; False if the borrower's loan holds none."""

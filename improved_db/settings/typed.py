@@ -180,6 +180,10 @@ class AnyShapeInTransaction(AnyShape, InTransaction, total=False):
     """As `AnyShape`."""
 
 
+class TuplesOnPool(TuplesInTransaction, OnPool, total=False):
+    """As `Tuples`."""
+
+
 class DictsOnPool(DictsInTransaction, OnPool, total=False):
     """As `Dicts`."""
 

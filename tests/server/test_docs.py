@@ -8,7 +8,7 @@ import re
 import pytest
 
 import improved_db
-from improved_db import ImprovedDbError, RetryPolicy, errors, testing
+from improved_db import ImprovedDbError, RetryPolicy, aio, errors, testing
 from improved_db.compat import pymysqlpool, queuepool
 from improved_db.settings.settings import PoolSettings, Settings
 from tests.server import pages
@@ -67,6 +67,7 @@ def test_reference_has_every_public_name() -> None:
     modules = {
         "improved_db": set(improved_db.__all__) - set(vars(errors)),
         "testing": set(testing.__all__),
+        "aio": set(aio.__all__),
         "errors": {name for name, value in vars(errors).items() if getattr(value, "__module__", "") == errors.__name__},
         "compat": {
             name

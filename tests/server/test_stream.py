@@ -66,6 +66,17 @@ def test_exception_in_the_block_costs_at_most_the_connection(db: ImprovedDb) -> 
     assert db.execute_query("select 1") == ((1,),)
 
 
+def test_an_interrupt_in_the_block_ends_the_statement_on_the_server(db: ImprovedDb) -> None:
+    """After Ctrl-C the program may end; the server would notice that it is gone when it next has rows to send."""
+    rows = "select if(n = 2, benchmark(1e12, 1), 0), repeat('x', 100000) from numbers order by n"
+    with pytest.raises(KeyboardInterrupt), db.stream(rows, batch_size=1) as stream:  # noqa: PT012
+        stream.batch()
+        raise KeyboardInterrupt
+    asked = "select count(*) from information_schema.processlist where info like 'select if(n = 2%' and db = database()"
+    while db.fetch_value(asked):  # without KILL it would go on for hours
+        pass
+
+
 def test_error_before_the_first_row_is_the_servers(db: ImprovedDb) -> None:
     """A statement that does not start is an ordinary error, and the connection lives."""
     with pytest.raises(pymysql.err.ProgrammingError), db.stream("select * from nowhere"):

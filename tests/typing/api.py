@@ -26,6 +26,7 @@ from improved_db import (
     Transaction,
     enable,
 )
+from improved_db.aio import AsyncImprovedDb, AsyncTransaction
 from improved_db.compat import pymysqlpool
 from improved_db.compat.queuepool import PoolManager, QueuePool
 
@@ -287,6 +288,35 @@ def statements(db: ImprovedDb, tx: Transaction, connection: Connection, column: 
     db.exec_many(text, [(1,)])  # pyright: ignore[reportArgumentType]  # mypy knows no LiteralString
     db.fetch_column(f"select {column} from pets")  # pyright: ignore[reportArgumentType]
     SQL(text)  # pyright: ignore[reportArgumentType]
+
+
+async def coroutines(db: AsyncImprovedDb, pool: ImprovedDb) -> None:
+    """The same verbs with the same types, awaited."""
+    assert_type(AsyncImprovedDb("mysql://app@db/shop", max_size=20), AsyncImprovedDb)
+    assert_type(AsyncImprovedDb(pool).sync, ImprovedDb)
+    assert_type(await db.execute_query("select 1"), Rows[tuple[Any, ...]])
+    assert_type(await db.execute_query("select 1", dictcursor=True, idempotent=True), Rows[dict[str, Any]])
+    assert_type(await db.fetch_all("select 1", row_type=Pet), Rows[Pet])
+    assert_type(await db.fetch_one("select 1", row_type=Pet), Pet | None)
+    assert_type(await db.fetch_one(SQL("select {}").format(1), row_type=Pet, required=True), Pet)
+    assert_type(await db.exec_many("insert into t values (%s)", [1], atomic=False), Rows[tuple[Any, ...]])
+    assert_type(await db.run_transaction(transfer, 5), str)
+    assert_type(await db.run_sync(len_of, "pets"), int)
+    async with db.stream("select 1", dictcursor=True) as rows:
+        async for row in rows:
+            assert_type(row, dict[str, Any])
+    async with db.transaction(read_only=True) as tx:
+        assert_type(tx, AsyncTransaction)
+        assert_type(await tx.execute_query("select 1", return_one=True), tuple[Any, ...] | None)
+        async with tx.savepoint():
+            assert_type(await tx.fetch_column("select 1"), list[Any])
+        await tx.execute_query("select 1", idempotent=True)  # type: ignore[call-overload]
+    await db.run_transaction(transfer, "5")  # type: ignore[call-overload]
+
+
+def len_of(db: ImprovedDb, table: str) -> int:
+    """Work for a thread."""
+    return len(db.execute_query(SQL("select 1 from {:i}").format(table)))
 
 
 def mistakes(db: ImprovedDb) -> None:

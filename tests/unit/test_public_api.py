@@ -12,6 +12,7 @@ import pymysql
 
 import improved_db
 from improved_db import errors
+from improved_db.aio import AsyncImprovedDb, AsyncStream, AsyncTransaction
 from improved_db.compat import dropin, pymysqlpool, queuepool
 from improved_db.testing import ServerBinary, TemporaryServer, find_server
 
@@ -73,6 +74,9 @@ CLASSES = [
     *(value for value in BEHIND_DOORS if inspect.isclass(value)),
     TemporaryServer,
     ServerBinary,
+    AsyncImprovedDb,
+    AsyncTransaction,
+    AsyncStream,
 ]
 
 #: The parents that let ``except`` clauses written for PyMySQL, or for Python, keep working.
