@@ -8,11 +8,12 @@ from setuptools import Extension, find_packages, setup
 HERE = Path(__file__).parent
 
 PROGRESS = ["tqdm"]
+AIOSQL = ["aiosql>=13"]
 ARROW = ["pyarrow", "numpy"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "uvicorn", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx", "furo", "myst-parser"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
-TEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars", *RECORDS, *ARROW, *DOORS]
+TEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars", *AIOSQL, *RECORDS, *ARROW, *DOORS]
 
 setup(
     name="improved-db",
@@ -34,6 +35,7 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
     extras_require={
         "progress": PROGRESS,
+        "aiosql": AIOSQL,
         "arrow": ARROW,
         "pandas": ["pandas", *ARROW],
         "polars": ["polars", *ARROW],

@@ -17,6 +17,7 @@ from improved_db.errors import (
 )
 from improved_db.failures.decide import Action
 from improved_db.failures.verdict import Backoff, Verdict
+from improved_db.sql.labels import name_of
 from improved_db.sql.placeholders import hint
 from improved_db.sql.statement import digest
 
@@ -111,7 +112,7 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
 
     def story(self) -> str:
         """Return one line about the failure, without values."""
-        at = f" at {digest(self.statement)}" if self.statement else ""
+        at = f" at {name_of(self.statement) or digest(self.statement)}" if self.statement else ""
         return f"{self.verdict.value}: {self.reason}{at}"
 
 

@@ -28,7 +28,7 @@ FLOORS: Final = {
     "execution": 6,
     "observe": 7,
     "db": 8,
-    "compat": 9, "aio": 9,
+    "compat": 9, "aio": 9, "aiosql": 9,
     "": 10,
 }  # fmt: skip
 
