@@ -1,5 +1,11 @@
 """The distribution's metadata; dependencies are in requirements.txt, the version in improved_db/_version.py."""
 
+import atexit
+import os
+import re
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 from runpy import run_path
 
@@ -7,20 +13,53 @@ from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 
+#: Where the project is hosted; the page of the package index links there.
+REPOSITORY = "https://github.com/improved-db/improved_db"
+
 PROGRESS = ["tqdm"]
 AIOSQL = ["aiosql>=13"]
 ARROW = ["pyarrow", "numpy"]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "uvicorn", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
-DOCS = ["sphinx", "furo", "myst-parser"]
+DOCS = ["sphinx<10", "furo<2027", "myst-parser<6"]
+RUNNER = ["pytest>=9,<10", "pytest-timeout<3", "pytest-xdist<4", "hypothesis<7"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
-TEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars", *AIOSQL, *RECORDS, *ARROW, *DOORS]
+TEST = [*RUNNER, "polars", *AIOSQL, *RECORDS, *ARROW, *DOORS]
+
+TOOLS = ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "basedpyright>=1.40,<2", "types-PyMySQL<2", "build<2", "pre-commit<5"]
+
+
+def for_the_index(readme: str) -> str:
+    """Return the README with links that work outside the repository."""
+    return re.sub(r"\]\((?!https?://|#)([^)]+)\)", rf"]({REPOSITORY}/blob/main/\1)", readme)
+
+
+def elsewhere() -> dict[str, dict[str, str]]:
+    """Return options that let a build write outside the sources, which may be read-only; an sdist is made of them."""
+    if "sdist" in sys.argv:
+        return {}
+    scratch = tempfile.mkdtemp(prefix="improved_db-build-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return {"egg_info": {"egg_base": scratch}, "build": {"build_base": scratch}}
+
+
+#: With IMPROVED_DB_PURE=1, a wheel for all systems and Pythons. Without a compiler, the build warns and goes on.
+EXTENSIONS = [Extension("improved_db.wire._rows", ["improved_db/wire/_rows.c"], optional=True)]
 
 setup(
     name="improved-db",
     version=run_path(str(HERE / "improved_db" / "_version.py"))["__version__"],
     description="A thread-safe MySQL and MariaDB pool and executor on PyMySQL and tenacity",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=for_the_index((HERE / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
+    author="the authors of improved_db",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": f"{REPOSITORY}/blob/main/docs/index.md",
+        "Source": REPOSITORY,
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+        "Issues": f"{REPOSITORY}/issues",
+        "Security": f"{REPOSITORY}/security/policy",
+    },
     license="MIT",
     license_files=["LICENSE"],
     keywords=["mysql", "mariadb", "pymysql", "connection pool", "retry", "transactions"],
@@ -30,8 +69,8 @@ setup(
     entry_points={"pytest11": ["pytest_improved_db = pytest_improved_db"]},
     package_data={"improved_db": ["py.typed"], "improved_db.wire": ["_rows.pyi"]},
     exclude_package_data={"improved_db.wire": ["_rows.c"]},
-    # Without a compiler the build warns and goes on: the package then reads rows by Python code.
-    ext_modules=[Extension("improved_db.wire._rows", ["improved_db/wire/_rows.c"], optional=True)],
+    ext_modules=[] if os.environ.get("IMPROVED_DB_PURE") == "1" else EXTENSIONS,
+    options=elsewhere(),
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
     extras_require={
         "progress": PROGRESS,
@@ -44,7 +83,7 @@ setup(
         "doors": DOORS,
         "docs": DOCS,
         "test": TEST,
-        "dev": [*TEST, "ruff", "mypy", "basedpyright", "types-PyMySQL", "build"],
+        "dev": [*TEST, *TOOLS],
     },
     classifiers=[
         "Development Status :: 4 - Beta",
