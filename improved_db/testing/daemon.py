@@ -40,6 +40,11 @@ class Daemon:
         """Whether this is the process that made the object, and not a forked child of it."""
         return os.getpid() == self._owner
 
+    @property
+    def paused(self) -> bool:
+        """Whether `pause` was the last signal."""
+        return self._paused
+
     def start(self, command: list[str]) -> None:
         """Run *command* in its own session, so that a Ctrl-C in the terminal does not reach it."""
         with (self._claim.path / "log").open("ab") as log:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pymysql.connections import Connection
 from pymysql.err import OperationalError
 
+from improved_db.testing.asking import ask
 from improved_db.testing.binary import find_server
 from improved_db.testing.claim import PREFIX, Claim, reap
 from improved_db.testing.daemon import Daemon
@@ -71,6 +71,7 @@ class TemporaryServer:
         socket: Path of the unix socket.
         port: TCP port on 127.0.0.1, the same after a restart; None without TCP.
         version: As the server tells it: ``"10.11.6-MariaDB-0+deb12u1"``.
+        options: Further arguments of the server; a change holds from its next start.
     """
 
     def __init__(self, *, tcp: bool = False, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
@@ -88,7 +89,7 @@ class TemporaryServer:
             RuntimeError: It did not start; the text has the end of its log.
         """
         self._binary = find_server(flavour)
-        self._options = tuple(options)
+        self.options: list[str] = list(options)
         folder = _temporary_folder()
         reap(folder)
         claim = Claim(folder)
@@ -142,6 +143,11 @@ class TemporaryServer:
         """Whether there is a process; a paused one counts as running."""
         return self.pid is not None
 
+    @property
+    def paused(self) -> bool:
+        """Whether `pause` froze the server, and nothing has continued or ended it since."""
+        return self.running and self._daemon.paused
+
     def start(self) -> None:
         """Start the server if it does not run, on its existing data, and wait until it answers.
 
@@ -160,7 +166,7 @@ class TemporaryServer:
                 *network,
                 *_OPTIONS,
                 *_OPTIONS_OF[self._binary.flavour],
-                *self._options,
+                *self.options,
             ]
         )
         self._await_ready()
@@ -206,24 +212,13 @@ class TemporaryServer:
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
-                self.version = self._ask_version()
+                self.version = str(ask(self.socket, "SELECT VERSION()")[0][0])
             except (OSError, OperationalError) as error:
                 if not self.running or time.monotonic() > deadline:
                     raise RuntimeError(f"{self._binary.path} did not start{self._daemon.story()}") from error
                 time.sleep(_POLL)
             else:
                 return
-
-    def _ask_version(self) -> str:
-        connection = Connection(
-            user="root", database="test", read_timeout=_START_TIMEOUT, ssl_disabled=True, defer_connect=True
-        )
-        with sockets.socket(sockets.AF_UNIX) as sock:  # PyMySQL leaks its own unix socket if it cannot connect
-            sock.connect(self.socket)
-            connection.connect(sock)
-            with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT VERSION()")
-                return str(cursor.fetchall()[0][0])
 
 
 def _temporary_folder() -> Path:

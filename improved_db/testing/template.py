@@ -67,6 +67,7 @@ def furnish(binary: ServerBinary, folder: Path) -> None:
     template = _template_path(binary)
     if template is not None and template.is_dir() and template.stat().st_uid == os.geteuid():
         shutil.copytree(template, data)
+        (data / "auto.cnf").unlink(missing_ok=True)  # the identity of a MySQL server: each is to make its own
         return
     _install(binary, folder)
     if template is not None:

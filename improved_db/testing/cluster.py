@@ -1,0 +1,213 @@
+"""Several private servers that keep each other's data: a primary with replicas.
+
+Knows which server has which part. Does not know the statements that give it that part.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from improved_db.errors import ConfigError
+from improved_db.testing.binary import find_server
+from improved_db.testing.cleaning import clean
+from improved_db.testing.replication import OtherHistory, Replication, words_of
+from improved_db.testing.server import TemporaryServer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from improved_db.testing.binary import Flavour
+
+_MOST = 9
+
+
+class TemporaryCluster:
+    """A private primary with replicas (by GTID), which run when the constructor returns; `close` removes them.
+
+    Each server is a `TemporaryServer` on a port of 127.0.0.1, and is killed, paused, resumed and restarted as one.
+    Nothing happens by itself: after a kill, no server takes the primary's part until `promote`. A server that is
+    restarted has the part that it had last, so a killed primary returns as a second writable server if another one was
+    promoted meanwhile, as it would from its own my.cnf.
+
+    Attributes:
+        nodes: The servers, in the order of `urls`. The first begins as the primary.
+        primary: The server that was made the primary last, whether it runs or not.
+    """
+
+    def __init__(self, *, replicas: int = 2, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
+        """Start the servers, and wait until every replica receives and applies: MariaDB with two, 0.7 s.
+
+        Args:
+            replicas: How many replicas the primary has, 0 to 8.
+            options: Further arguments of each server, as of `TemporaryServer`.
+            flavour: Which server to run; None takes what is installed.
+
+        Raises:
+            ServerNotFound: No server is installed; the text is the one command that installs it here.
+            ConfigError: *replicas* is no such number, or ``IMPROVED_DB_SERVER`` names a file that is not a server.
+            RuntimeError: A server did not start (the text has the end of its log), or does not replicate.
+        """
+        if type(replicas) is not int or not 0 <= replicas < _MOST:
+            raise ConfigError(f"replicas={replicas!r}: write how many replicas the primary has, 0 to {_MOST - 1}")
+        words = words_of(find_server(flavour))
+        self._replication = Replication(words)
+        with ExitStack() as started:
+            self.nodes: tuple[TemporaryServer, ...] = tuple(
+                started.enter_context(
+                    TemporaryServer(
+                        tcp=True, options=[f"--server-id={number}", *words.options, *options], flavour=flavour
+                    )
+                )
+                for number in range(1, replicas + 2)
+            )
+            self.primary: TemporaryServer = self.nodes[0]
+            self._form()
+            started.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TemporaryCluster of {len(self.nodes)}, primary {self.primary!r}>"
+
+    @property
+    def replicas(self) -> tuple[TemporaryServer, ...]:
+        """All servers but the primary, in the order of `urls`."""
+        return tuple(node for node in self.nodes if node is not self.primary)
+
+    @property
+    def urls(self) -> list[str]:
+        """A URL of each server, for `ImprovedDb`."""
+        return [node.url for node in self.nodes]
+
+    @property
+    def url(self) -> str:
+        """One URL with the addresses of all servers, with commas between them."""
+        addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return f"mysql://root@{addresses}/test"
+
+    def promote(self, node: TemporaryServer, *, apply_received: bool = True, demote: bool = True) -> None:
+        """Make *node* the primary; the other servers that answer become its replicas.
+
+        If the old primary answers, this is a planned switch: it refuses writes first, *node* applies all that it has,
+        and it becomes a replica. If it is dead or paused, what *node* had not received is lost, and the old primary
+        knows nothing of the promotion when it returns; `rebuild` makes it a replica then. Replication that was stopped
+        is started. A replica that has more than *node* is rebuilt.
+
+        Args:
+            node: One of `nodes`; it has to run.
+            apply_received: Wait until *node* has applied what it received. Without, this is lost, too.
+            demote: False leaves an old primary that answers as it is, as if the two could not see each other: both
+                take writes then. What *node* has not received of the old primary's is not in its history.
+
+        Raises:
+            RuntimeError: *node* does not run, or could not apply all; or another server could not follow it.
+        """
+        self._check(node)
+        if not _answers(node):
+            raise RuntimeError(f"{node!r} cannot become the primary: it does not answer")
+        old, others = self.primary, [other for other in self.nodes if other is not node and _answers(other)]
+        if old is not node:
+            if demote and old in others:
+                self._replication.start(node)
+                self._replication.refuse_writes(old)
+                self._replication.settle(node, old)
+            elif apply_received:
+                self._replication.apply_received(node)
+        self._replication.lead(node)
+        self.primary = node
+        for other in others:
+            if demote or other is not old:
+                self._follow_or_rebuild(other)
+
+    def follow(self, node: TemporaryServer) -> None:
+        """Make *node* a read-only replica of `primary`; it keeps what it has.
+
+        Raises:
+            RuntimeError: It does not replicate: the primary does not answer; or *node* has transactions that the
+                primary has not, which MariaDB refuses, and MySQL keeps.
+        """
+        self._check(node)
+        self._replication.follow(node, self.primary)
+
+    def rebuild(self, node: TemporaryServer) -> None:
+        """Make *node* a replica of `primary` from nothing, as one does with an old primary that has other rows.
+
+        What *node* had is removed; it applies the whole history of the primary. A node that does not run is started.
+        """
+        self._check(node)
+        self._empty(node)
+        self._replication.replay(node, self.primary)
+
+    def stop_replication(self, node: TemporaryServer, *, applying_only: bool = False) -> None:
+        """Let a replica stand still: it receives nothing, or with *applying_only* receives and does not apply."""
+        self._check(node)
+        self._replication.stop(node, applying_only=applying_only)
+
+    def start_replication(self, node: TemporaryServer) -> None:
+        """Continue replication that `stop_replication` stopped."""
+        self._check(node)
+        self._replication.start(node)
+
+    def delay(self, node: TemporaryServer, seconds: int) -> None:
+        """Let a replica apply each transaction *seconds* after the primary did; 0 ends the delay."""
+        self._check(node)
+        self._replication.delay(node, seconds)
+
+    def settle(self) -> None:
+        """Wait until every replica that answers has all that the primary has.
+
+        Raises:
+            RuntimeError: One of them has not after half a minute; the text has what the server says about it.
+        """
+        for node in self.replicas:
+            if _answers(node):
+                self._replication.settle(node, self.primary)
+
+    def reset(self) -> None:
+        """Begin anew, for the next test: all servers run, the first is the primary, and only ``test`` is there, empty.
+
+        It ends every connection, and drops all databases, accounts and transactions. What ``SET GLOBAL`` changed stays
+        until a restart. About 0.1 s if all servers run.
+        """
+        self._form()
+
+    def close(self) -> None:
+        """Kill the servers and remove their folders. A second call does nothing; nor does a call in a forked child."""
+        for node in self.nodes:
+            node.close()
+
+    def _form(self) -> None:
+        for node in self.nodes:
+            self._empty(node)
+        self.primary = self.nodes[0]
+        for node in self.replicas:
+            self._replication.follow(node, self.primary)
+
+    def _follow_or_rebuild(self, node: TemporaryServer) -> None:
+        try:
+            self._replication.follow(node, self.primary)
+        except OtherHistory:
+            self.rebuild(node)
+
+    def _empty(self, node: TemporaryServer) -> None:
+        node.resume()
+        node.start()
+        self._replication.empty(node, clean(node))
+
+    def _check(self, node: TemporaryServer) -> None:
+        if node not in self.nodes:
+            raise ConfigError(f"{node!r} is none of this cluster's nodes; name one of them")
+
+
+def _answers(node: TemporaryServer) -> bool:
+    return node.running and not node.paused
