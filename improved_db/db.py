@@ -649,6 +649,7 @@ class ImprovedDb(Queries):
         Returns:
             The loans that were not returned in time; the log has them too.
         """
+        self._observer.closing()
         left = self._pool.close(timeout, force=force)
         if self._server is not None:
             self._server.close()

@@ -213,10 +213,11 @@ class Executor:
             self.pool.release(loan)
         else:
             self.loans.return_loan(loan, deadline)
+        note = self.note
         if call is not None:
             call.took(loan, result)
-        elif self.note is not None:
-            self.note(query, args, loan, result)
+        elif note is not None:
+            note(query, args, loan, result)
         return result
 
     def perform(

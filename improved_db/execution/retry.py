@@ -106,6 +106,11 @@ class Budget:
         self.section: Section = Section()
 
     @property
+    def ratio(self) -> float:
+        """Which part of it was left when it was last looked at, from 0 to 1."""
+        return self._left / self._capacity if self._capacity > 0 else 0.0
+
+    @property
     def left(self) -> int:
         """How much was left after the last retry that asked for it."""
         return self._left

@@ -39,6 +39,7 @@ class Entry:
         "longest_at",
         "look_at",
         "places",
+        "remarkable",
         "retries",
         "rows",
         "run",
@@ -60,6 +61,7 @@ class Entry:
         self.verb = verb
         self.first_at = self.last_at = now
         self.counts = empty()
+        self.remarkable = 0.0  # what a call has to take to be slow, or the longest so far
         self.run = self.total = self.longest = self.longest_at = 0.0
         self.weight = self.weighed = 0.0
         self.rows = self.batched = self.unserved = self.slow = self.texts = 0

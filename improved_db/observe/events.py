@@ -97,6 +97,11 @@ class Events:
             return
         ring.append(_Record(next(self._numbers), now, kind, key, details))
 
+    def clear(self) -> None:
+        """Forget what happened."""
+        for ring in (self._ring, *self._alone.values()):
+            ring.clear()
+
     def since(self, after: int = 0, kind: str | None = None) -> list[Event]:
         """Return the events that are kept, the oldest first.
 

@@ -8,19 +8,25 @@ Knows who wants to hear what. Does not know connections, exporters or pages.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from improved_db import errors
 from improved_db.clock import wall
 from improved_db.errors import ConfigError, OutcomeUnknown
 from improved_db.execution.observed import Call
 from improved_db.observe.entry import Entry
 from improved_db.observe.events import Events
+from improved_db.observe.histogram import bucket, empty
+from improved_db.observe.metrics import CODES, Times, living
 from improved_db.observe.slow import SlowLog
 from improved_db.observe.statement import Statements
 from improved_db.observe.tally import Tally, code_of
 from improved_db.observe.watch import Watch, watching
+from improved_db.pool.fork import remember
 from improved_db.sql.normal import identity, normal_form
 from improved_db.sql.summary import summary
 
@@ -28,12 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from improved_db.execution.executor import Executor
-    from improved_db.execution.observed import Times
+    from improved_db.execution.observed import Times as Instants
     from improved_db.failures.raising import Failed
     from improved_db.pool.pool import Pool
+    from improved_db.pool.stats import PoolStats
     from improved_db.settings.settings import Settings
 
 logger: logging.Logger = logging.getLogger("improved_db.observe")
+
+_numbers = itertools.count()
 
 #: By what `Observer.statements` orders, and how: the largest first.
 ORDERS: Final[dict[str, str]] = {
@@ -61,6 +70,12 @@ class Observer:
         events: What happened.
         slow: The slow log.
         tally: The statistics of statements; None if they are not wanted.
+        number: Later observers have higher ones.
+        pool_times: How long waits ("wait"), uses ("use") and openings ("open") took.
+        errors: Calls that failed, by verdict and code.
+        retries: Attempts that were made again, by verdict.
+        slow_calls: How many calls were slow.
+        unknown_calls: How many may or may not have been applied.
     """
 
     def __init__(self, settings: Settings, now: Callable[[], float], wall: Callable[[], float] = wall) -> None:
@@ -70,6 +85,7 @@ class Observer:
         self.events: Events = Events(wall)
         self.slow: SlowLog = SlowLog(self.name, self.database, now, self.events.add)
         self.tally: Tally | None = None
+        self.number: int = next(_numbers)
         self._now = now
         self._slow_after = float("inf") if settings.slow_query_threshold is None else settings.slow_query_threshold
         self._listeners: list[Callable[[Call], object]] = []
@@ -85,6 +101,18 @@ class Observer:
                 slow_after=self._slow_after,
                 on_slow=self._on_slow,
             )
+        self.begin_in_child()
+        remember(self)
+        living.add(self)
+
+    def begin_in_child(self) -> None:
+        """Begin with zeros, at first and in a forked child: what was counted is the parent's."""
+        self.events.clear()
+        self.pool_times: dict[str, Times] = {kind: Times(empty()) for kind in ("wait", "use", "open")}
+        self.errors: dict[tuple[str, str], int] = {}
+        self.retries: dict[str, int] = {}
+        self.slow_calls: int = 0
+        self.unknown_calls: int = 0
 
     def look_at(self, executor: Executor, pool: Pool[Any]) -> None:
         """Let *executor* and *pool* tell what they do."""
@@ -92,7 +120,26 @@ class Observer:
         executor.observer = self
         executor.retrier.on_retry = self.retried
         pool.reports.tell = self.events.add
+        pool.reports.measure = self._measure
+        if os.environ.get("IMPROVED_DB_SPOOL"):
+            from improved_db.observe import spool  # noqa: PLC0415  # most programs are one process
+
+            shared = spool.shared()
+            if shared is not None:
+                pool.reports.on_round = shared.write_if_due
         self._choose()
+
+    def closing(self) -> None:
+        """Hear that the pool is about to be closed: what it counted stays in the spool."""
+        if os.environ.get("IMPROVED_DB_SPOOL") and self.is_open:
+            from improved_db.observe import metrics, spool  # noqa: PLC0415  # as above
+
+            shared = spool.shared()
+            name = next((name for name, observer in metrics.observers() if observer is self), self.name)
+            if shared is not None:
+                values = metrics.of_pool(name, self, spool.STATEMENTS)
+                living.discard(self)
+                shared.closes(values)
 
     def _choose(self) -> None:
         """Give the executor the cheapest call that tells all that is wanted."""
@@ -108,12 +155,12 @@ class Observer:
 
     # --- what the executor tells -----------------------------------------------------------------------------------
 
-    def _note_slow(self, query: str, _args: object, times: Times, result: Any) -> None:
+    def _note_slow(self, query: str, _args: object, times: Instants, result: Any) -> None:
         """Hear of a statement that succeeded at once, where only slow ones are wanted."""
         if times.ended_at - times.started_at >= self._slow_after:
             self._on_slow(self._entry(query), query, times, result)
 
-    def _note_for_all(self, query: str, args: object, times: Times, result: Any) -> None:
+    def _note_for_all(self, query: str, args: object, times: Instants, result: Any) -> None:
         """Hear of a statement that succeeded at once, where somewhat more is wanted than its statistics."""
         if self.tally is not None:
             self.tally.note(query, args, times, result)
@@ -121,7 +168,8 @@ class Observer:
             self._note_slow(query, args, times, result)
         self._tell(_succeeded(query, args, times, result))
 
-    def _on_slow(self, entry: Entry, query: str, times: Times, result: Any) -> None:
+    def _on_slow(self, entry: Entry, query: str, times: Instants, result: Any) -> None:
+        self.slow_calls += 1
         self.slow.write(entry, _succeeded(query, None, times, result))
 
     def done(self, call: Call) -> None:
@@ -134,9 +182,14 @@ class Observer:
     def _done(self, call: Call) -> None:
         entry = self._entry(call.query) if self.tally is None else self.tally.done(call)
         code = "" if call.error is None else code_of(call.error)
+        if call.error is not None:
+            key = (call.verdict, code if code in CODES or hasattr(errors, code) else "other")
+            self.errors[key] = self.errors.get(key, 0) + 1
+            self.unknown_calls += call.verdict == "unknown"
         if isinstance(call.error, OutcomeUnknown):
             self.events.add("unknown", statement=entry.id, digest=entry.form, code=code)
         if call.wait + call.run >= self._slow_after:
+            self.slow_calls += 1
             self.slow.write(entry, call, code)
         if self._listeners or self._watches:
             self._tell(call)
@@ -144,6 +197,7 @@ class Observer:
     def retried(self, failed: Failed, attempt: int, pause: float) -> None:
         """Hear that another attempt follows *failed*, the *attempt*-th, after *pause* seconds."""
         verdict = failed.verdict.value
+        self.retries[verdict] = self.retries.get(verdict, 0) + 1
         if self.tally is not None:
             entry = self.tally.retried(failed.statement, verdict)
         else:
@@ -167,6 +221,36 @@ class Observer:
                 listener(call)
             except Exception:
                 logger.exception("pool %r: a listener of calls failed", self.name)
+
+    def _measure(self, kind: str, seconds: float) -> None:
+        times = self.pool_times[kind]
+        times.counts[bucket(seconds)] += 1
+        times.seconds += seconds
+
+    # --- what others ask -------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its pool is there and open."""
+        executor = self._executor()
+        return executor is not None and not executor.pool.closed
+
+    @property
+    def retry_budget(self) -> float:
+        """Which part of the retry budget is left, from 0 to 1."""
+        executor = self._executor()
+        return 1.0 if executor is None else executor.retrier.budget.ratio
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """The driver and its version, and what the server calls its version; empty before the first connection."""
+        executor = self._executor()
+        return ("", "") if executor is None else (executor.driver.name, executor.driver.server_version)
+
+    def stats(self) -> PoolStats | None:
+        """Return the pool's gauges and counters; None if the pool is gone."""
+        executor = self._executor()
+        return None if executor is None else executor.pool.stats()
 
     # --- who wants to hear -----------------------------------------------------------------------------------------
 
@@ -214,7 +298,7 @@ class Observer:
         return chosen
 
 
-def _succeeded(query: str, args: object, times: Times, result: Any) -> Call:
+def _succeeded(query: str, args: object, times: Instants, result: Any) -> Call:
     call = Call(query, args, started_at=times.started_at)
     call.took(times, result)
     return call.ends(times.ended_at)

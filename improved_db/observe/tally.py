@@ -83,12 +83,14 @@ class Tally:
         self._on_event = on_event
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             self.note = self._note_locked  # type: ignore[method-assign]  # the same, where a number needs a lock
+        self._before: dict[str, Entry] = {}
         self.begin_in_child()
         remember(self)
 
     def begin_in_child(self) -> None:
         """Start with an empty table, at first and in a forked child: what was counted is the parent's."""
         self.section: Section = Section()
+        self._before = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -106,8 +108,9 @@ class Tally:
 
     def note(self, query: str, args: object, times: Times, result: Any) -> None:  # noqa: ARG002  # others ask for args
         """Count a statement that succeeded at once."""
-        entry = self._texts.get(query)
-        if entry is None:
+        try:
+            entry = self._texts[query]
+        except KeyError:
             entry = self.entry(query)
         ended_at = times.ended_at
         run = ended_at - times.taken_at
@@ -116,22 +119,27 @@ class Tally:
         entry.counts[at] += 1
         entry.run += run
         entry.total += total
-        entry.rows += result.affected_rows or 0
-        if run > entry.longest:
-            entry.longest, entry.longest_at = run, ended_at
+        rows = result.affected_rows
+        if rows:
+            entry.rows += rows
         if ended_at >= entry.look_at:
             entry.look(ended_at)
-        if total >= self.slow_after:
-            self._slow(entry, query, times, result)
+        if total >= entry.remarkable:
+            self._remark(entry, run, total, query, times, result)
 
     @critical
     def _note_locked(self, query: str, args: object, times: Times, result: Any) -> None:
         Tally.note(self, query, args, times, result)
 
-    def _slow(self, entry: Entry, query: str, times: Times, result: Any) -> None:
-        entry.slow += 1
-        if self.on_slow is not None:
-            self.on_slow(entry, query, times, result)
+    def _remark(self, entry: Entry, run: float, total: float, query: str, times: Times, result: Any) -> None:
+        """Count a call that is slow, or the longest so far."""
+        if run > entry.longest:
+            entry.longest, entry.longest_at = run, times.ended_at
+            entry.remarkable = min(run, self.slow_after)
+        if total >= self.slow_after:
+            entry.slow += 1
+            if self.on_slow is not None:
+                self.on_slow(entry, query, times, result)
 
     def done(self, call: Call) -> Entry:
         """Count any other call."""
@@ -147,6 +155,7 @@ class Tally:
         now = self._now()
         if call.run > entry.longest:
             entry.longest, entry.longest_at = call.run, now
+            entry.remarkable = min(call.run, self.slow_after)
         if now >= entry.look_at:
             entry.look(now)
         if call.error is not None:
@@ -233,7 +242,8 @@ class Tally:
 
     @critical
     def reset(self) -> None:
-        """Begin anew."""
+        """Begin anew; sums by verb go on, because they are metrics, which never fall."""
+        self._before = self._sums()
         self._clear()
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -261,6 +271,25 @@ class Tally:
         found.since, found.purged, found.run_seconds = self._since, self._purged, total
         found.unread = self._met > FUSE and self._now() // 1.0 == self._second
         return found
+
+    def by_verb(self) -> dict[str, Entry]:
+        """Return the sums of all statements by verb, since the process began."""
+        try:
+            return self._locked_sums()
+        except Reentered:
+            return self._sums()
+
+    @critical
+    def _locked_sums(self) -> dict[str, Entry]:
+        return self._sums()
+
+    def _sums(self) -> dict[str, Entry]:
+        sums: dict[str, Entry] = {}
+        for entry in (*self._before.values(), *self._entries.values(), *self._rest.values()):
+            if entry.verb not in sums:
+                sums[entry.verb] = Entry("", entry.verb, entry.verb, entry.verb, entry.first_at)
+            sums[entry.verb].take_over(entry)
+        return sums
 
     @critical
     def _copy(self) -> list[Entry]:

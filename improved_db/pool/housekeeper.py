@@ -124,6 +124,7 @@ class Housekeeper(Generic[C]):
         self._tidy_idle(pool)
         pool.replenish()
         self._report_long_loans(pool)
+        pool.reports.on_round()
         stats = pool.stats()
         if stats.size == 0 and stats.min_size == 0:
             return None

@@ -105,6 +105,7 @@ class Pool(Generic[C]):
         try:
             if not self._state.take(loan):
                 self._wait_for_slot(loan, first=False)
+                self.reports.measure("wait", loan.taken_at - loan.started_at)
             pause = 0.0
             while (flaw := self._fitness.flaw(loan)) is not None:
                 pause = self._swap(loan, flaw, pause)
@@ -241,7 +242,7 @@ class Pool(Generic[C]):
             if discard is None and slot.connection is not None and self._driver.is_clean(slot.connection):
                 discard = self._state.take_back(loan)
                 if discard is None:
-                    if loan.reported or self._listeners:
+                    if loan.place or loan.reported or self._listeners:
                         self.reports.returned(loan)
                     return None
             return self._renew(loan, discard)
@@ -272,7 +273,7 @@ class Pool(Generic[C]):
         flaw = self._state.move(holder, flaw, borrower)
         if flaw is not None:
             self._end(holder, flaw)
-        if borrower is not None and (borrower.reported or self._listeners) and not borrower.upkeep:
+        if borrower is not None and (borrower.place or borrower.reported or self._listeners) and not borrower.upkeep:
             self.reports.returned(borrower)
         return flaw
 

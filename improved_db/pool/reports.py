@@ -33,6 +33,9 @@ class Reports(Generic[C]):
         on_opened: Called after a connection was opened and kept.
         on_closed: Called after the pool was closed.
         tell: Called with the kind of each event and what is known about it, without texts of the server's.
+        measure: Called with "wait", "use" or "open" and seconds: of a borrower that had to wait, of a loan that its
+            borrower used directly, and of an opened connection.
+        on_round: Called by maintenance, every few seconds while there are connections.
     """
 
     def __init__(self, name: str, state: PoolState[C], now: Callable[[], float]) -> None:
@@ -40,6 +43,8 @@ class Reports(Generic[C]):
         self.on_opened: Callable[[], object] = _nothing
         self.on_closed: Callable[[], object] = _nothing
         self.tell: Callable[..., object] = _nothing
+        self.measure: Callable[[str, float], object] = _nothing
+        self.on_round: Callable[[], object] = _nothing
         self._name = name
         self._state = state
         self._now = now
@@ -56,12 +61,15 @@ class Reports(Generic[C]):
         seconds = self._now() - loan.taken_at
         if loan.reported:
             logger.warning("pool %r: a connection held for too long was returned after %.1f s", self._name, seconds)
+        if loan.place:
+            self.measure("use", seconds)
         self._tell(lambda listener: listener.used(self._name, seconds))
 
     def created(self, seconds: float, *, kept: bool) -> None:
         """Report that a connection was opened."""
         self._tell(lambda listener: listener.created(self._name, seconds))
         self.tell("opened", fold="", seconds=round(seconds, 6))
+        self.measure("open", seconds)
         if kept:
             self.on_opened()
 

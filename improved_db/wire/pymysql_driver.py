@@ -61,6 +61,8 @@ class PyMySQLDriver:
 
     Attributes:
         rollback_on_timeout: Whether the server rolls the whole transaction back after a lock wait timeout.
+        server_version: What the first server called its version; empty until then.
+        name: The driver, and its version.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class PyMySQLDriver:
         self._resettable, self._pipelines = True, pipelining is True
         self._identity_query: str | None = None
         self.rollback_on_timeout: bool = False
+        self.server_version: str = ""
+        self.name: str = f"PyMySQL {pymysql.__version__}"
         self._max_packet = 1_000_000  # less than any server's default; `_read_limits` asks for the real one
 
     @property
@@ -159,6 +163,7 @@ class PyMySQLDriver:
     def _read_limits(self, connection: Connection) -> None:
         told = {name: value or "" for name, value in connection._ask(f"SHOW VARIABLES WHERE Variable_name IN {LIMITS}")}
         comment = _comment(connection)
+        self.server_version = connection.server_version
         self._max_packet = int(told.get("max_allowed_packet", self._max_packet))
         self.rollback_on_timeout = told.get("innodb_rollback_on_timeout") == "ON"
         self._resettable = not told.get("init_connect")
