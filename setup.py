@@ -72,6 +72,7 @@ setup(
     ext_modules=[] if os.environ.get("IMPROVED_DB_PURE") == "1" else EXTENSIONS,
     options=elsewhere(),
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
+    entry_points={"console_scripts": ["improved-db = improved_db.cli.main:main"]},
     extras_require={
         "progress": PROGRESS,
         "aiosql": AIOSQL,

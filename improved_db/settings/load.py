@@ -55,9 +55,7 @@ def load(
     Raises:
         ConfigError: An option has an unknown name or an invalid value. What a callable raises passes through.
     """
-    source, label = Secret.of(config), "the URL"
-    if source.value is None:
-        source, label = Secret(environ.get(URL_VARIABLE) or None), URL_VARIABLE
+    source, label = chosen(config, environ)
     given = seal(options)
     del config, options, environ  # a traceback shows the locals
     known = driver_options | OWN
@@ -84,6 +82,15 @@ def load(
     return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
 
 
+def chosen(config: object, environ: Mapping[str, str]) -> tuple[Sealed, str]:
+    """Return the config, or the variable in place of None, and what errors call it."""
+    source = Secret.of(config)
+    del config  # a traceback shows the locals
+    if source.value is not None:
+        return source, "the URL"
+    return Secret(environ.get(URL_VARIABLE) or None), URL_VARIABLE
+
+
 def _is_asked(source: Sealed) -> bool:
     return callable(source.value) and not isinstance(source.value, Mapping)
 
@@ -100,7 +107,7 @@ def _gathered(
     source: Sealed, label: str, given: Options, known: frozenset[str], files: Sequence[str | Path]
 ) -> Options:
     """Return the options of all sources together."""
-    found = _over(given, _from_source(source, label, known))
+    found = _over(given, from_source(source, label, known))
     file = found.pop("read_default_file", Secret(None)).value
     group = found.pop("read_default_group", Secret(None)).value
     if file or group or source.value is None:
@@ -126,7 +133,12 @@ def _with_trust(found: Options) -> Options:
     return found
 
 
-def _from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
+def from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
+    """Return the options that the config, or the variable, gives.
+
+    Raises:
+        ConfigError: It is invalid. What a callable raises passes through.
+    """
     if source.value is None:
         return {}
     asked = _is_asked(source)

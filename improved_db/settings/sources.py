@@ -157,6 +157,21 @@ def from_option_files(paths: Sequence[str | Path], group: str | None, *, named: 
     )
 
 
+def line_of(path: str | Path, group: str | None) -> dict[str, str]:
+    """Return where an option file has each option that counts: ``~/.my.cnf:7 [client]``, by the driver's names."""
+    section, found = "", dict[str, str]()
+    by_group: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(map(str.strip, _lines(path, named=False).value), 1):
+        if header := re.match(r"\[([^\]]*)\]", line):
+            section = header[1].strip()
+            found = by_group.setdefault(section, {})
+        elif line and line[0] not in "#;!":
+            name = line.partition("=")[0].strip().lower().replace("-", "_")
+            if name in _FILE_NAMES:
+                found[_FILE_NAMES[name]] = f"{path}:{number} [{section}]"
+    return {**by_group.get("client", {}), **by_group.get(group or "", {})}
+
+
 def _lines(path: str | Path, *, named: bool) -> Sealed:
     try:
         # Bytes that are not UTF-8 survive as surrogates and reach the server as they were.
