@@ -106,14 +106,24 @@ def has_password(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def opened(args: Namespace, console: Console, **options: Any) -> Iterator[ImprovedDb]:
+def opened(
+    args: Namespace, console: Console, given: dict[str, Any] | None = None, **options: Any
+) -> Iterator[ImprovedDb]:
     """Give an `ImprovedDb` that has one connection open.
+
+    Args:
+        args: The arguments.
+        console: Where warnings go.
+        given: What `keywords` returned, if the command has called it; a password is asked for only once.
+        **options: Further options.
 
     Raises:
         ConfigError: The address is invalid.
         Failure: There is no connection; the text says why.
     """
-    with ImprovedDb(args.url, **{**waiting(args), **options, **keywords(args, console)}) as db:
+    with ImprovedDb(
+        args.url, **{**waiting(args), **options, **(keywords(args, console) if given is None else given)}
+    ) as db:
         try:
             db.create_pool(1)
         except (ImprovedDbError, DriverError, OSError) as error:
