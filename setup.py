@@ -66,13 +66,15 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["improved_db", "improved_db.*"]),
     py_modules=["pytest_improved_db"],  # no part of the package: it is loaded in runs that do not use that
-    entry_points={"pytest11": ["pytest_improved_db = pytest_improved_db"]},
+    entry_points={
+        "console_scripts": ["improved-db = improved_db.cli.main:main"],
+        "pytest11": ["pytest_improved_db = pytest_improved_db"],
+    },
     package_data={"improved_db": ["py.typed"], "improved_db.wire": ["_rows.pyi"]},
     exclude_package_data={"improved_db.wire": ["_rows.c"]},
     ext_modules=[] if os.environ.get("IMPROVED_DB_PURE") == "1" else EXTENSIONS,
     options=elsewhere(),
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
-    entry_points={"console_scripts": ["improved-db = improved_db.cli.main:main"]},
     extras_require={
         "progress": PROGRESS,
         "aiosql": AIOSQL,
