@@ -37,10 +37,9 @@ from improved_db.execution.retry import RetryPolicy
 from improved_db.execution.stream import Stream
 from improved_db.execution.transaction import Transaction
 from improved_db.failures.error_table import Verdict
-from improved_db.pool.stats import Borrowed, Listener, PoolStats
+from improved_db.pool.stats import Borrowed, Listener
 from improved_db.rows import Rows
 from improved_db.sql.composed import SQL, Identifier
-from improved_db.sql.durability import Finding
 from improved_db.wire.compiled import compiled
 from improved_db.wire.connection import Connection
 
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statement, Statements
     from improved_db.observe.watch import Seen, Watch
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.sql.durability import Finding
 
 __all__ = [
     "SQL",
@@ -102,6 +103,8 @@ getLogger("improved_db").addHandler(NullHandler())  # else logging prints warnin
 #: Names whose modules not every program needs.
 _LATER = {
     "Enabled": "compat.dropin",
+    "Finding": "sql.durability",
+    "PoolStats": "pool.snapshot",
     "enable": "compat.dropin",
     "Event": "observe.events",
     "Seen": "observe.watch",

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statements
     from improved_db.observe.watch import Watch
-    from improved_db.pool.stats import Borrowed, Listener, PoolStats
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Borrowed, Listener
     from improved_db.settings import typed
     from improved_db.settings.settings import Settings
     from improved_db.settings.typed import Config, Options

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from improved_db.execution.progress import Progress
     from improved_db.execution.transaction import Transaction
-    from improved_db.pool.stats import PoolStats
+    from improved_db.pool.snapshot import PoolStats
     from improved_db.rows import DictRow, Rows, TupleRow
     from improved_db.settings import typed
     from improved_db.settings.typed import Config, Options

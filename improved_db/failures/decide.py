@@ -9,8 +9,7 @@ Knows verdicts and units of work. Does not know error numbers, phases, or how of
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from improved_db.failures.error_table import Verdict
 
@@ -42,8 +41,7 @@ class Action(enum.Enum):
     RAISE_UNKNOWN = "raise_unknown"  #: `OutcomeUnknown`
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows from a failure.
 
     Attributes:

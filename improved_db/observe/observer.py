@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from improved_db.execution.observed import Times as Instants
     from improved_db.failures.raising import Failed
     from improved_db.pool.pool import Pool
-    from improved_db.pool.stats import PoolStats
+    from improved_db.pool.snapshot import PoolStats
     from improved_db.settings.settings import Settings
 
 logger: logging.Logger = logging.getLogger("improved_db.observe")

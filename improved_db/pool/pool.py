@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from improved_db.errors import PoolTimeout
     from improved_db.pool.driver import Driver
     from improved_db.pool.slot import Slot
+    from improved_db.pool.snapshot import PoolStats
     from improved_db.pool.state import Lost
-    from improved_db.pool.stats import Borrowed, Listener, PoolStats
+    from improved_db.pool.stats import Borrowed, Listener
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from improved_db.pool.loan import Loan, Place
     from improved_db.pool.slot import Slot
+    from improved_db.pool.snapshot import PoolStats
     from improved_db.pool.state import PoolState
-    from improved_db.pool.stats import Listener, PoolStats
+    from improved_db.pool.stats import Listener
 
 C = TypeVar("C")
 logger: logging.Logger = logging.getLogger("improved_db.pool")
@@ -110,10 +111,12 @@ class Reports(Generic[C]):
 
     def stats(self) -> PoolStats:
         """Return every gauge and counter, as of one instant."""
+        from improved_db.pool.snapshot import snapshot  # noqa: PLC0415  # before the lock is taken, and not at import
+
         try:
-            return self._state.stats()
+            return self._state.stats(snapshot)
         except Reentered:
-            return self._state.look()
+            return self._state.look(snapshot)
 
     def loans_out(self, longer_than: float) -> list[tuple[Loan[C], Borrowed]]:
         """Return the loans held for *longer_than* seconds or more, the oldest first, each with its report."""

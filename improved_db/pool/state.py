@@ -27,7 +27,6 @@ passes.
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import threading
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -36,7 +35,6 @@ from improved_db.critical import Section, critical, critical_for_one
 from improved_db.errors import LoanSpent, PoolClosed
 from improved_db.pool.loan import upkeep_loan
 from improved_db.pool.rack import Rack
-from improved_db.pool.stats import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from improved_db.clock import Signal
     from improved_db.pool.loan import Loan, Place
     from improved_db.pool.slot import Slot
-    from improved_db.pool.stats import PoolStats
+    from improved_db.pool.snapshot import MakeStats, PoolStats
     from improved_db.settings.settings import PoolSettings
 
 C = TypeVar("C")
@@ -60,7 +58,6 @@ LONGEST_PAUSE: Final = 2.0
 LOOK_PERIOD: Final = 0.00002
 
 
-@dataclasses.dataclass(slots=True)
 class Queued(Generic[C]):
     """What became of a borrower that found no idle slot.
 
@@ -71,10 +68,11 @@ class Queued(Generic[C]):
         openers: The openers to be started.
     """
 
-    admitted: bool
-    waiting: int
-    lost: Lost[C]
-    openers: list[Loan[C]]
+    def __init__(self, admitted: bool, waiting: int, lost: Lost[C], openers: list[Loan[C]]) -> None:
+        self.admitted: bool = admitted
+        self.waiting: int = waiting
+        self.lost: Lost[C] = lost
+        self.openers: list[Loan[C]] = openers
 
 
 class PoolState(Generic[C]):
@@ -368,9 +366,9 @@ class PoolState(Generic[C]):
 
     # --- looking: each in two forms, because a caller that re-enters may look, too -----------------------------------
 
-    def look(self) -> PoolStats:
-        """Return every gauge and counter; without the lock, a slot that is moving counts as used."""
-        return snapshot(self.settings.name, self.rack, closed=self.closed)
+    def look(self, make: MakeStats) -> PoolStats:
+        """Return every gauge and counter, as *make* makes them; without the lock, a moving slot counts as used."""
+        return make(self.settings.name, self.rack, closed=self.closed)
 
     def look_at_holders(self) -> list[tuple[Slot[C], Loan[C]]]:
         """Return the slots that are held, each with the loan that holds it."""
@@ -379,9 +377,9 @@ class PoolState(Generic[C]):
         return [(slot, loan) for slot, loan in loans if loan is not None]
 
     @critical
-    def stats(self) -> PoolStats:
+    def stats(self, make: MakeStats) -> PoolStats:
         """Return every gauge and counter, as of one instant."""
-        return self.look()
+        return self.look(make)
 
     @critical
     def holders(self) -> list[tuple[Slot[C], Loan[C]]]:

@@ -12,15 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from improved_db.errors import ConfigError
 from improved_db.settings.secret import Options, Sealed, Secret, seal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of value.
 
     Attributes:
@@ -67,7 +65,7 @@ def _or_none(kind: Kind) -> Kind:
     def read(text: str) -> object:
         return None if text.lower() == "none" else kind.read and kind.read(text)
 
-    return replace(kind, must=f"{kind.must}, or None", read=kind.read and read, nullable=True)
+    return kind._replace(must=f"{kind.must}, or None", read=kind.read and read, nullable=True)
 
 
 def _read_int(text: str) -> object:
@@ -120,7 +118,7 @@ _SSL_MODES: Final[Mapping[str, Mapping[str, object]]] = {
 _YEAR: Final = 31_536_000  # seconds, the driver's limit for connect_timeout
 
 _ANY: Final = Kind(must="anything", take=_fits(lambda _: True))
-_OBJECT: Final = replace(_ANY, read=None)
+_OBJECT: Final = _ANY._replace(read=None)
 _CALLABLE: Final = Kind(must="a callable", take=_fits(callable), read=None)
 _MAPPING: Final = Kind(must="a dict", take=_fits(lambda value: isinstance(value, Mapping)), read=None)
 _STRING: Final = Kind(must="a str", take=_fits(lambda value: isinstance(value, str)))

@@ -11,13 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-_PERCENT: Final = re.compile(r"%(?:\(([^()]*)\)s|(s)|(%)|)", re.DOTALL)
-_QUOTED: Final = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"|`[^`]*`")
-_COLON: Final = re.compile(r"(?<![:\w]):[A-Za-z_]\w*")
-_INSERT: Final = re.compile(r"\s*(?:insert|replace)\b", re.IGNORECASE)
-_VALUES_OF_ARGS: Final = re.compile(r"\bvalues?\s*%s", re.IGNORECASE)  # a tuple is a row with its parentheses
-_IN: Final = re.compile(r"\bin\s*\(?\s*%s", re.IGNORECASE)
-_WITHIN_QUOTES: Final = re.compile(r"'%(?:s|\(\w+\)s)'|\"%(?:s|\(\w+\)s)\"")
+# Texts, which `re` compiles with their first use: most programs never need them.
+_PERCENT: Final = r"(?s)%(?:\(([^()]*)\)s|(s)|(%)|)"
+_QUOTED: Final = r"'[^'\\]*'|\"[^\"\\]*\"|`[^`]*`"
+_COLON: Final = r"(?<![:\w]):[A-Za-z_]\w*"
+_INSERT: Final = r"(?i)\s*(?:insert|replace)\b"
+_VALUES_OF_ARGS: Final = r"(?i)\bvalues?\s*%s"  # a tuple is a row with its parentheses
+_IN: Final = r"(?i)\bin\s*\(?\s*%s"
+_WITHIN_QUOTES: Final = r"'%(?:s|\(\w+\)s)'|\"%(?:s|\(\w+\)s)\""
 
 
 class Places(NamedTuple):
@@ -38,7 +39,7 @@ class Places(NamedTuple):
 def places_of(query: str) -> Places:
     """Return the places of *query*."""
     positional, names, lone = 0, [], None
-    for found in _PERCENT.finditer(query):
+    for found in re.finditer(_PERCENT, query):
         name, values, doubled = found.groups()
         if name is not None:
             names.append(name)
@@ -55,7 +56,7 @@ def mapping_misfit(query: str) -> str | None:
     places = places_of(query)
     if places.positional:
         return "the statement has %s, and args is a mapping: write %(name)s, or pass a tuple"
-    if not places.names and _COLON.search(_QUOTED.sub("", query)):
+    if not places.names and re.search(_COLON, re.sub(_QUOTED, "", query)):
         return "the statement has no %(name)s, and args is a mapping: placeholders are %(name)s, not :name"
     return None
 
@@ -82,7 +83,7 @@ def misfit(query: str, args: object) -> str:
             f"the statement has no %s, and args has {_counted(number, 'value')}: placeholders are %s or %(name)s{other}"
         )
     hint = ""
-    if places.positional == 1 and number > 1 and _IN.search(query):
+    if places.positional == 1 and number > 1 and re.search(_IN, query):
         hint = "; for IN %s put the list into a tuple: (ids,)"
     return (
         f"the statement has {_counted(places.positional, 'place')} (%s), and args has {_counted(number, 'value')}{hint}"
@@ -92,8 +93,8 @@ def misfit(query: str, args: object) -> str:
 def rows_given(query: str, args: tuple[object, ...] | list[object]) -> bool:
     """Say whether *args* are rows for an INSERT, which would need exec_many: each is a sequence."""
     return (
-        _INSERT.match(query) is not None
-        and _VALUES_OF_ARGS.search(query) is None
+        re.match(_INSERT, query) is not None
+        and re.search(_VALUES_OF_ARGS, query) is None
         and all(isinstance(row, (tuple, list, Mapping)) for row in args)
     )
 
@@ -125,10 +126,10 @@ def hint(query: str, said: str) -> str:
         said: The complaint, which shows where the server stopped.
     """
     near = said.partition("near ")[2]
-    bare = _QUOTED.sub("", query)
+    bare = re.sub(_QUOTED, "", query)
     if re.search(r"%s|%\(\w+\)s", near):
         return "args was not given; for NULL pass (None,)"
-    if _WITHIN_QUOTES.search(query):
+    if re.search(_WITHIN_QUOTES, query):
         return "write no quotes around %s: improved_db adds them"
     if "?" in bare and "%s" not in query:
         return "placeholders are %s and %(name)s, not ?"

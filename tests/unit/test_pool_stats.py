@@ -13,7 +13,7 @@ from improved_db.errors import PoolTimeout, TooManyWaiting
 from tests.fakes import PATIENCE, Caller, FakePool, ThreadedPool, eventually
 
 if TYPE_CHECKING:
-    from improved_db.pool.stats import PoolStats
+    from improved_db.pool.snapshot import PoolStats
 
 
 class Ear:

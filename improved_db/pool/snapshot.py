@@ -1,0 +1,104 @@
+"""What the pool looks like at one instant, and what has happened so far: a frozen snapshot.
+
+A module of its own, because it is imported when the first snapshot is made.
+
+Knows names and numbers. Does not know their readers, or any metrics library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from improved_db.pool.rack import Rack
+
+    class MakeStats(Protocol):
+        """How `snapshot` is called."""
+
+        def __call__(self, name: str, rack: Rack[Any], *, closed: bool) -> PoolStats:
+            """Return every gauge and counter."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStats:
+    """One consistent look at a pool: gauges first, then counters that only grow.
+
+    Attributes:
+        name: The pool's name.
+        max_size: How many connections it may have.
+        min_size: How many it keeps.
+        idle: Connections in the rack.
+        used: Connections that borrowers hold.
+        opening: Connections being opened.
+        cold: Slots without a connection; ``idle + used + opening + cold == max_size``, unless the pool was made smaller
+            while connections were in use.
+        waiting: Borrowers who wait.
+        acquired: Borrowers who were served.
+        acquired_at_once: Of those, how many did not wait.
+        waited: Of those, how many waited.
+        wait_seconds: How long those waited, in sum.
+        use_seconds: How long borrowers held connections that they have returned, in sum.
+        timed_out: Borrowers who left without a connection at their deadline.
+        refused: Borrowers refused because ``max_waiting`` others waited.
+        opened: Connections opened.
+        open_seconds: How long that took, in sum.
+        open_errors: Attempts to open that failed.
+        discarded: Connections closed because they were unfit, by reason.
+        retired: Healthy connections replaced or closed by rule (age, idleness, drain, resize, close), by reason.
+        lost: Loans that were never returned; the pool took their slots back.
+        leaks: Loans reported as held for too long.
+        retries: Retries by the executor, by verdict.
+        closed: Whether the pool is closed.
+    """
+
+    name: str
+    max_size: int
+    min_size: int
+    idle: int
+    used: int
+    opening: int
+    cold: int
+    waiting: int
+    acquired: int
+    acquired_at_once: int
+    waited: int
+    wait_seconds: float
+    use_seconds: float
+    timed_out: int
+    refused: int
+    opened: int
+    open_seconds: float
+    open_errors: int
+    discarded: Mapping[str, int]
+    retired: Mapping[str, int]
+    lost: int
+    leaks: int
+    retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many connections there are: idle, used or being opened."""
+        return self.idle + self.used + self.opening
+
+
+def snapshot(name: str, rack: Rack[Any], *, closed: bool) -> PoolStats:
+    """Return every gauge and counter of a pool; without the lock, a slot that is moving counts as used."""
+    counters = rack.counters
+    return PoolStats(
+        name=name,
+        max_size=rack.max_size,
+        min_size=rack.min_size,
+        idle=len(rack.idle),
+        used=rack.used,
+        opening=rack.opening,
+        cold=len(rack.cold),
+        waiting=len(rack.waiters),
+        acquired_at_once=counters.acquired - counters.waited,
+        closed=closed,
+        **{**vars(counters), "discarded": dict(counters.discarded), "retired": dict(counters.retired)},
+    )
