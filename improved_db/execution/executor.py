@@ -21,6 +21,7 @@ from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from improved_db.execution.multiplex import Multiplexer
     from improved_db.execution.observed import Observer, Times
@@ -64,6 +65,7 @@ class Executor:
         multiplexer: Combines the reads of a crowd; None: each read goes alone.
         note: Hears of each statement that succeeds at once; None if there is nothing to be told. The observer sets it.
         observer: Hears of all other calls.
+        around_transaction: Surrounds the attempts at a transaction of ours, and hears how many there were; or None.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Executor:
         self.multiplexer: Multiplexer | None = None
         self.note: Callable[[str, object, Times, Any], object] | None = None
         self.observer: Observer | None = None
+        self.around_transaction: Callable[[], AbstractContextManager[Callable[[int], None]]] | None = None
 
     def deadline(self) -> float | None:
         """Return when a call that starts now has to be over."""

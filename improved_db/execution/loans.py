@@ -176,6 +176,7 @@ class Loans:
             final.args = (final.args[0], f"{final.args[1]}; {HOLDS_ANOTHER}", *final.args[2:])
         message = Failed.judged(final, judgement, again=decision.again, statement=stage.statement)
         message.started_at = loan.started_at
+        message.failed_at = failed_at
         message.waited, message.ran = loan.taken_at - loan.started_at, failed_at - loan.taken_at
         if unit is not Unit.BULK_CHUNKS:  # each attempt of those begins behind the rows that are already committed
             message.lasted = failed_at - loan.taken_at

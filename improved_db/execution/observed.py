@@ -128,6 +128,8 @@ class Call:
     def missed(self, failed: Failed) -> None:
         """Note an attempt that failed."""
         self.failures.append(failed)
+        if failed.started_at is not None:
+            self.started_at = min(self.started_at, failed.started_at)
         if failed.waited is not None:
             self.wait += failed.waited
             self.run += failed.ran

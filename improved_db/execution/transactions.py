@@ -122,12 +122,17 @@ class Transactions:
         if exactly_once:
             self.tokens.ensure()
         attempts = _Attempts(self._executor, fn, isolation, read_only, exactly_once)
-        try:
-            result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
-        except OutcomeUnknown as error:
-            if attempts.token is not None:  # it could not be read
-                self._executor.tell("COMMIT", None, error)
-            raise
+        around = self._executor.around_transaction
+        with contextlib.nullcontext() if around is None else around() as tell:
+            try:
+                result = self._executor.persist(lambda: self._attempt(attempts), attempts.deadline)
+            except OutcomeUnknown as error:
+                if attempts.token is not None:  # it could not be read
+                    self._executor.tell("COMMIT", None, error)
+                raise
+            finally:
+                if tell is not None:
+                    tell(attempts.number)
         attempts.tx._call_back()
         return result
 
@@ -179,12 +184,14 @@ class _Attempts(Generic[T]):
         self._read_only = read_only
         self._exactly_once = exactly_once
         self.token: bytes | None = None
+        self.number = 0
 
     def work(self, connection: Connection, stage: Stage) -> T:
         """Make one attempt, with a new `Transaction` and a new token."""
         if self.lost_session is not None:
             # That session may still hold locks that this attempt needs.
             self._executor.driver.end(mark(self.lost_session), through=connection)
+        self.number += 1
         self.lost_session = self.token = None
         connection._run_each(self._start)
         stage.in_transaction = True

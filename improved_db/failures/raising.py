@@ -69,7 +69,10 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         waited: Seconds it waited for its connection; None if it got none.
         ran: Seconds it had its connection.
         pause: Seconds until the next attempt; None if there is none.
+        failed_at: When it failed, by the pool's clock; None if it got no connection.
     """
+
+    failed_at: float | None = None
 
     started_at: float | None = None
     lasted: float | None = None

@@ -71,6 +71,10 @@ class Observer:
         slow: The slow log.
         tally: The statistics of statements; None if they are not wanted.
         number: Later observers have higher ones.
+        address: The server's host, or the path of its socket.
+        port: Its TCP port; None for a socket.
+        instrumented: Whether spans and metrics are made of its calls.
+        on_measure: Hears how long waits, uses and openings took; or None.
         pool_times: How long waits ("wait"), uses ("use") and openings ("open") took.
         errors: Calls that failed, by verdict and code.
         retries: Attempts that were made again, by verdict.
@@ -86,6 +90,10 @@ class Observer:
         self.slow: SlowLog = SlowLog(self.name, self.database, now, self.events.add)
         self.tally: Tally | None = None
         self.number: int = next(_numbers)
+        self.address: str = settings.connect.unix_socket or settings.connect.host
+        self.port: int | None = None if settings.connect.unix_socket else settings.connect.port
+        self.instrumented: bool = False
+        self.on_measure: Callable[[str, float], object] | None = None
         self._now = now
         self._slow_after = float("inf") if settings.slow_query_threshold is None else settings.slow_query_threshold
         self._listeners: list[Callable[[Call], object]] = []
@@ -226,6 +234,8 @@ class Observer:
         times = self.pool_times[kind]
         times.counts[bucket(seconds)] += 1
         times.seconds += seconds
+        if self.on_measure is not None:
+            self.on_measure(kind, seconds)
 
     # --- what others ask -------------------------------------------------------------------------------------------
 
@@ -261,8 +271,23 @@ class Observer:
 
     def remove_listener(self, listener: Callable[[Call], object]) -> None:
         """Let *listener* hear no more."""
-        self._listeners = [each for each in self._listeners if each is not listener]
+        self._listeners = [each for each in self._listeners if each != listener]
         self._choose()
+
+    def surround_transactions(
+        self, around: Callable[[], contextlib.AbstractContextManager[Callable[[int], None]]] | None
+    ) -> None:
+        """Let *around* surround the attempts at each transaction of ours; None: nothing does."""
+        executor = self._executor()
+        if executor is not None:
+            executor.around_transaction = around
+
+    def comment_statements(self, comment: Callable[[bytes], bytes] | None) -> None:
+        """Let *comment* append a comment to each statement; None: no more. Connections are replaced for it."""
+        executor = self._executor()
+        if executor is not None and not executor.pool.closed:
+            executor.driver.comment = comment
+            executor.pool.drain()
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[Watch]:

@@ -8,7 +8,7 @@ Knows prometheus_client and its text format. Does not know how a number comes ab
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from improved_db.errors import ConfigError
 from improved_db.observe import spool
@@ -38,25 +38,28 @@ def collector(*, top: int = 0) -> Collector:
         ImportError: prometheus_client is not installed; ``pip install improved-db[prometheus]`` brings it.
     """
     from prometheus_client import metrics_core  # noqa: PLC0415  # an extra
-    from prometheus_client.registry import Collector  # noqa: PLC0415  # as above
 
     _check(top)
+    return cast("Collector", _Pools(metrics_core, top))
 
-    class Pools(Collector):
-        """The pools' collector."""
 
-        def collect(self) -> Iterator[Metric]:
-            """Yield every family that has values."""
-            values = _values(top)
-            for family in _families(top):
-                yield _metric(metrics_core, family, values.get(family.name, {}))
+class _Pools:
+    """The collector: prometheus_client asks for nothing but its two methods."""
 
-        def describe(self) -> Iterator[Metric]:
-            """Yield every family without values: to register it asks no pool."""
-            for family in _families(top):
-                yield _metric(metrics_core, family, {})
+    def __init__(self, core: Any, top: int) -> None:
+        self._core = core
+        self._top = top
 
-    return Pools()
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family with its values."""
+        values = _values(self._top)
+        for family in _families(self._top):
+            yield _metric(self._core, family, values.get(family.name, {}))
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield every family without values, so that no pool is asked when the collector is registered."""
+        for family in _families(self._top):
+            yield _metric(self._core, family, {})
 
 
 def text(*, top: int = 0) -> str:

@@ -47,6 +47,9 @@ LAST_LOOK_TIMEOUT: Final = 0.1
 #: ER_WARNING_NOT_COMPLETE_ROLLBACK: the warning that a ROLLBACK did not undo everything.
 KEPT_PART: Final = "1196"
 
+#: Bytes that are left for a comment: a statement that is nearly as large as the server allows gets none.
+COMMENT: Final = 512
+
 _IN_TRANSACTION: Final = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
 
@@ -231,6 +234,16 @@ class Connection(Handshake):
     _next_rows = next_rows
     _is_streaming = is_streaming
     _streamed_columns = streamed_columns
+
+    def _comment_statements(self, comment: Callable[[bytes], bytes]) -> None:
+        """Have *comment* append a comment to each statement that this connection binds from now on."""
+        bound = self._bind
+
+        def commented(query: str, args: object) -> bytes:
+            sql = bound(query, args)
+            return comment(sql) if len(sql) < self._statement_limit - COMMENT else sql
+
+        self._bind = commented  # type: ignore[method-assign]  # the other connections pay nothing for it
 
     def _is_settled(self) -> bool:
         """Say whether the session is there and no statement is on the wire."""

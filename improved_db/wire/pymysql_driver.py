@@ -63,6 +63,7 @@ class PyMySQLDriver:
         rollback_on_timeout: Whether the server rolls the whole transaction back after a lock wait timeout.
         server_version: What the first server called its version; empty until then.
         name: The driver, and its version.
+        comment: Appends a comment to each statement of the connections that it opens from then on; None: none does.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class PyMySQLDriver:
         self._identity_query: str | None = None
         self.rollback_on_timeout: bool = False
         self.server_version: str = ""
+        self.comment: Callable[[bytes], bytes] | None = None
         self.name: str = f"PyMySQL {pymysql.__version__}"
         self._max_packet = 1_000_000  # less than any server's default; `_read_limits` asks for the real one
 
@@ -130,6 +132,8 @@ class PyMySQLDriver:
         if self._configure is not None:
             connection._on_new = self._configure
             self._prepare_session(connection)
+        if self.comment is not None:
+            connection._comment_statements(self.comment)
         return connection
 
     def _prepare_session(self, connection: Connection) -> None:

@@ -40,6 +40,8 @@ ROOMS: Final = {
     "threading": {"critical", "pool", "execution.multiplex", "testing", "cli.bench"},
     "time": {"clock", "testing", "cli"},
     "tenacity": {"execution.retry"},
+    "opentelemetry": {"observe.otel", "observe.otel_metrics"},
+    "prometheus_client": {"observe.prometheus"},
     "pymysql": {"errors", "wire", "frames", "compat", "testing"},
 }
 
