@@ -23,7 +23,7 @@ FLOORS: Final = {
     "critical": 1, "records": 1, "settings": 1, "sql": 1,
     "failures": 2, "testing": 2,
     "wire": 3, "pool": 3,
-    "frames": 4,
+    "frames": 4, "cluster": 4,
     "verbs": 5,
     "execution": 6,
     "observe": 7,
@@ -37,7 +37,7 @@ FLOORS: Final = {
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
     "argparse": {"cli"},
-    "threading": {"critical", "pool", "execution.multiplex", "testing", "cli.bench"},
+    "threading": {"critical", "pool", "cluster", "execution.multiplex", "testing", "cli.bench"},
     "time": {"clock", "testing", "cli"},
     "tenacity": {"execution.retry"},
     "opentelemetry": {"observe.otel", "observe.otel_metrics"},

@@ -1,0 +1,128 @@
+"""Which role each server has, once the primary is known.
+
+Knows what makes a replica one that may answer reads. Does not know how a primary is chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from improved_db.cluster import voted
+from improved_db.cluster.evidence import facts_of, follows
+from improved_db.cluster.views import ClusterState, HostState
+
+if TYPE_CHECKING:
+    from improved_db.cluster.evidence import Choice, Ground
+    from improved_db.cluster.gtid import GtidSet
+    from improved_db.cluster.views import Accepted, HostView, Role
+
+#: Seconds for which a replica counts as running after its history grew, where it does not say whether it runs.
+MOVING: Final = 30.0
+
+
+def assign(ground: Ground, choice: Choice, accepted: Accepted | None) -> dict[str, HostView]:
+    """Return the views, each with its role, why it has it, and what is remembered of it."""
+    found: dict[str, HostView] = {}
+    for address, view in ground.views.items():
+        if ground.previous.kind == "static":
+            role: Role = "unfit" if address in ground.barred else view.assigned or "unknown"
+            found[address] = replace(view, role=role, why=ground.barred.get(address, view.why))
+        elif address == choice.primary:
+            found[address] = replace(view, role="primary", why=choice.why, stray=False)
+        elif view.state is HostState.DOWN or view.facts is None:
+            found[address] = replace(view, role="unknown")
+        elif not ground.previous.is_fresh(view, ground.now):
+            found[address] = replace(view, role="unknown" if view.role == "primary" else view.role)
+        elif address in ground.barred:
+            found[address] = replace(view, role="unfit", why=ground.barred[address])
+        elif ground.previous.kind == "replication":
+            found[address] = _replicating(ground, view, choice, accepted)
+        else:
+            role, why = _of_group(ground, view)
+            found[address] = replace(view, role=role, why=why)
+    return found
+
+
+def _of_group(ground: Ground, view: HostView) -> tuple[Role, str]:
+    kind = ground.previous.kind
+    if kind in {"equal", "sequential"}:
+        return "unknown", f"stands by, as topology={kind!r} has it"
+    if voted.is_outdated(ground, view):
+        return "unfit", "has an older vote than the others: it was away"
+    if kind == "aurora" and facts_of(view).read_only is not True:
+        return "unfit", "says it is a writer, but it is not the primary"
+    return "replica", "is in step with its group"
+
+
+def _replicating(ground: Ground, view: HostView, choice: Choice, accepted: Accepted | None) -> HostView:
+    facts = facts_of(view)
+    primary = ground.views.get(choice.primary) if choice.primary is not None else None
+    if view.address in choice.rivals:
+        return replace(view, role="unfit", why="takes writes, as another server does")
+    errant = _errant(ground, view, primary)
+    if view.quarantined and not _is_repaired(view, primary, errant):
+        name = "another server" if accepted is None else accepted.address
+        writes = "it still takes writes" if facts.read_only is False else "it has not followed that one yet"
+        return replace(view, role="unfit", why=f"was superseded by {name}; {writes}", stray=False)
+    stray = facts.read_only is False and (
+        view.stray or (choice.state is ClusterState.STABLE and bool(facts.replicating))
+    )
+    view = replace(view, quarantined=False, stray=stray)
+    role, why = _role(ground, view, primary, errant)
+    return replace(view, role=role, why=why)
+
+
+def _role(ground: Ground, view: HostView, primary: HostView | None, errant: GtidSet | None) -> tuple[Role, str]:
+    facts = facts_of(view)
+    if errant:
+        name = primary.address if primary is not None else "the primary"
+        return "unfit", f"has {errant.size} transactions that {name} lacks: {_short(errant)}"
+    if facts.read_only is False and not facts.replicating:
+        return "unfit", "takes writes, and is not followed"
+    if facts.replicating is False:
+        return "unfit", "does not replicate"
+    if facts.replicating is None and not _moves(ground, view, primary):
+        return "unfit", "does not move, and is behind: it seems not to replicate"
+    if facts.read_only is False:
+        return "replica", "follows, but takes writes: set read_only=ON on it"
+    return "replica", "follows " + (primary.address if primary is not None and follows(view, primary) else "")
+
+
+def _errant(ground: Ground, view: HostView, primary: HostView | None) -> GtidSet | None:
+    """Return what a replica had at its answer before this one, and the primary lacks in its newest.
+
+    The answers of one round are not of one instant: a replica may be asked later, and have more.
+    """
+    before = ground.previous.hosts.get(view.address)
+    mine = before.facts if before is not None else None
+    if primary is None or primary.facts is None or mine is None or mine.history is None:
+        return None
+    if primary.facts.history is None or mine.at >= primary.facts.at or mine.identity != facts_of(view).identity:
+        return None
+    return mine.history.minus(primary.facts.history) or None
+
+
+def _is_repaired(view: HostView, primary: HostView | None, errant: GtidSet | None) -> bool:
+    """Say whether a superseded server has become a replica of its successor."""
+    facts = facts_of(view)
+    if facts.read_only is not True or facts.replicating is False or errant or primary is None or primary.facts is None:
+        return False
+    mine, theirs = facts.history, primary.facts.history
+    if mine is None or theirs is None:
+        return follows(view, primary)
+    return theirs.contains(mine) and (follows(view, primary) or mine.contains(theirs))
+
+
+def _moves(ground: Ground, view: HostView, primary: HostView | None) -> bool:
+    """Say whether a server that does not tell seems to replicate: its history grows, or it has all of the primary's."""
+    before = None if primary is None else ground.previous.hosts[primary.address].facts
+    mine = facts_of(view).history
+    if mine is None or before is None or before.history is None:
+        return True  # nothing tells
+    return mine.contains(before.history) or (view.moved_at is not None and ground.now - view.moved_at <= MOVING)
+
+
+def _short(errant: GtidSet, most: int = 200) -> str:
+    text = str(errant)
+    return text if len(text) <= most else f"{text[:most]}..."
