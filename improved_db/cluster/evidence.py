@@ -94,10 +94,12 @@ class Ground:
         name = accepted.address
         if view.state is HostState.DOWN:
             return Standing.LOST, f"{name} is down: {view.why}"
-        if not self.previous.is_fresh(view, self.now) or facts_of(view).read_only is None:
+        if not self.previous.is_fresh(view, self.now):
             return Standing.SILENT, f"{name} did not answer: {view.why}" if view.why else f"{name} did not answer"
         if not same_server(view, accepted):
             return Standing.LOST, f"another server answers as {name}"
+        if facts_of(view).read_only is None:
+            return Standing.SILENT, f"{name} does not say whether it takes writes"
         if name in self.barred:
             return Standing.DEMOTED, f"{name} {self.barred[name]}"
         if facts_of(view).read_only:

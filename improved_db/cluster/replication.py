@@ -59,12 +59,15 @@ def _against_rivals(ground: Ground, accepted: Accepted) -> Choice:
     """F5: the accepted server takes writes, and perhaps others do."""
     mine = ground.views[accepted.address]
     rivals = [*_free(ground, accepted), *_silent_rivals(ground, accepted)]
+    if not facts_of(mine).replicating:  # a replica that takes writes is a replica
+        rivals = [view for view in rivals if not facts_of(view).replicating]
     if rivals:
         leader = followed_by_all(ground, [mine, *rivals])
         if leader is None:
             return conflict([mine, *rivals])
         if leader is not mine:
-            if not descends(facts_of(leader).history, accepted):
+            silent = not ground.previous.is_fresh(leader, ground.now)
+            if silent or not descends(facts_of(leader).history, accepted):
                 return conflict([mine, *rivals])
             return Choice(STABLE, leader.address, f"all replicas follow {leader.address}, none follows {mine.address}")
     return Choice(STABLE, mine.address, f"{mine.address} takes writes")
