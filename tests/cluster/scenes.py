@@ -69,9 +69,8 @@ class Scene:
             self.topology = decide(self.topology, {one.address: replace(one, at=self.now) for one in facts}, self.now)
         return self.topology
 
-    @property
     def said(self) -> tuple[str, str | None, int]:
-        """The state, the primary and the term."""
+        """Return the state, the primary and the term."""
         return self.topology.state.value, self.topology.primary, self.topology.term
 
     @property

@@ -34,11 +34,12 @@ class Walk:
         self.kind: Kind = kind
         self.topology = begin(NAMES, kind)
         self.now = 0.0
-        self.primaries: dict[int, tuple[str, str | None]] = {}
+        self.primaries: dict[int, str] = {}
         self.leader = "a"
         self.seen: set[str] = set()
 
     def fact(self, name: str) -> HostFacts:
+        """Return what a server says: mostly what is true while `leader` leads."""
         dice = self.dice
         if dice.random() < 0.25:
             return absent(name, self.now, dice.choice(PROBLEMS), "it is away")
@@ -62,6 +63,7 @@ class Walk:
         )
 
     def step(self) -> None:
+        """Let some of the servers speak."""
         dice = self.dice
         if dice.random() < 0.02:
             self.leader = dice.choice(NAMES)
@@ -72,6 +74,7 @@ class Walk:
         self.check(before, self.topology)
 
     def check(self, before: Topology, after: Topology) -> None:
+        """Check what always holds."""
         assert after.term in {before.term, before.term + 1}
         assert (after.primary is not None) is (after.state is ClusterState.STABLE)
         assert [view.address for view in after.hosts.values() if view.role == "primary"] == (
@@ -110,7 +113,7 @@ def test_a_random_walk_has_one_primary_in_each_term() -> None:
     seen: set[str] = set()
     terms = 0
     for seed in range(200):
-        kind: Kind = ("replication", "replication", "group", "galera")[seed % 4]  # type: ignore[assignment]
+        kind: Kind = ("replication", "replication", "group", "galera")[seed % 4]
         walk = Walk(seed, kind)
         for _ in range(500):
             walk.step()
