@@ -111,13 +111,19 @@ def _barred(previous: Topology, views: Mapping[str, HostView]) -> dict[str, str]
         facts = facts_of(view)
         if facts.unfit:
             barred[view.address] = facts.unfit
-        elif previous.discovered and facts.kind is not None and facts.kind != previous.kind:
+        elif _is_of_another_kind(previous, facts):
             barred[view.address] = f"answers as a server of topology={facts.kind!r}, the others of {previous.kind!r}"
         elif facts.identity and previous.kind not in {"equal", "sequential"}:
             other = names.setdefault(facts.identity, view.address)
             if other != view.address:
                 barred[view.address] = f"is the same server as {other}; keep one of them in the list"
     return barred
+
+
+def _is_of_another_kind(previous: Topology, facts: HostFacts) -> bool:
+    """Say whether a server is none of these; settings that say "replication" may be about any kind of server."""
+    strict = previous.discovered or previous.kind in {"galera", "group", "aurora"}
+    return strict and facts.kind is not None and facts.kind != previous.kind
 
 
 def _accepted(view: HostView, before: Accepted | None) -> Accepted:
