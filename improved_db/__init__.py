@@ -44,11 +44,14 @@ from improved_db.wire.compiled import compiled
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
+    from improved_db.cluster.status import HostStatus
     from improved_db.compat.dropin import Enabled, enable
+    from improved_db.execution.reader import Reader
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statement, Statements
     from improved_db.observe.watch import Seen, Watch
     from improved_db.pool.snapshot import PoolStats
+    from improved_db.settings.hosts import Host
     from improved_db.sql.durability import Finding
 
 __all__ = [
@@ -61,6 +64,8 @@ __all__ = [
     "Event",
     "Finding",
     "Handle",
+    "Host",
+    "HostStatus",
     "Identifier",
     "ImprovedDb",
     "ImprovedDbError",
@@ -72,6 +77,7 @@ __all__ = [
     "PoolError",
     "PoolStats",
     "PoolTimeout",
+    "Reader",
     "RepeatedStatements",
     "RetryPolicy",
     "RowNotFound",
@@ -107,6 +113,9 @@ _LATER = {
     "PoolStats": "pool.snapshot",
     "enable": "compat.dropin",
     "Event": "observe.events",
+    "Host": "settings.hosts",
+    "HostStatus": "cluster.status",
+    "Reader": "execution.reader",
     "Seen": "observe.watch",
     "Statement": "observe.statement",
     "Statements": "observe.statement",

@@ -12,18 +12,14 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, overload
 
+from improved_db.assembly import Assembly
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.execution.bulk import BulkLoader, run_on
-from improved_db.execution.executor import Executor
 from improved_db.execution.health import answers
-from improved_db.execution.multiplex import Multiplexer
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
-from improved_db.execution.retry import Retrier
 from improved_db.execution.stream import Stream, streamed
 from improved_db.execution.transactions import Transactions, check_work, finished
-from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.loan import Loan
-from improved_db.pool.pool import Pool
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
@@ -33,7 +29,7 @@ from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
 from improved_db.verbs.names import OF_DATABASE, Block, missing
 from improved_db.verbs.queries import Queries
 from improved_db.wire.connection import Connection
-from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS, PyMySQLDriver
+from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +38,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from improved_db.cluster.cluster import Cluster
+    from improved_db.cluster.status import HostStatus
     from improved_db.execution.progress import Progress
+    from improved_db.execution.reader import Reader
     from improved_db.execution.transaction import Transaction
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statements
@@ -88,30 +87,19 @@ class ImprovedDb(Queries):
         del config, options  # a traceback shows the locals of this frame
         self._settings: Settings = load(source, given, driver_options=OPTIONS)
         found = self._settings
-        self._driver = PyMySQLDriver(
-            found.connect.resolve,
-            reset=found.reset,
-            configure=found.configure,
-            aware_datetimes=found.aware_datetimes,
-            pipelining=found.pipelining,
-        )
-        self._pool: Pool[Connection] = Pool(self._driver, self._settings.pool)
-        Housekeeper.look_after(self._pool)
-        self._retrier = Retrier(found.retry_source, self._pool.clock, self._pool.pause)
-        autocommit = bool(found.connect.get("autocommit", True))
-        self._executor = Executor(self._pool, self._driver, self._retrier, autocommit=autocommit, limit=found.deadline)
+        self._parts = parts = Assembly(found)
+        self._pool, self._driver, self._executor = parts.pools, parts.driver, parts.executor
+        self._run = parts.run
         from improved_db.observe.observer import Observer  # noqa: PLC0415  # so that the package is imported sooner
 
-        self._observer = Observer(found, self._pool.clock.now)
-        self._observer.look_at(self._executor, self._pool)
-        if autocommit and found.multiplex:
-            self._executor.multiplexer = Multiplexer(self._executor)
+        self._observer = Observer(found, parts.pools.clock.now)
+        parts.let_look(self._observer)
         self._bulk_loader = BulkLoader(self._executor)
         self._transactions = Transactions(self._executor)
         self._server: Any = None  # of `ephemeral`
         if found.connection_pool or found.pool_init_size:
             self.create_pool()
-        elif self._settings.pool.min_size:
+        elif found.pool.min_size:
             self._pool.replenish()
 
     @classmethod
@@ -150,17 +138,22 @@ class ImprovedDb(Queries):
         idempotent: bool | None = None,
         timeout: float | None = None,
         exactly_once: bool = False,
+        read_only: bool = False,
     ) -> Any:
         if not isinstance(query, str):
             query, args = compose(query, args, many=exec_many)
-        if exec_many:
+        if read_only:
+            if exec_many or exactly_once:
+                raise StatementError("read_only=True is for a statement that reads: no exec_many, no exactly_once")
+            rows = rows_from(self.reader.executor.run(query, args, dictcursor, idempotent, timeout))
+        elif exec_many:
             rows = self.exec_many(query, args, exactly_once=exactly_once)
         elif exactly_once:
             rows = self.run_transaction(
                 lambda tx: tx.execute_query(query, args, dictcursor=dictcursor, timeout=timeout), exactly_once=True
             )
         else:
-            rows = rows_from(self._executor.run(query, args, dictcursor, idempotent, timeout))
+            rows = rows_from(self._run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
     @overload
@@ -175,6 +168,7 @@ class ImprovedDb(Queries):
         idempotent: bool | None = None,
         timeout: float | None = None,
         exactly_once: bool = False,
+        read_only: bool = False,
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
@@ -233,6 +227,7 @@ class ImprovedDb(Queries):
                 it twice is the same as once, so it is retried. False: it is not retried once bytes were sent.
             timeout: Seconds that the statement may run.
             exactly_once: As for `run_transaction`.
+            read_only: Let the server refuse a write, and a replica answer, if there is one; see `reader`.
 
         Returns:
             `Rows`: a tuple of rows with ``rowcount``, ``lastrowid``, ``columns`` and ``warning_count``.
@@ -245,7 +240,7 @@ class ImprovedDb(Queries):
         """
         if positional and isinstance(positional[0], str):
             if not keywords and len(positional) <= 2:  # most queries
-                return rows_from(self._executor.run(*positional))
+                return rows_from(self._run(*positional))
             return self._execute(*positional, **keywords)
         if "query" in keywords and not positional and "connection" not in keywords:
             return self._execute(**keywords)
@@ -337,14 +332,15 @@ class ImprovedDb(Queries):
     def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
         if not isinstance(query, str):
             query, args = compose(query, args)
-        return self._executor.run(query, args, row_kind, None, timeout)
+        return self._run(query, args, row_kind, None, timeout)
 
     def _stream(
         self, query: Query, args: Any, row_kind: bool | type, batch_size: int, timeout: float | None
     ) -> AbstractContextManager[Stream[Any]]:
         if not isinstance(query, str):
             query, args = compose(query, args)
-        lent = streamed(self._executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
+        executor = self._parts.executor_of(query)
+        lent = streamed(executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
         return Block(lent, "with db.stream(...) as rows")
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
@@ -393,6 +389,21 @@ class ImprovedDb(Queries):
             BaseException: What the iterable raised, after the rows of the earlier executions.
         """
         return execute_each(self._executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
+
+    @property
+    def reader(self) -> Reader:
+        """The reading verbs, in sessions whose writes the server refuses; of several servers a replica answers.
+
+        With one server, and where no replica can answer, the primary does, over connections of their own: at most half
+        as many as ``max_size``.
+        """
+        reader = self._parts.reader()
+        self._pool = self._parts.pools
+        return reader
+
+    def _cluster(self) -> Cluster:
+        self._pool = cluster = self._parts.cluster()
+        return cluster
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
@@ -524,7 +535,7 @@ class ImprovedDb(Queries):
         Raises:
             PoolTimeout: The pool could lend no connection within ``timeout * retry_num`` seconds.
         """
-        loan = self._pool.acquire(None if timeout is None else timeout * max(retry_num, 1), note_place=True)
+        loan = self._executor.pool.acquire(None if timeout is None else timeout * max(retry_num, 1), note_place=True)
         loan.outlive_thread()
         return loan.connection._handle(loan)
 
@@ -535,10 +546,10 @@ class ImprovedDb(Queries):
             LoanSpent: The connection was returned before, or is not from this pool.
         """
         loan = getattr(connection, "_loan", None)
-        if not isinstance(loan, Loan) or loan.pool is not self._pool:
+        if not isinstance(loan, Loan) or not self._executor.pool.owns(loan):
             raise LoanSpent("this connection is not from this pool; if connect() opened it, close() it")
         connection._spend()
-        self._pool.release(loan)
+        self._executor.pool.release(loan)
 
     # --- the pool --------------------------------------------------------------------------------------------------
 
@@ -559,20 +570,28 @@ class ImprovedDb(Queries):
         """
         return answers(self._executor, timeout)
 
-    def wait(self, timeout: float = 30.0) -> None:
+    def wait(self, timeout: float = 30.0, *, role: Literal["primary", "replica"] | None = None) -> None:
         """Wait until ``min_size`` connections, at least one, are up; retry while the server does not answer.
 
         Args:
             timeout: Seconds.
+            role: Of several servers, wait for the primary (None) or for one "replica".
 
         Raises:
             PoolTimeout: The pool could not open them in time; the last connect error is the cause.
         """
-        self._pool.wait(timeout)
+        if role is None:
+            self._pool.wait(timeout)
+        else:
+            self._cluster().wait(timeout, role=role)
+
+    def hosts(self) -> list[HostStatus]:
+        """Return what is known of each server: its role, why, how far it is behind, how much it does; asks none."""
+        return self._cluster().hosts()
 
     def stats(self) -> PoolStats:
         """Return every gauge and counter of the pool at one instant, and of the retries."""
-        return dataclasses.replace(self._pool.stats(), retries=dict(self._retrier.counts))
+        return dataclasses.replace(self._pool.stats(), retries=dict(self._parts.retrier.counts))
 
     # --- what has run ----------------------------------------------------------------------------------------------
 
@@ -622,7 +641,7 @@ class ImprovedDb(Queries):
 
     def add_listener(self, listener: Listener) -> None:
         """Report to *listener* how long each wait, use and opening of a connection takes."""
-        self._pool.listeners.append(listener)
+        self._pool.add_listener(listener)
 
     def drain(self) -> None:
         """Replace every connection: idle ones now, those in use when they are returned."""
@@ -680,6 +699,4 @@ class ImprovedDb(Queries):
     def __repr__(self) -> str:
         if "_pool" not in self.__dict__:  # a traceback may show it before the settings are read
             return f"<{type(self).__name__} without settings>"
-        stats = self._pool.stats()
-        state = "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"
-        return f"<{type(self).__name__} {stats.name} {state}>"
+        return f"<{type(self).__name__} {self._pool.settings.name} {self._pool.summary()}>"

@@ -63,7 +63,6 @@ class Call(Generic[T]):
         """
         self.future: Future[T] = Future()
         self._executor = executor
-        self._revoking = Revoking(executor.pool)
         self._work = work
         self._undo = undo
         self._connection = connection
@@ -108,16 +107,18 @@ class Call(Generic[T]):
         if not self._take_token():
             return False
         if self._errand is not None:
-            self._revoking.dismiss(self._errand)
+            for pool in self._executor.pool.members():
+                Revoking(pool).dismiss(self._errand)
         return True
 
     def end(self) -> None:
         """End a cancelled call on the server and free its slot; return when the call is over."""
         pause = FIRST_LOOK
         while not self.future.done():
-            for _, loan in self._executor.pool.reports.holders():
-                if self._holds(loan):
-                    self._revoking.revoke(loan, self._cut)
+            for pool in self._executor.pool.members():
+                for _, loan in pool.reports.holders():
+                    if self._holds(loan):
+                        Revoking(pool).revoke(loan, self._cut)
             wait([self.future], pause)  # its thread may just have been given a connection
             pause = min(pause * 2, LONGEST_LOOK)
 

@@ -15,11 +15,11 @@ from improved_db.pool.openers import start_thread
 from improved_db.wire.ending import mark
 
 if TYPE_CHECKING:
+    from improved_db.execution.lane import LaneDriver
     from improved_db.wire.connection import Connection
-    from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 
-def end(driver: PyMySQLDriver, connection: Connection, patience: float, *, query_only: bool = False) -> bool | None:
+def end(driver: LaneDriver, connection: Connection, patience: float, *, query_only: bool = False) -> bool | None:
     """Have the server end the session of *connection*, or only its statement.
 
     Args:

@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from improved_db.execution.lane import Lane, LaneDriver
     from improved_db.execution.multiplex import Multiplexer
     from improved_db.execution.observed import Observer, Times
     from improved_db.execution.retry import Retrier
-    from improved_db.pool.pool import Pool
     from improved_db.wire.connection import Connection
-    from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 T = TypeVar("T")
 
@@ -70,8 +69,8 @@ class Executor:
 
     def __init__(
         self,
-        pool: Pool[Connection],
-        driver: PyMySQLDriver,
+        pool: Lane,
+        driver: LaneDriver,
         retrier: Retrier,
         *,
         autocommit: bool,
@@ -80,7 +79,7 @@ class Executor:
         """Run on *pool*'s connections, which *driver* opens.
 
         Args:
-            pool: Lends the connections.
+            pool: Lends the connections: a pool, or a lane of several.
             driver: Opens them, and ends statements and sessions for which no caller waits any more.
             retrier: Retries.
             autocommit: Whether a single statement commits by itself; if not, the executor commits it.

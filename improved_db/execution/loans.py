@@ -22,11 +22,10 @@ from improved_db.wire.pymysql_driver import END_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from improved_db.execution.lane import Lane, LaneDriver
     from improved_db.execution.stage import Stage
     from improved_db.pool.loan import Loan
-    from improved_db.pool.pool import Pool
     from improved_db.wire.connection import Connection
-    from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("improved_db.retry")
@@ -43,9 +42,13 @@ UNDONE: Final = frozenset({Verdict.TRANSACTION_ROLLED_BACK, Verdict.STATEMENT_RO
 
 
 class Loans:
-    """Borrows connections of one pool for the executor, and returns them."""
+    """Borrows connections of one pool for the executor, and returns them.
 
-    def __init__(self, pool: Pool[Connection], driver: PyMySQLDriver, *, autocommit: bool) -> None:
+    Attributes:
+        on_failure: Hears of each failure on a connection; None where there is one server.
+    """
+
+    def __init__(self, pool: Lane, driver: LaneDriver, *, autocommit: bool) -> None:
         """Lend *pool*'s connections, which *driver* opens and ends.
 
         Args:
@@ -57,6 +60,7 @@ class Loans:
         self._driver = driver
         self._autocommit = autocommit
         self._flavours: dict[str, Flavour] = {}
+        self.on_failure: Callable[[Connection, BaseException, Judgement], object] | None = None
 
     # --- borrow, and keep to the deadline --------------------------------------------------------------------------
 
@@ -190,15 +194,18 @@ class Loans:
         phase = connection._phase or Phase.AWAIT
         if stage.at_commit and phase is Phase.AWAIT:
             phase = Phase.COMMIT
-        return judge_exception(
+        judgement = judge_exception(
             error,
             phase=phase,
             flavour=self.flavour(connection),
             in_transaction=stage.in_transaction,
             autocommit=self._autocommit,
-            read_only_session=stage.read_only,
+            read_only_session=stage.read_only or connection._read_only,
             rollback_on_timeout=self._driver.rollback_on_timeout,
         )
+        if self.on_failure is not None:
+            self.on_failure(connection, error, judgement)
+        return judgement
 
     def end_if_given_up(self, connection: Connection, error: BaseException, *, streaming: bool = False) -> None:
         """If we stopped waiting while the server still works, end its session, which may hold locks."""

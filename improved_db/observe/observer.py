@@ -98,7 +98,7 @@ class Observer:
         self._slow_after = float("inf") if settings.slow_query_threshold is None else settings.slow_query_threshold
         self._listeners: list[Callable[[Call], object]] = []
         self._watches: list[Watch] = []
-        self._executor: Callable[[], Executor | None] = lambda: None
+        self._executors: list[Callable[[], Executor | None]] = []
         if settings.statements:
             self.tally = Tally(
                 settings.statements,
@@ -122,12 +122,15 @@ class Observer:
         self.slow_calls: int = 0
         self.unknown_calls: int = 0
 
-    def look_at(self, executor: Executor, pool: Pool[Any]) -> None:
-        """Let *executor* and *pool* tell what they do."""
-        self._executor = weakref.ref(executor)
+    def look_at(self, executor: Executor) -> None:
+        """Let *executor* tell what it does; there is one for each lane."""
+        self._executors.append(weakref.ref(executor))
         executor.observer = self
         executor.retrier.on_retry = self.retried
-        pool.reports.tell = self.events.add
+        self._choose()
+
+    def look_at_pool(self, pool: Pool[Any]) -> None:
+        """Let *pool* tell how long its waits, uses and openings take; there is one for each server."""
         pool.reports.measure = self._measure
         if os.environ.get("IMPROVED_DB_SPOOL"):
             from improved_db.observe import spool  # noqa: PLC0415  # most programs are one process
@@ -135,7 +138,6 @@ class Observer:
             shared = spool.shared()
             if shared is not None:
                 pool.reports.on_round = shared.write_if_due
-        self._choose()
 
     def closing(self) -> None:
         """Hear that the pool is about to be closed: what it counted stays in the spool."""
@@ -149,11 +151,17 @@ class Observer:
                 living.discard(self)
                 shared.closes(values)
 
+    def _executor(self) -> Executor | None:
+        """Return the executor of the primary, or of the one server; None if it is gone."""
+        return self._executors[0]() if self._executors else None
+
     def _choose(self) -> None:
-        """Give the executor the cheapest call that tells all that is wanted."""
-        executor = self._executor()
-        if executor is None:
-            return
+        """Give each executor the cheapest call that tells all that is wanted."""
+        for executor in (each() for each in self._executors):
+            if executor is not None:
+                self._choose_for(executor)
+
+    def _choose_for(self, executor: Executor) -> None:
         if self._listeners or self._watches:
             executor.note = self._note_for_all
         elif self.tally is not None:

@@ -255,6 +255,10 @@ class Pool(Generic[C]):
                 return "lost"  # a finalizer returns it too late: the collector had cleared the weak reference before
             raise
 
+    def owns(self, loan: Loan[C]) -> bool:
+        """Say whether a loan has to be returned here."""
+        return loan.pool is self
+
     def _renew(self, loan: Loan[C], flaw: str | None) -> str | None:
         """Restore the connection of a returned loan, or close it; meanwhile a loan of the pool's own holds the slot."""
         keeper: Loan[C] = Loan(self, loan.started_at, float("inf"))
@@ -429,13 +433,12 @@ class Pool(Generic[C]):
             The loans that were not returned in time; the log has them, too.
         """
         try:
-            idle = self._state.close()
+            self.shut()
         except Reentered:
             self._state.section.postpone(partial(self.close, timeout, force=force))
             return self.borrowed()
         deadline = self._now() + timeout
         me = threading.current_thread()
-        self._close_all(idle, "closed")
         self.reports.tell("pool_closed")
         self.reports.on_closed()
         self.recover()
@@ -451,6 +454,15 @@ class Pool(Generic[C]):
                     self._driver.cut(connection)
         return left
 
+    def shut(self) -> None:
+        """Do the first step of `close`, which waits for nothing: wake every waiter, and close idle connections."""
+        self._close_all(self._state.close(), "closed")
+
+    def summary(self) -> str:
+        """Return the state of the pool in a few words."""
+        stats = self.stats()
+        return "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"
+
     def _do(self, decided: Callable[[], object]) -> None:
         """Do something now; if this call has interrupted the pool in its own thread, let that do it when it goes on."""
         try:
@@ -459,6 +471,18 @@ class Pool(Generic[C]):
             self._state.section.postpone(decided)
 
     # --- looking ---------------------------------------------------------------------------------------------------
+
+    def tell_events(self, hear: Callable[..., object]) -> None:
+        """Let *hear* be called with the kind of each event and what is known about it."""
+        self.reports.tell = hear
+
+    def members(self) -> list[Pool[C]]:
+        """Return this pool; of several servers, their pools."""
+        return [self]
+
+    def add_listener(self, listener: Listener) -> None:
+        """Let *listener* hear how long each wait, use and opening of a connection takes."""
+        self.reports.listeners.append(listener)
 
     @property
     def listeners(self) -> list[Listener]:
@@ -475,6 +499,12 @@ class Pool(Generic[C]):
         """Whether there are as many connections as there may be, so that another borrower has to wait for one."""
         rack = self._state.rack
         return rack.connected >= rack.max_size
+
+    @property
+    def load(self) -> int:
+        """How many borrowers have or want a connection, without a lock: a count that may be old in a moment."""
+        rack = self._state.rack
+        return len(rack.slots) - len(rack.cold) - len(rack.idle) - rack.opening + len(rack.waiters)
 
     @property
     def closed(self) -> bool:

@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Protocol
 
     from improved_db.pool.rack import Rack
@@ -53,6 +53,7 @@ class PoolStats:
         leaks: Loans reported as held for too long.
         retries: Retries by the executor, by verdict.
         closed: Whether the pool is closed.
+        by_host: The same for each server, if there are several.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PoolStats:
     leaks: int
     retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     closed: bool = False
+    by_host: Mapping[str, PoolStats] = dataclasses.field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -102,3 +104,21 @@ def snapshot(name: str, rack: Rack[Any], *, closed: bool) -> PoolStats:
         closed=closed,
         **{**vars(counters), "discarded": dict(counters.discarded), "retired": dict(counters.retired)},
     )
+
+
+def summed(name: str, parts: Iterable[PoolStats]) -> PoolStats:
+    """Return the sum of several pools under one name; it is closed if all of them are."""
+    zeros: dict[str, Callable[[], Any]] = {"int": int, "float": float}
+    fields = dataclasses.fields(PoolStats)
+    sums: dict[str, Any] = {field.name: zeros.get(str(field.type), dict)() for field in fields}
+    sums |= {"name": name, "closed": True}
+    for part in parts:
+        sums["closed"] = sums["closed"] and part.closed
+        for field in fields:
+            value = getattr(part, field.name)
+            if str(field.type) in zeros:
+                sums[field.name] += value
+            elif field.name in {"discarded", "retired"}:
+                for reason, number in value.items():
+                    sums[field.name][reason] = sums[field.name].get(reason, 0) + number
+    return PoolStats(**sums)

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Final
 from improved_db.errors import ConfigError
 from improved_db.settings.options import HIDDEN, OWN, accepted, describe
 from improved_db.settings.secret import Options, Sealed, Secret, seal
-from improved_db.settings.settings import DEFAULT_RETRY, MAX_SIZE, ConnectOptions, PoolSettings, Settings
+from improved_db.settings.settings import (
+    DEFAULT_RETRY,
+    MAX_SIZE,
+    ClusterSettings,
+    ConnectOptions,
+    PoolSettings,
+    Settings,
+)
 from improved_db.settings.sources import from_option_files, from_url
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ URL_VARIABLE: Final = "IMPROVED_DB_URL"
 #: Read if there is neither a config nor the variable; a missing file is not an error.
 OPTION_FILES: Final = ("~/.my.cnf",)
 
-Config = Mapping[str, object] | str
+Config = Mapping[str, object] | str | Sequence[object]
 
 
 def load(
@@ -45,8 +52,8 @@ def load(
     the config is a callable, it is called here and at each connect; if the password is one, at each connect only.
 
     Args:
-        config: Options by name, a URL, or a callable that returns either; None means the variable ``IMPROVED_DB_URL``
-            or, if there is none, the option files. An empty dict means none of these.
+        config: Options by name, a URL, a list of servers, or a callable that returns one of these; None means the
+            variable ``IMPROVED_DB_URL`` or, if there is none, the option files. An empty dict means none of these.
         options: Keyword arguments. Pass both sealed (`Secret.of`, `seal`) where a traceback might show the caller.
         driver_options: Names of the driver's options.
         environ: Where the variable is looked up.
@@ -59,11 +66,22 @@ def load(
     given = seal(options)
     del config, options, environ  # a traceback shows the locals
     known = driver_options | OWN
-    gather = partial(_gathered, source, label, accepted(given, known), known, option_files)
+    taken = accepted(given, known)
+    gather = partial(_gathered, source, label, taken, known, option_files)
     found = gather()
-    again = partial(_connect_options, gather) if _is_asked(source) else None
-    connect = ConnectOptions(_driver_part(found), again)
     own = {name: sealed.value for name, sealed in found.items() if name in OWN}
+    of_cluster = {name: own.pop(name) for name in _OF_CLUSTER & own.keys()}
+    asked = _is_asked(source)
+    cluster: ClusterSettings | None = None
+    if "hosts" in found or "topology" in of_cluster or "," in str(found.get("host", Secret("")).value):
+        from improved_db.settings.hosts import cluster_of  # noqa: PLC0415  # only a list of servers needs it
+
+        cluster = cluster_of(found, partial(_for_one, taken), gather if asked else None, of_cluster)
+        connect, size = cluster.hosts[0].connect, cluster.hosts[0].max_size
+        if cluster.topology is None and len(cluster.hosts) == 1:
+            cluster, own = None, {**own, **({} if size is None else {"max_size": size})}
+    else:
+        connect = ConnectOptions(_driver_part(found), partial(_connect_options, gather) if asked else None)
     if at_once := own.get("pool_init_size"):
         own["max_size"] = max(at_once, own.get("max_size", MAX_SIZE))
     outside_pool = {
@@ -79,7 +97,13 @@ def load(
         "statements": own.pop("statements", 500),
         "slow_query_threshold": own.pop("slow_query_threshold", 1.0),
     }
-    return Settings(pool=PoolSettings(**{"name": connect.address, **own}), connect=connect, **outside_pool)
+    pool = PoolSettings(**{"name": connect.address if cluster is None else cluster.name(connect.database), **own})
+    return Settings(pool=pool, connect=connect, cluster=cluster, **outside_pool)
+
+
+_OURS: Final = OWN | {"hosts"}
+#: The options that say how several servers are used.
+_OF_CLUSTER: Final = frozenset(ClusterSettings.__dataclass_fields__) & OWN
 
 
 def chosen(config: object, environ: Mapping[str, str]) -> tuple[Sealed, str]:
@@ -99,8 +123,14 @@ def _connect_options(gather: Callable[[], Options]) -> ConnectOptions:
     return ConnectOptions(_driver_part(gather()))
 
 
+def _for_one(given: Options, mine: Options, common: Options) -> dict[str, object]:
+    """Return the driver's options for one server of several: *given* wins, but says nothing about its place."""
+    kept = {name: value for name, value in given.items() if name not in {"host", "port", "unix_socket"}}
+    return _driver_part(_with_trust(_over(kept, _over(mine, common))))
+
+
 def _driver_part(found: Options) -> dict[str, object]:
-    return {name: sealed if name in HIDDEN else sealed.value for name, sealed in found.items() if name not in OWN}
+    return {name: sealed if name in HIDDEN else sealed.value for name, sealed in found.items() if name not in _OURS}
 
 
 def _gathered(
@@ -147,15 +177,22 @@ def from_source(source: Sealed, label: str, known: frozenset[str]) -> Options:
         return accepted(from_url(answer, label), known, where=label)
     if isinstance(answer.value, Mapping):
         return accepted(seal(answer.value), known)
+    if isinstance(answer.value, (list, tuple)):
+        from improved_db.settings.hosts import members_of, shared  # noqa: PLC0415  # only a list needs it
+
+        members = members_of(answer, known)
+        return {**shared(members), "hosts": Secret(members)}
     verb = "config() must return" if asked else "config must be"
-    raise ConfigError(f"{verb} a dict of options or a URL, not {describe(answer)}")
+    raise ConfigError(f"{verb} a dict of options, a URL or a list of servers, not {describe(answer)}")
 
 
 _CERTIFICATES: Final = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
 _TLS: Final = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity")
 #: An option, and those of weaker sources that it replaces: the driver would prefer them.
 _SETTLES: Final[Mapping[str, frozenset[str]]] = {
-    "host": frozenset({"unix_socket"}),
+    "host": frozenset({"unix_socket", "hosts"}),
+    "unix_socket": frozenset({"hosts"}),
+    "hosts": frozenset({"host", "port", "unix_socket"}),  # a list
     **dict.fromkeys(_TLS, frozenset({"ssl_disabled"})),
     "ssl": frozenset({*_TLS, "ssl_disabled"}),
 }

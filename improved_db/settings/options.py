@@ -61,6 +61,11 @@ def _real(must: str, test: Callable[[float], bool]) -> Kind:
     return Kind(must=must, take=take, read=float)
 
 
+def _one_of(*words: str) -> Kind:
+    listed = f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+    return Kind(must=listed, take=_fits(lambda value: isinstance(value, str) and value in words))
+
+
 def _or_none(kind: Kind) -> Kind:
     def read(text: str) -> object:
         return None if text.lower() == "none" else kind.read and kind.read(text)
@@ -127,7 +132,10 @@ _TEXT: Final = Kind(must="a str or bytes", take=_fits(_is_text))
 _PASSWORD: Final = Kind(
     must="a str or bytes, or a callable that returns one", take=_fits(lambda value: callable(value) or _is_text(value))
 )
-_HOST: Final = Kind(must="the name or address of a host alone (give a URL as the config)", take=_fits(_is_host))
+_HOST: Final = Kind(
+    must="the name or address of a host, or several with commas between (a URL is the config)",
+    take=_fits(_is_host),
+)
 _PATH: Final = Kind(must="a path", take=os.fspath)
 _BOOL: Final = Kind(must="a bool (in a URL true, yes, on, 1 or false, no, off, 0)", take=_take_bool, read=_read_bool)
 _VERIFY: Final = Kind(must="a bool, or 'none', 'optional' or 'required'", take=_take_verify, read=_read_bool)
@@ -137,9 +145,7 @@ _RESET: Final = Kind(
     must="'rollback', 'session' or a callable",
     take=_fits(lambda value: callable(value) or value in ("rollback", "session")),
 )
-_AWARE: Final = Kind(
-    must="'refuse', 'session' or 'utc'", take=_fits(lambda value: value in ("refuse", "session", "utc"))
-)
+_AWARE: Final = _one_of("refuse", "session", "utc")
 _MULTIPLEX: Final = Kind(
     must="'auto' or False",
     take=_fits(lambda value: value == "auto" or value is False),
@@ -150,6 +156,8 @@ _PIPELINING: Final = Kind(
     take=_fits(lambda value: value == "auto" or isinstance(value, bool)),
     read=lambda text: text if text == "auto" else _read_bool(text),
 )
+_TOPOLOGY: Final = _one_of("auto", "replication", "galera", "group", "aurora", "equal", "sequential", "static")
+_PREFERENCE: Final = _one_of("primary", "primary_preferred", "replica", "replica_preferred", "nearest")
 _SSL_MODE: Final = Kind(
     must="DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
     take=_fits(lambda value: isinstance(value, str) and value.lower() in _SSL_MODES),
@@ -211,8 +219,21 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "multiplex": _MULTIPLEX,
     "pipelining": _PIPELINING,
     "ssl_mode": _SSL_MODE,
+    "topology": _or_none(_TOPOLOGY),
+    "read_preference": _PREFERENCE,
+    "max_replication_lag": _or_none(_SECONDS),
+    "causal_reads": _BOOL,
+    "causal_timeout": _SECONDS,
+    "monitor_interval": _SECONDS,
+    "zone": _or_none(_NAME),
+    "on_failover": _or_none(_CALLABLE),
 }
-_KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS}
+#: What `Host` takes and no other.
+_HOST_KINDS: Final[Mapping[str, Kind]] = {
+    "role": _or_none(_one_of("primary", "replica")),
+    "weight": _real("a number above 0; a host that shall get no reads has no place in the list", lambda part: part > 0),
+}
+_KINDS: Final[Mapping[str, Kind]] = {**_DRIVER_KINDS, **_OWN_KINDS, **_HOST_KINDS}
 
 #: The options of this package, not the driver's.
 OWN: Final = frozenset(_OWN_KINDS)

@@ -134,9 +134,13 @@ class ConnectOptions(Mapping[str, object]):
     @property
     def address(self) -> str:
         """``host:port/database`` or ``socket/database``: a pool's default name, as in OpenTelemetry's conventions."""
+        return f"{self.server}/{self.database}" if self.database else self.server
+
+    @property
+    def server(self) -> str:
+        """``host:port``, or the path of the server's socket."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        server = self.unix_socket or f"{host}:{self.port}"
-        return f"{server}/{self.database}" if self.database else server
+        return self.unix_socket or f"{host}:{self.port}"
 
     def resolve(self) -> dict[str, object]:
         """Return plain keyword arguments for the driver; a callable config or password is called again.
@@ -147,6 +151,62 @@ class ConnectOptions(Mapping[str, object]):
         current = self if self._again is None else self._again()
         # One expression: no local holds a password while a callable may raise.
         return {name: _plain(name, value) for name, value in current.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """One server of several.
+
+    Attributes:
+        address: ``host:port`` or the path of a socket: its name in logs, errors and statistics.
+        connect: The driver's options.
+        role: What it is, if that is not to be discovered.
+        weight: Its share of the reads, against that of the others.
+        zone: Where it is.
+        max_size: The most connections to it; None means that of the pool.
+    """
+
+    address: str
+    connect: ConnectOptions
+    role: Literal["primary", "replica"] | None = None
+    weight: float = 1.0
+    zone: str | None = None
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """How several servers are used; with one address nothing of it has an effect.
+
+    Attributes:
+        hosts: The servers, in the order of the list.
+        topology: What tells which one is the primary: "replication", "galera", "group", "aurora", "equal" (each one
+            takes writes), "sequential" (the first that answers, in the order of the list) or "static" (`Host.role`
+            does); "auto" and None look at the first answer.
+        read_preference: Where reads go that name no lane: "primary", "primary_preferred", "replica",
+            "replica_preferred" or "nearest". Without it, only ``read_only=True`` and `ImprovedDb.reader` use replicas.
+        max_replication_lag: Seconds that a replica may be behind and still be read from; None sets no limit.
+        causal_reads: Whether a read on a replica waits until that has what this `ImprovedDb` has written.
+        causal_timeout: Seconds it waits for that; then the primary answers.
+        monitor_interval: Seconds between two looks at each server.
+        zone: Where this program is: replicas of its zone are preferred.
+        on_failover: Called with a `FailoverReport` after another server has become the primary.
+    """
+
+    hosts: tuple[HostSettings, ...] = ()
+    topology: str | None = None
+    read_preference: str = "primary"
+    max_replication_lag: float | None = None
+    causal_reads: bool = True
+    causal_timeout: float = 1.0
+    monitor_interval: float = 2.0
+    zone: str | None = None
+    on_failover: Callable[[Any], object] | None = None
+
+    def name(self, database: str | None) -> str:
+        """Return the default name of the pools: every server and the database."""
+        servers = ",".join(host.address for host in self.hosts)
+        return f"{servers}/{database}" if database else servers
 
 
 def _text(value: object) -> str | None:
@@ -195,6 +255,7 @@ class Settings:
             write it without its zone, as the time in the "session"'s time zone or in "utc". The server converts to the
             session's, for times from 1970 to January 2038; an hour that occurs twice, when clocks are set back, stays
             ambiguous.
+        cluster: The servers, if there are several; None for one.
     """
 
     pool: PoolSettings
@@ -210,3 +271,4 @@ class Settings:
     pipelining: Literal["auto"] | bool = "auto"
     statements: int = 500
     slow_query_threshold: float | None = 1.0
+    cluster: ClusterSettings | None = None

@@ -13,7 +13,7 @@ from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from improved_db.settings.options import ALIASES, OWN, REFUSED
-from improved_db.settings.settings import DEFAULT_RETRY, PoolSettings, Settings
+from improved_db.settings.settings import DEFAULT_RETRY, ClusterSettings, PoolSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,8 @@ def signature_with_options(driver: Mapping[str, Parameter]) -> Signature:
     Returns:
         Our options, then the driver's, without second spellings and refused ones.
     """
-    fields = {field.name: field for kind in (PoolSettings, Settings) for field in dataclasses.fields(kind)}
+    kinds = (PoolSettings, Settings, ClusterSettings)
+    fields = {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
     ours = [_option(name, fields[name].default, fields[name].type) for name in sorted(OWN & fields.keys())]
     ours.append(_option("retry", DEFAULT_RETRY, "RetryPolicy | tenacity.Retrying | None"))
     ours.append(_option("ssl_mode", None, "str | None"))

@@ -24,9 +24,10 @@ _ENCODE: Final = "percent-encode it: urllib.parse.quote(text, safe='')"
 _URL: Final = (
     r"(?s)(?P<scheme>[^:/?#]*)://"
     r"(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
-    r"(?:\[(?P<address>[^\]/?#@]*)\]|(?P<host>[^:/?#@\[\]]*))(?::(?P<port>[^/?#@]*))?"
+    r"(?P<servers>[^/?#@]*)"
     r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
 )
+_SERVER: Final = r"(?s)(?:\[(?P<address>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>.*))?"
 
 
 def parse_url(url: str | Secret[str]) -> dict[str, object]:
@@ -37,7 +38,8 @@ def parse_url(url: str | Secret[str]) -> dict[str, object]:
 
     Args:
         url: ``mysql://``, ``mariadb://`` or either with ``+pymysql``; ``user:password@`` may be missing, an IPv6
-            address is in brackets, the host may be missing if the query has ``unix_socket`` or ``host``.
+            address is in brackets, the host may be missing if the query has ``unix_socket`` or ``host``. Several hosts
+            have commas between, each with its own port, and stay one text here.
 
     Returns:
         The options in the URL, by the driver's names. The password is a `Secret`.
@@ -55,11 +57,15 @@ def from_url(url: Sealed, where: str) -> Options:
     parts: Sealed = Secret(re.fullmatch(_URL, url.value))
     _check_shape(parts, where)
     found: Options = {}
-    for name in ("user", "password", "address", "host", "port", "database"):
+    servers = Secret(parts.value["servers"])
+    for name in ("user", "password", "database"):
         text = Secret(parts.value[name])
         if text.value:
-            right = "host" if name == "address" else name
-            found[right] = checked(right, _decoded(text, right, where), where=where, text=True)
+            found[name] = checked(name, _decoded(text, name, where), where=where, text=True)
+    if "," in servers.value:
+        found["host"] = _decoded(servers, "host", where)
+    else:
+        found |= server_from(servers, where)
     for pair in map(Secret, (parts.value["query"] or "").split("&")):
         if pair.value:
             _read_pair(pair, found, where)
@@ -79,8 +85,25 @@ def _check_shape(parts: Sealed, where: str) -> None:
         raise _unreadable(f"it has a '#'; if that is part of a value, {_ENCODE}", where)
     if "/" in (parts.value["database"] or ""):
         raise _unreadable(f"it names more than one database; if '/' is part of the name, {_ENCODE}", where)
+
+
+def server_from(text: Sealed, where: str) -> Options:
+    """Return the host and the port, where they are given, of ``host``, ``host:port`` or ``[address]:port``.
+
+    Raises:
+        ConfigError: It is none of them; the text repeats no part of it.
+    """
+    parts: Sealed = Secret(re.fullmatch(_SERVER, text.value))
+    if parts.value is None:
+        raise _unreadable("it is not a URL", where)
     if not re.fullmatch(r"[0-9A-Fa-f:.]+(%.+)?", parts.value["address"] or "::"):
         raise _unreadable("the text in brackets is not an IPv6 address", where)
+    found = {"host": Secret(parts.value["address"] or parts.value["host"]), "port": Secret(parts.value["port"])}
+    return {
+        name: checked(name, _decoded(value, name, where), where=where, text=True)
+        for name, value in found.items()
+        if value.value
+    }
 
 
 def _read_pair(pair: Sealed, found: Options, where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
     from ssl import SSLContext
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from typing_extensions import Required
 
     from improved_db.execution.retry import RetryPolicy
+    from improved_db.settings.hosts import Host
     from improved_db.wire.connection import Connection
 
-    #: A URL, or options by name.
-    Config: TypeAlias = str | Mapping[str, Any]
+    #: A URL, options by name, or several servers.
+    Config: TypeAlias = str | Mapping[str, Any] | Sequence[str | Host]
     Path: TypeAlias = str | PathLike[str]
     Text: TypeAlias = str | bytes
 
@@ -56,6 +57,14 @@ class PoolOptions(TypedDict, total=False):
     pipelining: Literal["auto"] | bool
     statements: int
     slow_query_threshold: float | None
+    topology: Literal["auto", "replication", "galera", "group", "aurora", "equal", "sequential", "static"] | None
+    read_preference: Literal["primary", "primary_preferred", "replica", "replica_preferred", "nearest"]
+    max_replication_lag: float | None
+    causal_reads: bool
+    causal_timeout: float
+    monitor_interval: float
+    zone: str | None
+    on_failover: Callable[[Any], object] | None
 
 
 class Options(PoolOptions, total=False):
@@ -123,6 +132,7 @@ class OnPool(InTransaction, total=False):
 
     idempotent: bool | None
     exactly_once: bool
+    read_only: bool
 
 
 class Tuples(OnConnection, total=False):

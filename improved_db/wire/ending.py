@@ -27,18 +27,24 @@ class SessionMark(NamedTuple):
         server: Which server that is, as `identity_query` has it; empty: unknown.
         local_port: Our end's TCP port; 0 on a unix socket.
         opened_at: When it began, by the monotonic clock.
+        address: Where the server is, as the settings name it.
     """
 
     number: int
     server: str
     local_port: int
     opened_at: float
+    address: str = ""
 
 
 def mark(connection: Any) -> SessionMark:
     """Return the mark of *connection*'s session; the session can then be ended without that connection."""
     return SessionMark(
-        connection.thread_id(), connection._server_identity, connection._local_port, connection._opened_at
+        connection.thread_id(),
+        connection._server_identity,
+        connection._local_port,
+        connection._opened_at,
+        connection._address,
     )
 
 

@@ -18,6 +18,7 @@ from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from improved_db.clock import MonotonicClock
 from improved_db.failures.verdict import Phase
+from improved_db.sql.server import Flavour, flavour_of
 from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import Exchange
 from improved_db.wire.support import supported
@@ -37,6 +38,9 @@ USER_TIMEOUT: Final = 60.0
 
 #: What PyMySQL raises if the bytes of a handshake are invalid; UnicodeDecodeError is a ValueError.
 GARBLED: Final = (ValueError, LookupError, TypeError, AttributeError, struct.error, AssertionError, UnboundLocalError)
+
+#: Servers that have no READ ONLY of a session: TiDB refuses it, and proxies keep no session.
+LENIENT: Final = frozenset({Flavour.TIDB, Flavour.VITESS, Flavour.PROXYSQL})
 
 #: Authentication plugins that send the password in clear text.
 CLEAR_TEXT: Final = frozenset({b"mysql_clear_password", b"dialog"})
@@ -66,6 +70,10 @@ class Handshake(Exchange):
     _server_identity: str = ""
     #: The statement that asks for it; None: the server is not asked.
     _identity_query: str | None = None
+    #: Where the server is, as the settings name it; empty for a connection of the caller's own.
+    _address: str = ""
+    #: Whether the server is to refuse writes of this session, from its set-up on.
+    _read_only: bool = False
     #: `_prepare` calls it with the connection, each time the session was made new.
     _on_new: Callable[[Any], object] | None = None
     enable_cleartext_plugin: bool = False
@@ -259,7 +267,11 @@ class Handshake(Exchange):
             settings.append(f"sql_mode={self.escape(self.sql_mode)}")
         if self.autocommit_mode is not None:
             settings.append(f"autocommit={int(bool(self.autocommit_mode))}")
-        commands = [f"SET {', '.join(settings)}", *([self.init_command] if self.init_command is not None else [])]
+        commands = [f"SET {', '.join(settings)}"]
+        if self._read_only and flavour_of(self.server_version) not in LENIENT:
+            commands.append("SET SESSION TRANSACTION READ ONLY")
+        if self.init_command is not None:
+            commands.append(self.init_command)
         return [(COMMAND.COM_QUERY, command.encode(self.encoding)) for command in commands]
 
     def _run_all(self, commands: list[tuple[int, bytes]]) -> None:

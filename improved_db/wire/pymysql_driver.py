@@ -75,6 +75,8 @@ class PyMySQLDriver:
         configure: Callable[[Connection], object] | None = None,
         aware_datetimes: str | None = None,
         pipelining: str | bool = "auto",
+        address: str = "",
+        read_only: bool = False,
     ) -> None:
         """Keep the options; `connect` uses them.
 
@@ -88,11 +90,14 @@ class PyMySQLDriver:
                 values to PyMySQL, which sends their ``str()``, and drops time zones.
             pipelining: Whether to send a command before the server has answered the last one; "auto": unless the server
                 is known not to allow that.
+            address: Where the server is, as the settings name it.
+            read_only: Let the server refuse writes of these sessions.
         """
         self._options = options
         self._kind = kind
         self._configure = configure
         self._aware_datetimes = aware_datetimes
+        self._address, self._read_only = address, read_only
         self._reset = reset
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
@@ -200,6 +205,7 @@ class PyMySQLDriver:
             defer_connect=True,
             **{name: sealed.value for name, sealed in options.items()},
         )
+        connection._address, connection._read_only = self._address, self._read_only
         if self._aware_datetimes is not None:
             connection.encoders = strict_encoders(connection.encoders, self._aware_datetimes)
         return connection

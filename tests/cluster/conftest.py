@@ -1,4 +1,4 @@
-"""One cluster for a whole test run: a primary with two replicas, made new for each test that asks."""
+"""One cluster for a whole test run, and three servers that know nothing of each other, for roles that are said."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from improved_db.testing import TemporaryCluster
+from improved_db import Host, ImprovedDb
+from improved_db.testing import TemporaryCluster, TemporaryServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,3 +27,62 @@ def cluster(servers_of_the_run: TemporaryCluster) -> Iterator[TemporaryCluster]:
     yield servers_of_the_run
     for node in servers_of_the_run.nodes:
         node.resume()  # what waits for a server that a test has paused would wait for ever
+
+
+class Trio:
+    """Three servers with the same tables, which tests share.
+
+    ``who`` has one row, the server's name; ``written`` is empty at first; ``hidden()`` is a function that writes.
+    """
+
+    def __init__(self, servers: dict[str, TemporaryServer]) -> None:
+        self.servers = servers
+        for name in servers:
+            with self.direct(name) as db:
+                db.execute_query("create table who (name varchar(9))")
+                db.execute_query("insert into who values (%s)", (name,))
+                db.execute_query("create table written (id int primary key)")
+                db.execute_query(
+                    "create function hidden(number int) returns int modifies sql data "
+                    "begin insert into written values (number); return number; end"
+                )
+                db.execute_query("create procedure slow() begin declare i int; select sleep(30) into i; end")
+
+    def url(self, name: str) -> str:
+        """Return the URL of one server."""
+        return self.servers[name].url
+
+    def direct(self, name: str) -> ImprovedDb:
+        """Return an `ImprovedDb` on one server alone."""
+        return ImprovedDb(self.url(name), max_size=2)
+
+    def hosts(self, **weights: float) -> list[str | Host]:
+        """Return the list that makes "a" the primary and the others replicas."""
+        replicas = [Host(self.url(name), role="replica", weight=weights.get(name, 1.0)) for name in ("b", "c")]
+        return [self.url("a"), *replicas]
+
+    def written(self) -> dict[str, int]:
+        """Return how many rows each server has in ``written``."""
+        counts: dict[str, int] = {}
+        for name in self.servers:
+            with self.direct(name) as db:
+                counts[name] = db.fetch_value("select count(*) from written")
+        return counts
+
+
+@pytest.fixture(scope="session")
+def three_servers() -> Iterator[Trio]:
+    """Three servers of the whole run."""
+    with TemporaryServer() as one, TemporaryServer() as two, TemporaryServer() as three:
+        yield Trio({"a": one, "b": two, "c": three})
+
+
+@pytest.fixture
+def trio(three_servers: Trio) -> Trio:
+    """The three servers: all of them run, and nothing is written yet."""
+    for name, server in three_servers.servers.items():
+        if not server.running:
+            server.restart()
+        with three_servers.direct(name) as db:
+            db.execute_query("delete from written")
+    return three_servers

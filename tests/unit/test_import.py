@@ -33,6 +33,7 @@ sys.addaudithook(lambda event, _: events.append(event))
 before = state()
 import improved_db
 after = state()
+improved_db.ImprovedDb("mysql://nowhere.invalid/d", topology=None, read_preference="replica_preferred").close()
 loggers = {name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith("improved_db")}
 print(json.dumps({
     "before": before,
@@ -43,6 +44,7 @@ print(json.dumps({
         if isinstance(logger, logging.Logger)
     },
     "frames": sorted({"numpy", "pandas", "polars", "pyarrow", "improved_db.frames.table"} & set(sys.modules)),
+    "cluster": sorted(name for name in sys.modules if name.startswith("improved_db.cluster")),
     "acts": [event for event in events if event.startswith(("socket.", "subprocess.", "os.system", "os.fork"))],
 }))
 """
@@ -78,3 +80,8 @@ def test_no_socket_and_no_process_is_made(seen: dict[str, Any]) -> None:
 def test_no_library_of_frames_is_imported_before_its_first_use(seen: dict[str, Any]) -> None:
     """They take longer to import than all of the rest."""
     assert seen["frames"] == []
+
+
+def test_nothing_of_several_servers_is_imported_for_one(seen: dict[str, Any]) -> None:
+    """One address costs what it did."""
+    assert seen["cluster"] == []

@@ -26,7 +26,7 @@ FLOORS: Final = {
     "frames": 4, "cluster": 4,
     "verbs": 5,
     "execution": 6,
-    "observe": 7,
+    "observe": 7, "assembly": 7,
     "db": 8,
     "compat": 9, "aio": 9, "aiosql": 9,
     "": 10,

@@ -12,7 +12,7 @@ import pytest
 from improved_db import ImprovedDb, Rows, Transaction
 from improved_db.settings import typed
 from improved_db.settings.options import ALIASES, OWN, REFUSED
-from improved_db.settings.settings import PoolSettings, Settings
+from improved_db.settings.settings import ClusterSettings, ConnectOptions, PoolSettings, Settings
 from improved_db.wire.pymysql_driver import OPTIONS
 
 SHAPES = {"dictcursor", "return_one"}
@@ -48,10 +48,11 @@ def test_the_class_shows_every_option_with_its_default() -> None:
 
 def test_the_defaults_shown_are_those_that_hold() -> None:
     """A default that is shown and does not hold is worse than none."""
-    settings = Settings(pool=PoolSettings(), connect=None)  # type: ignore[arg-type]  # not looked at here
+    settings = Settings(pool=PoolSettings(), connect=ConnectOptions({}))
+    cluster = ClusterSettings()
     shown = inspect.signature(ImprovedDb).parameters
     for name in OWN - {"retry", "ssl_mode"}:
-        assert shown[name].default == getattr(settings, name, getattr(settings.pool, name, None))
+        assert shown[name].default == getattr(settings, name, getattr(settings.pool, name, getattr(cluster, name, ...)))
 
 
 def test_a_subclass_shows_its_own_parameters() -> None:

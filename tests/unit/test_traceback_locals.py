@@ -10,6 +10,7 @@ from pymysql.err import OperationalError
 
 from improved_db import ImprovedDb
 from improved_db.errors import ConfigError
+from improved_db.settings.hosts import Host
 from tests.faults import fake_server, packets
 
 if TYPE_CHECKING:
@@ -29,6 +30,15 @@ MISTAKES: list[Callable[[], Any]] = [
     lambda: ImprovedDb(URL, max_size=MANY),
     lambda: ImprovedDb(f"mysql://app:{CANARY}@h:99999/x"),
     lambda: ImprovedDb(URL, passwd=CANARY, password=CANARY, port=MANY),
+    lambda: ImprovedDb(f"mysql://app:{CANARY}@a,,b/x"),
+    lambda: ImprovedDb(f"mysql://app:{CANARY}@a,b:99999/x"),
+    lambda: ImprovedDb(f"mysql://app:{CANARY}@a,a/x"),
+    lambda: ImprovedDb(f"mysql://app:{CANARY}"),
+    lambda: ImprovedDb([URL, URL]),
+    lambda: ImprovedDb([URL, 5]),  # type: ignore[list-item]
+    lambda: ImprovedDb([Host(f"mysql://app:{CANARY}@a,b/x")]),
+    lambda: ImprovedDb([Host(URL, role="replica")], password=CANARY),
+    lambda: ImprovedDb([Host(URL, weight=MANY)]),
 ]
 
 

@@ -1,0 +1,233 @@
+"""Where a loan goes: to the primary, or to the replica that is least busy.
+
+Knows roles, lag and preferences. Does not know how a connection is borrowed, or what is done with it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from improved_db.cluster.balance import choose
+from improved_db.cluster.views import ClusterState
+from improved_db.errors import PoolClosed, PoolError, ServerRefused
+from improved_db.pool.loan import DISMISSED, current_errand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    from improved_db.clock import Clock
+    from improved_db.cluster.balance import Share
+    from improved_db.cluster.server import Server
+    from improved_db.cluster.views import HostView, Topology
+    from improved_db.pool.pool import Pool
+    from improved_db.settings.settings import ClusterSettings
+    from improved_db.wire.connection import Connection
+
+    class Roles(Protocol):
+        """What says who is what: roles that were said, or a monitor that discovers them."""
+
+        @property
+        def topology(self) -> Topology:
+            """Who is what now."""
+
+        def wait_for(self, predicate: Callable[[], bool], deadline: float) -> bool:
+            """Wait until *predicate* holds, which is asked after each change; False if *deadline* comes first."""
+
+        def ask_now(self, address: str, error: BaseException | None) -> None:
+            """Look at the servers now, because one of them gave an error."""
+
+        def close(self) -> None:
+            """End; wake every thread that waits."""
+
+
+#: A route that is closed says so in these words, as a pool does.
+CLOSED: Final = "the pools are closed"
+
+
+class ToPrimary:
+    """The route of everything that may write."""
+
+    def __init__(self, servers: Mapping[str, Server], roles: Roles, is_closed: Callable[[], bool]) -> None:
+        self._servers = servers
+        self._roles = roles
+        self._is_closed = is_closed
+
+    def pool(self, deadline: float, tried: set[str]) -> tuple[str, Pool[Connection]]:
+        """Return the primary's address and its pool; while there is no primary, wait until *deadline*.
+
+        Raises:
+            ServerRefused: There is none by then, or two servers claim to be it.
+            PoolClosed: The pools were closed meanwhile.
+        """
+        del tried  # another server is none
+        address = self.primary(deadline)
+        return address, self._servers[address].primary()
+
+    def primary(self, deadline: float) -> str:
+        """Return the address of the primary; while there is none, wait until *deadline*."""
+        address = self._roles.topology.primary
+        if address is None or self._is_closed():
+            self._roles.wait_for(self._is_decided, deadline)
+            if self._is_closed():
+                raise PoolClosed(CLOSED)
+            if dismissed():
+                raise PoolError(DISMISSED)
+            topology = self._roles.topology
+            address = topology.primary
+            if address is None:
+                raise refusal(topology)
+        return address
+
+    def _is_decided(self) -> bool:
+        topology = self._roles.topology
+        decided = topology.primary is not None or topology.state is ClusterState.CONFLICT
+        return decided or self._is_closed() or dismissed()
+
+    def holds(self, address: str) -> bool:
+        """Say whether the server is still the primary."""
+        return self._roles.topology.primary == address
+
+    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
+        """Have the servers looked at; the executor decides about a retry."""
+        del tried
+        self._roles.ask_now(address, error)
+        return False
+
+    def current(self) -> list[Pool[Connection]]:
+        """Return the primary's pool, if there is a primary."""
+        address = self._roles.topology.primary
+        return [] if address is None else [self._servers[address].primary()]
+
+
+class ToReplica:
+    """The route of reads that may be answered by a replica."""
+
+    def __init__(
+        self,
+        servers: Mapping[str, Server],
+        roles: Roles,
+        is_closed: Callable[[], bool],
+        settings: ClusterSettings,
+        clock: Clock,
+        failed: Callable[[str, BaseException], object],
+    ) -> None:
+        self._servers = servers
+        self._roles = roles
+        self._is_closed = is_closed
+        self._settings = settings
+        self._now = clock.now
+        self._failed = failed
+        self._seen: Topology | None = None
+        self._replicas: list[Server] = []
+
+    def pool(self, deadline: float, tried: set[str]) -> tuple[str, Pool[Connection]]:
+        """Return the address of the server that answers the next read, and its pool.
+
+        Raises:
+            ServerRefused: None may.
+            PoolClosed: The pools were closed meanwhile.
+        """
+        found = self._choose(tried)
+        if found is None and self._roles.topology.state is ClusterState.SEEKING:
+            self._roles.wait_for(lambda: self._is_closed() or self._has_any(tried), deadline)
+            found = self._choose(tried)
+        if self._is_closed():
+            raise PoolClosed(CLOSED)
+        if found is None:
+            raise refusal(self._roles.topology, "no replica may answer", self._settings.max_replication_lag)
+        server, pool = found
+        return server.address, pool
+
+    def _choose(self, tried: set[str]) -> tuple[Server, Pool[Connection]] | None:
+        topology = self._roles.topology
+        preference = self._settings.read_preference
+        primary = self._primary(topology, tried)
+        if preference == "primary_preferred" and primary is not None:
+            return primary, primary.reader()
+        eligible = [server for server in self.replicas(topology) if server.address not in tried]
+        if preference == "nearest" and primary is not None:
+            eligible = [*eligible, primary]
+        alone = preference == "replica" or primary is None
+        dice, zone = random.random, self._settings.zone  # no secret
+        chosen = choose(eligible, _share, _load, self._now(), dice, zone, last_resort=alone)
+        if chosen is not None:
+            return chosen, chosen.reader()
+        return None if alone or primary is None else (primary, primary.reader(primary.half()))
+
+    def _has_any(self, tried: set[str]) -> bool:
+        topology = self._roles.topology
+        if topology.state is ClusterState.CONFLICT:
+            return True
+        allowed = self._settings.read_preference != "replica" and self._primary(topology, tried) is not None
+        return allowed or any(server.address not in tried for server in self.replicas(topology))
+
+    def _primary(self, topology: Topology, tried: set[str]) -> Server | None:
+        address = topology.primary
+        return None if address is None or address in tried else self._servers[address]
+
+    def replicas(self, topology: Topology) -> list[Server]:
+        """Return the servers that role and lag allow."""
+        if topology is not self._seen:
+            now = self._now()
+            found = [server for server in self._servers.values() if self._may(topology.hosts.get(server.address))]
+            for server in found if self._replicas else ():  # the first ones have the same way before them
+                if server not in self._replicas:
+                    server.share.came(now)
+            self._seen, self._replicas = topology, found
+        return self._replicas
+
+    def _may(self, view: HostView | None) -> bool:
+        most = self._settings.max_replication_lag
+        if view is None or view.role != "replica":
+            return False
+        return most is None or (view.lag is not None and view.lag <= most)
+
+    def holds(self, address: str) -> bool:
+        """Note that a connection works."""
+        self._servers[address].share.succeeded()
+        return True
+
+    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
+        """Note that a server could not be connected to; say whether another one may answer."""
+        self._failed(address, error)
+        return self._has_any({*tried, address})
+
+    def current(self) -> list[Pool[Connection]]:
+        """Return the pools of the replicas, or the primary's if there is none."""
+        topology = self._roles.topology
+        primary = self._primary(topology, set())
+        servers = self.replicas(topology) or ([] if primary is None else [primary])
+        return [server.reader(None if server is not primary else server.half()) for server in servers]
+
+
+def _share(server: Server) -> Share:
+    return server.share
+
+
+def _load(server: Server) -> int:
+    return server.load()
+
+
+def dismissed() -> bool:
+    """Say whether the coroutine for which this thread works was cancelled."""
+    errand = current_errand()
+    return errand is not None and errand.dismissed
+
+
+def refusal(topology: Topology, why: str = "no server takes writes", lag: float | None = None) -> ServerRefused:
+    """Return the error for a call that no server may answer; it names each of them."""
+    told = topology.why or topology.state.value
+    servers = "; ".join(f"{address}: {_described(view)}" for address, view in topology.hosts.items())
+    limit = f" (max_replication_lag={lag:g})" if lag is not None else ""
+    return ServerRefused(0, f"{why}{limit}: {told}; {servers}")
+
+
+def _described(view: HostView) -> str:
+    words: list[str] = [view.role]
+    if view.lag is not None:
+        words.append(f"{view.lag:.1f} s behind")
+    if view.why:
+        words.append(view.why)
+    return ", ".join(words)
