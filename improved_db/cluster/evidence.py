@@ -93,9 +93,9 @@ class Ground:
             return Standing.LOST, "the primary is not in the list of servers any more"
         name = accepted.address
         if view.state is HostState.DOWN:
-            return Standing.LOST, f"{name} is down: {view.why}"
+            return Standing.LOST, f"{name} is down: {view.error}"
         if not self.previous.is_fresh(view, self.now):
-            return Standing.SILENT, f"{name} did not answer: {view.why}" if view.why else f"{name} did not answer"
+            return Standing.SILENT, f"{name} did not answer: {view.error}"
         if not same_server(view, accepted):
             return Standing.LOST, f"another server answers as {name}"
         if facts_of(view).read_only is None:

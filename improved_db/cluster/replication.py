@@ -35,7 +35,7 @@ def choose(ground: Ground) -> Choice:
     if standing is Standing.GOOD:
         return _against_rivals(ground, accepted)
     if standing is Standing.SILENT and previous.state is not SEEKING:  # F3: a silence alone decides nothing
-        return Choice(previous.state, previous.primary, previous.why, _rivals_before(ground))
+        return _unchanged(ground)
     return _successor(ground, accepted, standing, evidence)
 
 
@@ -61,6 +61,9 @@ def _against_rivals(ground: Ground, accepted: Accepted) -> Choice:
     rivals = [*_free(ground, accepted), *_silent_rivals(ground, accepted)]
     if not facts_of(mine).replicating:  # a replica that takes writes is a replica
         rivals = [view for view in rivals if not facts_of(view).replicating]
+    if any(facts_of(view).round > facts_of(mine).round for view in rivals):
+        # In this round it was not heard yet: what it said in an earlier one is no evidence against a rival's new word.
+        return _unchanged(ground)
     if rivals:
         leader = followed_by_all(ground, [mine, *rivals])
         if leader is None:
@@ -134,10 +137,12 @@ def _silent_rivals(ground: Ground, accepted: Accepted) -> list[HostView]:
     ]
 
 
-def _rivals_before(ground: Ground) -> tuple[str, ...]:
-    if ground.previous.state is not CONFLICT:
-        return ()
-    return tuple(view.address for view in ground.views.values() if view.facts and view.facts.read_only is False)
+def _unchanged(ground: Ground) -> Choice:
+    """Return what was chosen before."""
+    previous = ground.previous
+    writers = [view.address for view in ground.views.values() if view.facts and view.facts.read_only is False]
+    rivals = tuple(writers) if previous.state is CONFLICT else ()
+    return Choice(previous.state, previous.primary, previous.why, rivals)
 
 
 def conflict(rivals: list[HostView]) -> Choice:

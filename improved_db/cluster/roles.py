@@ -31,7 +31,9 @@ def assign(ground: Ground, choice: Choice, accepted: Accepted | None) -> dict[st
         elif address == choice.primary:
             found[address] = replace(view, role="primary", why=choice.why, stray=False)
         elif view.state is HostState.DOWN or view.facts is None:
-            found[address] = replace(view, role="unknown")
+            found[address] = replace(view, role="unknown", why=view.error)
+        elif accepted is None and ground.unasked():
+            found[address] = replace(view, role="unknown", why=choice.why)
         elif not ground.previous.is_fresh(view, ground.now):
             found[address] = replace(view, role="unknown" if view.role == "primary" else view.role)
         elif address in ground.barred:
@@ -86,7 +88,8 @@ def _role(ground: Ground, view: HostView, primary: HostView | None, errant: Gtid
         return "unfit", "does not move, and is behind: it seems not to replicate"
     if facts.read_only is False:
         return "replica", "follows, but takes writes: set read_only=ON on it"
-    return "replica", "follows " + (primary.address if primary is not None and follows(view, primary) else "")
+    is_known = primary is not None and follows(view, primary)
+    return "replica", f"follows {primary.address}" if is_known and primary is not None else "replicates"
 
 
 def _errant(ground: Ground, view: HostView, primary: HostView | None) -> GtidSet | None:

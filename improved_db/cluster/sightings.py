@@ -44,9 +44,9 @@ def _updated(view: HostView, news: HostFacts) -> HostView:
         view,
         state=HostState.UP,
         facts=news,
+        error="",
         missed=0,
         refused=0,
-        lag=news.lag,
         moved_at=news.at if grew else view.moved_at,
         fit_since=None if news.unfit else news.at if view.fit_since is None else view.fit_since,
     )
@@ -54,14 +54,16 @@ def _updated(view: HostView, news: HostFacts) -> HostView:
 
 def _missed(view: HostView, news: HostFacts) -> HostView:
     if news.problem == "overloaded":  # it lives
-        return replace(view, state=HostState.SUSPECT if view.state is HostState.UNKNOWN else view.state, why=news.error)
+        return replace(
+            view, state=HostState.SUSPECT if view.state is HostState.UNKNOWN else view.state, error=news.error
+        )
     missed = view.missed + 1
     refused = view.refused + (news.problem == "refused")
     down = missed >= MISSES or refused >= REFUSALS or news.problem == "rejected" or view.state is HostState.DOWN
     return replace(
         view,
         state=HostState.DOWN if down else HostState.SUSPECT,
-        why=news.error,
+        error=news.error,
         missed=missed,
         refused=refused,
         fit_since=None if down else view.fit_since,

@@ -56,6 +56,7 @@ class HostFacts:
     Attributes:
         address: Which server.
         at: When it answered, or when its time was over.
+        asked_at: When the round began in which it was asked; None: at the same instant.
         reachable: Whether it answered.
         problem: Why it did not.
         error: That, in words.
@@ -82,6 +83,7 @@ class HostFacts:
 
     address: str
     at: float
+    asked_at: float | None = None
     reachable: bool = True
     problem: Problem | None = None
     error: str = ""
@@ -105,6 +107,11 @@ class HostFacts:
     peers: tuple[str, ...] = ()
 
     @property
+    def round(self) -> float:
+        """When the round began in which it was asked."""
+        return self.at if self.asked_at is None else self.asked_at
+
+    @property
     def names(self) -> tuple[str, ...]:
         """How replicas of this server may name it in their `source`."""
         address = self.address if re.search(r":\d+$", self.address) else f"{self.address}:3306"
@@ -124,7 +131,8 @@ class HostView:
         address: Which one.
         role: "primary"; "replica": it may answer reads; "unfit": it may answer nothing, for the reason in `why`.
         state: Whether it can be reached.
-        why: What led to role and state, in words.
+        why: What led to the role, in words.
+        error: Why it did not answer the last question; nothing if it did.
         lag: Seconds by which it is behind the primary; None: not known.
         facts: Its last answer, which may be old; None: there was none.
         missed: Questions in a row without an answer.
@@ -140,6 +148,7 @@ class HostView:
     role: Role = "unknown"
     state: HostState = HostState.UNKNOWN
     why: str = ""
+    error: str = ""
     lag: float | None = None
     facts: HostFacts | None = None
     missed: int = 0

@@ -70,7 +70,7 @@ def by_settings(ground: Ground) -> Choice:
     if primary.state is HostState.UNKNOWN:
         return Choice(SEEKING, None, f"{primary.address} was not asked yet")
     if primary.state is HostState.DOWN:
-        return Choice(SEEKING, None, f"{primary.address} is down: {primary.why}")
+        return Choice(SEEKING, None, f"{primary.address} is down: {primary.error}")
     return Choice(STABLE, primary.address, f"{primary.address} is the primary by the settings")
 
 

@@ -1,0 +1,250 @@
+"""Who is the primary: one lazy thread for all servers, and what borrowers ask it.
+
+The thread begins when the topology is first asked for. It ends after a minute without a borrower, with `close`, or with
+the last reference to the monitor. What it knew then is not forgotten, but decides nothing: the first borrower of the
+primary waits for a round, because an old primary may be back.
+
+Knows threads, and how old what is known may be. Does not know how servers are asked, or the rules of a topology.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from improved_db.cluster.probe import Probe
+from improved_db.cluster.rounds import Rounds
+from improved_db.cluster.topology import ClusterState, begin
+from improved_db.cluster.views import INTERVAL
+from improved_db.cluster.waiting import Waiters
+from improved_db.pool.fork import remember
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from improved_db.clock import Clock
+    from improved_db.cluster.probe import ProbeDriver
+    from improved_db.cluster.topology import Kind, Topology
+
+logger: logging.Logger = logging.getLogger("improved_db.cluster")
+
+#: Seconds without a borrower after which the thread ends.
+IDLE: Final = 60.0
+
+
+class Monitor:
+    """Looks at the servers of one cluster.
+
+    Attributes:
+        on_change: Called, in the monitor's thread, with the topologies before and after, when another server is the
+            primary. The one before is the last one that had a primary.
+    """
+
+    def __init__(
+        self,
+        drivers: Mapping[str, ProbeDriver],
+        *,
+        clock: Clock,
+        kind: Kind = "auto",
+        interval: float = INTERVAL,
+        used: Callable[[], int] | None = None,
+        idle: float = IDLE,
+    ) -> None:
+        """Be ready to look; nothing connects yet.
+
+        Args:
+            drivers: What opens connections to each server, by address, in the order of the settings.
+            clock: The time.
+            kind: What keeps the servers in step; "auto": they say it.
+            interval: Seconds between two rounds while all is well.
+            used: Returns a number that grows with each borrowing; None: the thread does not end by itself.
+            idle: Seconds without a borrower after which the thread ends.
+        """
+        self.on_change: list[Callable[[Topology, Topology], object]] = []
+        self._drivers = drivers
+        self._clock = clock
+        self._kind: Kind = kind
+        self._interval = interval
+        self._used = used
+        self._idle = idle
+        self._closed = False
+        self._begin()
+        remember(self)
+
+    def _begin(self) -> None:
+        topology = begin(tuple(self._drivers), self._kind, interval=self._interval)
+        probes = {address: Probe(address, driver, self._kind, self._clock) for address, driver in self._drivers.items()}
+        self._pid = os.getpid()
+        self._probes = probes
+        self._waiters = Waiters(self._clock)
+        self._waiting: set[object] = set()  # a token for each thread that waits; adding and removing need no lock
+        self._rounds = Rounds(topology, probes, self._clock)
+        self._led = topology
+        self._on_duty = threading.Lock()  # held by the one thread on duty; guards nothing
+        self._thread: threading.Thread | None = None
+        self._seen_use = (-1, self._clock.now())
+        self._outdated: tuple[Topology, Topology] | None = None
+
+    # --- for borrowers ---------------------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> Topology:
+        """What is known now. If that is too old to decide anything, there is no primary until a round is over."""
+        if not self._on_duty.locked():
+            self.attend()
+        topology = self._rounds.topology
+        age = self._clock.now() - self._rounds.looked_at
+        if topology.primary is None or age <= 3 * self._interval:
+            return topology
+        return self._without_primary(topology, age)
+
+    def _without_primary(self, topology: Topology, age: float) -> Topology:
+        cached = self._outdated
+        if cached is None or cached[0] is not topology:
+            why = f"the servers were last asked {age:.0f} s ago, and are asked now"
+            unsure = replace(topology, state=ClusterState.SEEKING, primary=None, why=why)
+            self._outdated = cached = (topology, unsure)
+        self._rounds.wake()
+        return cached[1]
+
+    @property
+    def late(self) -> int:
+        """How many rounds were late because this process did not run: their silences did not count."""
+        return self._rounds.late
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def wait_for(self, predicate: Callable[[], bool], deadline: float) -> bool:
+        """Wait until *predicate* holds, which is asked after each change; False if *deadline* comes first."""
+        token = object()
+        self._waiting.add(token)  # first, so that a thread which is about to end sees it
+        try:
+            self.attend()
+            return self._waiters.wait_for(predicate, deadline)
+        finally:
+            self._waiting.discard(token)
+
+    def ask_now(self, address: str, error: BaseException | None) -> None:
+        """Look at the servers now, because a statement or a connect on one of them gave an error."""
+        self.attend()
+        self._rounds.ask_now(address, error)
+
+    def close(self) -> None:
+        """End the thread; wake every thread that waits."""
+        self._closed = True
+        thread = self._thread
+        self._rounds.wake()
+        self._waiters.wake()
+        if thread is not None and thread is not threading.current_thread() and self._pid == os.getpid():
+            thread.join(timeout=2.0)
+
+    # --- its thread ------------------------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Start the thread, unless it runs."""
+        if self._closed or not self._on_duty.acquire(blocking=False):
+            return
+        wake = self._rounds.wake
+        me = weakref.ref(self, lambda _: wake())
+        thread = threading.Thread(
+            target=_run, args=(me, self._rounds, self._on_duty), name="improved_db-monitor", daemon=True
+        )
+        self._seen_use = (-1, self._clock.now())
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads; the next borrower retries
+            self._on_duty.release()
+        else:
+            self._thread = thread  # not before it can be joined
+
+    def goes_on(self) -> bool:
+        """Say whether the thread has to go on: there is a borrower, or was one not long ago."""
+        if self._closed:
+            return False
+        now = self._clock.now()
+        count = -1 if self._used is None else self._used()
+        if self._used is None or self._waiting or count != self._seen_use[0]:
+            self._seen_use = (count, now)
+        return now - self._seen_use[1] < self._idle
+
+    def is_wanted(self) -> bool:
+        """Say whether a thread waits for a change."""
+        return bool(self._waiting)
+
+    def changed(self, before: Topology, after: Topology) -> None:
+        """Tell the listeners of a new primary, then wake the threads that wait."""
+        led = self._led
+        if after.primary is not None:
+            self._led = after
+        if after.term != before.term:
+            for told in self.on_change:
+                try:
+                    told(led, after)
+                except Exception:
+                    logger.exception("a listener of term %d failed", after.term)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the threads that wait look again."""
+        self._waiters.wake()
+
+    def begin_in_child(self) -> None:
+        """Start anew in a forked child, and leave the parent's connections alone."""
+        self._rounds.abandon()
+        self._begin()
+
+
+def _run(monitor: weakref.ref[Monitor], rounds: Rounds, on_duty: threading.Lock) -> None:
+    """Look at the servers until it is not needed any more; between two looks the monitor is held weakly."""
+    owner = _Weakly(monitor)
+    try:
+        rounds.begin()
+        while owner.goes_on():
+            try:
+                rounds.round(owner)
+            except Exception:
+                logger.exception("a round of questions failed; the next one is in a moment")
+            owner.wake()
+            rounds.rest(owner)
+    finally:
+        rounds.end()
+        on_duty.release()
+    owner.again()
+
+
+class _Weakly:
+    """A monitor, for its own thread."""
+
+    def __init__(self, monitor: weakref.ref[Monitor]) -> None:
+        self._monitor = monitor
+
+    def goes_on(self) -> bool:
+        monitor = self._monitor()
+        return monitor is not None and monitor.goes_on()
+
+    def is_wanted(self) -> bool:
+        monitor = self._monitor()
+        return monitor is not None and monitor.is_wanted()
+
+    def changed(self, before: Topology, after: Topology) -> None:
+        monitor = self._monitor()
+        if monitor is not None:
+            monitor.changed(before, after)
+
+    def wake(self) -> None:
+        monitor = self._monitor()
+        if monitor is not None:
+            monitor.wake()
+
+    def again(self) -> None:
+        """Start anew if a thread began to wait while this one was about to end."""
+        monitor = self._monitor()
+        if monitor is not None and monitor.is_wanted():
+            monitor.attend()
