@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from improved_db.clock import MonotonicClock
 from improved_db.cluster.drivers import Drivers
-from improved_db.cluster.fixed import Fixed
 from improved_db.cluster.lane import Lane
+from improved_db.cluster.looking import roles_of
+from improved_db.cluster.monitor import Monitor
 from improved_db.cluster.routes import CLOSED, ToPrimary, ToReplica, dismissed
-from improved_db.cluster.server import PRIMARY, Server
+from improved_db.cluster.server import PRIMARY, READER, Server
 from improved_db.cluster.status import statuses
+from improved_db.cluster.views import HostState
 from improved_db.critical import Reentered
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
 from improved_db.failures.raising import causes
@@ -75,8 +77,9 @@ class Cluster:
         self._servers = {host.address: Server(host, settings) for host in cluster.hosts}
         if adopted is not None:
             self._servers[cluster.hosts[0].address].adopt(adopted)
-        self._roles: Roles = Fixed(cluster.hosts, in_order=cluster.topology == "sequential", clock=self.clock)
+        self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
         self._roles.on_change.append(self._changed)
+        self._roles.on_down.append(self._is_down)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed)
         self._to_replica = ToReplica(
             self._servers, self._roles, self._is_closed, cluster, self.clock, self._could_not_connect
@@ -128,9 +131,25 @@ class Cluster:
         self._roles.ask_now(address, error)
 
     def _changed(self, before: Topology, after: Topology) -> None:
-        """Close the pool of the server that is not the primary any more: its borrowers go to the new one."""
-        if before.primary is not None and before.primary != after.primary:
-            self._servers[before.primary].retire(PRIMARY, force=False)
+        """Close the pool of the server that is not the primary any more: its borrowers go to the new one.
+
+        A server that answers, and says it is read-only, ends by itself what is under way. From any other one no answer
+        can come that would be true in the new term.
+        """
+        if before.primary is not None:
+            view = after.hosts[before.primary]
+            ends = view.state is HostState.UP and view.facts is not None and view.facts.read_only is True
+            self._servers[before.primary].retire(PRIMARY, force=not ends and isinstance(self._roles, Monitor))
+
+    def _is_down(self, address: str) -> None:
+        """Cut the reads on a server that is down, so that another one answers them.
+
+        Writes go on waiting for their own answer: they may have been applied, and no other server may repeat them yet.
+        """
+        self._servers[address].retire(READER, force=True)
+
+    def _borrowings(self) -> int:
+        return sum(pool.stats().acquired for pool in self._pools())
 
     def pause(self, seconds: float) -> None:
         """Sleep, as a retry does, unless another server becomes the primary, or the pools are closed first.

@@ -144,9 +144,9 @@ def followed_by_all(ground: Ground, contenders: Sequence[HostView]) -> HostView 
     for witness in ground.fit():
         if not facts_of(witness).replicating:
             continue
-        leaders = [one.address for one in contenders if one is not witness and follows(witness, one)]
-        if leaders:
-            found.add(leaders[0])
+        followed = _leader_of(witness, contenders)
+        if followed is not None:
+            found.add(followed)
         elif witness.address not in names and not any(
             follows(witness, other) for other in ground.fit() if other is not witness
         ):
@@ -158,6 +158,20 @@ def followed_by_all(ground: Ground, contenders: Sequence[HostView]) -> HostView 
         return None
     others = [view for view in contenders if view is not leader]
     return None if any(facts_of(view).replicas and not facts_of(view).replicating for view in others) else leader
+
+
+def _leader_of(witness: HostView, contenders: Sequence[HostView]) -> str | None:
+    """Return which contender a replica follows.
+
+    If it may not tell, the contenders do: one of them has replicas, and the others have none.
+    """
+    others = [one for one in contenders if one is not witness]
+    if all(name.startswith("origin:") for name in facts_of(witness).source):
+        counts = {one.address: facts_of(one).replicas for one in others}
+        with_replicas = [address for address, count in counts.items() if count]
+        if len(with_replicas) == 1 and list(counts.values()).count(0) == len(counts) - 1:
+            return with_replicas[0]
+    return next((one.address for one in others if follows(witness, one)), None)
 
 
 def descends(history: GtidSet | None, accepted: Accepted) -> bool:

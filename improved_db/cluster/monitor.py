@@ -14,12 +14,13 @@ import os
 import threading
 import weakref
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from improved_db.cluster.probe import Probe
 from improved_db.cluster.rounds import Rounds
 from improved_db.cluster.topology import ClusterState, begin
-from improved_db.cluster.views import INTERVAL
+from improved_db.cluster.views import INTERVAL, HostState
 from improved_db.cluster.waiting import Waiters
 from improved_db.pool.fork import remember
 
@@ -42,6 +43,7 @@ class Monitor:
     Attributes:
         on_change: Called, in the monitor's thread, with the topologies before and after, when another server is the
             primary. The one before is the last one that had a primary.
+        on_down: Called, in the monitor's thread, with the address of a server that is DOWN now.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Monitor:
             idle: Seconds without a borrower after which the thread ends.
         """
         self.on_change: list[Callable[[Topology, Topology], object]] = []
+        self.on_down: list[Callable[[str], object]] = []
         self._drivers = drivers
         self._clock = clock
         self._kind: Kind = kind
@@ -185,10 +188,11 @@ class Monitor:
             self._led = after
         if after.term != before.term:
             for told in self.on_change:
-                try:
-                    told(led, after)
-                except Exception:
-                    logger.exception("a listener of term %d failed", after.term)
+                _tell(partial(told, led, after))
+        for address, view in after.hosts.items():
+            if view.state is HostState.DOWN and before.hosts[address].state is not HostState.DOWN:
+                for hears in self.on_down:
+                    _tell(partial(hears, address))
         self.wake()
 
     def wake(self) -> None:
@@ -199,6 +203,13 @@ class Monitor:
         """Start anew in a forked child, and leave the parent's connections alone."""
         self._rounds.abandon()
         self._begin()
+
+
+def _tell(listener: Callable[[], object]) -> None:
+    try:
+        listener()
+    except Exception:
+        logger.exception("a listener to changes of the cluster failed")
 
 
 def _run(monitor: weakref.ref[Monitor], rounds: Rounds, on_duty: threading.Lock) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     class Roles(Protocol):
         """What says who is what: roles that were said, or a monitor that discovers them."""
 
+        on_change: list[Callable[[Topology, Topology], object]]
+        on_down: list[Callable[[str], object]]
+
         @property
         def topology(self) -> Topology:
             """Who is what now."""

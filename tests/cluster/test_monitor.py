@@ -278,7 +278,8 @@ sys.stdin.readline()
 asked_at = time.monotonic()
 fresh = lambda: all(view.facts.asked_at > asked_at for view in monitor.topology.hosts.values())
 monitor.wait_for(fresh, asked_at + 20)
-print([line for line in lines if " is suspect" in line], monitor.topology.primary == str(ports[0]), monitor.topology.term)
+suspected = [line for line in lines if " is suspect" in line]
+print(suspected, monitor.topology.primary == str(ports[0]), monitor.topology.term)
 monitor.close()
 """
 

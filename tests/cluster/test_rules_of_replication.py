@@ -108,6 +108,16 @@ def test_the_replicas_testify_against_a_primary_that_was_cut_off() -> None:
     assert scene.why("a") == "was superseded by b; it still takes writes"
 
 
+def test_replicas_that_may_not_tell_are_counted_by_those_they_follow() -> None:
+    """F5 for an account without rights: nothing was written since, so the last origin is `a`; but `b` has replicas."""
+    scene = Scene()
+    scene.round(writer("a", replicas=2), modest("b", "0-1-9"), modest("c", "0-1-9"), times=2)
+    scene.round(writer("a", replicas=1), writer("b", replicas=1), modest("c", "0-1-9"))
+    assert scene.said() == ("conflict", None, 1)
+    scene.round(writer("a", replicas=0), writer("b", replicas=1), modest("c", "0-1-9"))
+    assert scene.said() == ("stable", "b", 2)
+
+
 def test_a_primary_that_still_has_replicas_is_not_outvoted() -> None:
     """F5: a replica that we cannot see follows `a`, so both may be right."""
     scene = led_by_a()

@@ -1,0 +1,177 @@
+"""Failovers on real servers, as a program sees them: what waits, what is lost, and which server gets no write again."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from improved_db import ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
+from tests.cluster.replicas import MODEST, Replicas, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+INSERT = "insert into pets () values ()"
+
+
+class Shop:
+    """A cluster, and a program that uses it."""
+
+    def __init__(self, replicas: Replicas) -> None:
+        self.replicas = replicas
+        self.db = ImprovedDb(_urls(replicas), deadline=20.0, monitor_interval=0.3)
+
+    def primary(self) -> int | None:
+        """Return the number of the primary, as the program sees it."""
+        found = [number for number, host in enumerate(self.db.hosts()) if host.role == "primary"]
+        return found[0] if found else None
+
+    def role(self, one: int) -> str:
+        """Return the role of a server, as the program sees it."""
+        return self.db.hosts()[one].role
+
+    def rows(self, one: int) -> int:
+        """Return how many rows a server has."""
+        return int(self.replicas.run(one, "select count(*) from test.pets")[0][0])
+
+    def in_background(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """Run *work* in a thread; the returned function waits for its result, or its error."""
+        results: list[Any] = []
+
+        def run() -> None:
+            try:
+                results.append(work())
+            except Exception as error:
+                results.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+
+        def result() -> Any:
+            thread.join(60)
+            assert not thread.is_alive(), "it hangs"
+            return results[0]
+
+        return result
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """A primary with two replicas, in step, and a program that has found the primary."""
+    with Replicas(2) as replicas:
+        found = Shop(replicas)
+        try:
+            found.db.execute_query(INSERT)
+            replicas.catch_up(1, 2, of=0)
+            assert found.primary() == 0
+            yield found
+        finally:
+            found.db.close()
+
+
+def test_a_killed_primary_is_waited_for_and_its_successor_gets_the_writes(shop: Shop) -> None:
+    """Scenarios 44, 48, 51: the write waits, no failover is counted before there is one, the old server stays out."""
+    replicas = shop.replicas
+    replicas.servers[0].kill()
+    write = shop.in_background(lambda: shop.db.execute_query(INSERT))
+    assert eventually(lambda: shop.primary() is None)
+    assert {host.term for host in shop.db.hosts()} == {1}
+    with (
+        pytest.raises(ServerRefused, match="did not answer"),
+        ImprovedDb(_urls(replicas), acquire_timeout=0.5) as other,
+    ):
+        other.execute_query(INSERT)
+    replicas.promote(1)
+    replicas.refollow(2, 1)
+    assert not isinstance(write(), Exception)
+    assert (shop.primary(), shop.db.hosts()[1].term) == (1, 2)
+    replicas.servers[0].start()
+    assert eventually(lambda: shop.role(0) == "unfit")
+    for _ in range(20):
+        shop.db.execute_query(INSERT)
+    assert (shop.rows(0), shop.rows(1)) == (1, 22)
+    assert "was superseded by" in shop.db.hosts()[0].why
+
+
+def _urls(replicas: Replicas) -> list[str]:
+    """Return the URLs for an ordinary account: one with READ_ONLY ADMIN may write on a server that is read-only."""
+    return [f"mysql://{MODEST}@{address}/test" for address in replicas.addresses]
+
+
+def test_a_planned_switch_loses_nothing_and_tells_open_transactions(shop: Shop) -> None:
+    """Scenarios 45, 46: the old server itself ends what is under way; run_transaction goes on at the new one."""
+    replicas, db = shop.replicas, shop.db
+    reached, switched = threading.Event(), threading.Event()
+    attempts: list[str] = []
+
+    def body(tx: Any) -> None:
+        attempts.append(str(tx.fetch_value("select @@port")))
+        tx.execute_query(INSERT)
+        if len(attempts) == 1:
+            reached.set()
+            switched.wait(30)
+
+    again = shop.in_background(lambda: db.run_transaction(body))
+    assert reached.wait(20)
+    opened = ExitStack()
+    opened.enter_context(db.transaction()).execute_query(INSERT)
+    replicas.run(0, "set global read_only = 1")
+    replicas.catch_up(1, 2, of=0)
+    replicas.promote(1)
+    replicas.refollow(2, 1)
+    replicas.follow(0, 1)
+    switched.set()
+    assert eventually(lambda: shop.primary() == 1)
+    with pytest.raises((ServerRefused, TransactionLost)):
+        opened.close()
+    assert not isinstance(again(), Exception)
+    assert attempts == [str(replicas.servers[0].port), str(replicas.servers[1].port)]
+    db.execute_query(INSERT)
+    assert shop.rows(1) == 3
+    assert eventually(lambda: shop.role(0) == "replica")
+    assert shop.rows(0) == 3
+
+
+def test_writes_on_a_frozen_primary_are_cut_when_another_one_is_accepted(shop: Shop) -> None:
+    """No answer can come that would be true; the caller hears that the outcome is unknown, and does not hang."""
+    replicas, db = shop.replicas, shop.db
+    replicas.servers[0].pause()
+    write = shop.in_background(lambda: db.execute_query(INSERT))
+    assert eventually(lambda: shop.primary() is None)
+    replicas.promote(1)
+    replicas.refollow(2, 1)
+    assert isinstance(write(), OutcomeUnknown)
+    db.execute_query(INSERT)
+    assert shop.primary() == 1
+    replicas.servers[0].resume()
+    assert eventually(lambda: shop.role(0) == "unfit")
+    db.execute_query(INSERT)
+    assert shop.rows(1) == 3
+
+
+def test_two_writers_are_refused_until_one_is_read_only(shop: Shop) -> None:
+    """Scenario 49: the text says what to do; reads of the reader lane go on."""
+    replicas, db = shop.replicas, shop.db
+    replicas.run(2, "stop slave")
+    replicas.promote(1)
+    assert eventually(lambda: shop.primary() is None)
+    with pytest.raises(ServerRefused, match="topology='sequential'"):
+        db.execute_query(INSERT)
+    replicas.run(1, "set global read_only = 1")
+    assert eventually(lambda: shop.primary() == 0)
+    db.execute_query(INSERT)
+    assert shop.rows(0) == 2
+
+
+def test_replicas_that_follow_another_writer_overrule_the_primary(shop: Shop) -> None:
+    """Scenario 53: only the old primary was cut off from the others, and we see all of them."""
+    replicas, db = shop.replicas, shop.db
+    replicas.promote(1)
+    replicas.refollow(2, 1)
+    assert eventually(lambda: shop.primary() == 1)
+    db.execute_query(INSERT)
+    assert (shop.rows(0), shop.rows(1)) == (1, 2)
+    assert shop.role(0) == "unfit"
