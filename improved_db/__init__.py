@@ -44,6 +44,7 @@ from improved_db.wire.compiled import compiled
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
+    from improved_db.cluster.failover import FailoverReport
     from improved_db.cluster.status import HostStatus
     from improved_db.compat.dropin import Enabled, enable
     from improved_db.execution.reader import Reader
@@ -62,6 +63,7 @@ __all__ = [
     "Connection",
     "Enabled",
     "Event",
+    "FailoverReport",
     "Finding",
     "Handle",
     "Host",
@@ -113,6 +115,7 @@ _LATER = {
     "PoolStats": "pool.snapshot",
     "enable": "compat.dropin",
     "Event": "observe.events",
+    "FailoverReport": "cluster.failover",
     "Host": "settings.hosts",
     "HostStatus": "cluster.status",
     "Reader": "execution.reader",

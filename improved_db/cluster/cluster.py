@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from improved_db.clock import MonotonicClock
 from improved_db.cluster.drivers import Drivers
+from improved_db.cluster.failover import Failovers
 from improved_db.cluster.lane import Lane
 from improved_db.cluster.looking import roles_of
 from improved_db.cluster.monitor import Monitor
@@ -80,6 +81,7 @@ class Cluster:
         self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
         self._roles.on_change.append(self._changed)
         self._roles.on_down.append(self._is_down)
+        self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed)
         self._to_replica = ToReplica(
             self._servers, self._roles, self._is_closed, cluster, self.clock, self._could_not_connect
@@ -282,7 +284,9 @@ class Cluster:
     def stats(self) -> PoolStats:
         """Return every gauge and counter of all pools, and the same for each server."""
         by_host = {address: server.stats() for address, server in self._servers.items()}
-        return dataclasses.replace(summed(self.settings.name, by_host.values()), closed=self._closed, by_host=by_host)
+        found = summed(self.settings.name, by_host.values())
+        failovers, lost = self._failovers.count, self._failovers.lost
+        return dataclasses.replace(found, closed=self._closed, by_host=by_host, failovers=failovers, lost_writes=lost)
 
     def borrowed(self) -> list[Borrowed]:
         """Return the loans that are out, the oldest first."""

@@ -52,6 +52,8 @@ class PoolStats:
         lost: Loans that were never returned; the pool took their slots back.
         leaks: Loans reported as held for too long.
         retries: Retries by the executor, by verdict.
+        failovers: How often another one of several servers became the primary.
+        lost_writes: Writes that were acknowledged, and lost by these failovers, as far as GTIDs tell.
         closed: Whether the pool is closed.
         by_host: The same for each server, if there are several.
     """
@@ -79,6 +81,8 @@ class PoolStats:
     lost: int
     leaks: int
     retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    failovers: int = 0
+    lost_writes: int = 0
     closed: bool = False
     by_host: Mapping[str, PoolStats] = dataclasses.field(default_factory=dict)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
     from typing_extensions import Required
 
+    from improved_db.cluster.failover import FailoverReport
     from improved_db.execution.retry import RetryPolicy
     from improved_db.settings.hosts import Host
     from improved_db.wire.connection import Connection
@@ -64,7 +65,7 @@ class PoolOptions(TypedDict, total=False):
     causal_timeout: float
     monitor_interval: float
     zone: str | None
-    on_failover: Callable[[Any], object] | None
+    on_failover: Callable[[FailoverReport], object] | None
 
 
 class Options(PoolOptions, total=False):

@@ -28,6 +28,7 @@ NAMES = {
     "Finding",
     "Handle",
     "Host",
+    "FailoverReport",
     "HostStatus",
     "Identifier",
     "ImprovedDb",
