@@ -96,7 +96,10 @@ class Assembly:
         if self._reader is None:
             from improved_db.execution.reader import Reader  # noqa: PLC0415  # programs that write only need none
 
-            self._reader = self.__dict__.setdefault("_made_reader", Reader(self._executor_on(self.cluster().reader)))
+            cluster = self.cluster()
+            self._reader = self.__dict__.setdefault(
+                "_made_reader", Reader(self._executor_on(cluster.reader), cluster.seeing)
+            )
         return self._reader
 
     def _executor_on(self, lane: Lane) -> Executor:

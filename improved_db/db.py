@@ -139,14 +139,21 @@ class ImprovedDb(Queries):
         timeout: float | None = None,
         exactly_once: bool = False,
         read_only: bool = False,
+        after: bytes | None = None,
     ) -> Any:
         if not isinstance(query, str):
             query, args = compose(query, args, many=exec_many)
-        if read_only:
+        if read_only or after is not None:
             if exec_many or exactly_once:
-                raise StatementError("read_only=True is for a statement that reads: no exec_many, no exactly_once")
-            rows = rows_from(self.reader.executor.run(query, args, dictcursor, idempotent, timeout))
-        elif exec_many:
+                raise StatementError("read_only and after are for statements that read: no exec_many, no exactly_once")
+            wanted: dict[str, Any] = {
+                "dictcursor": dictcursor,
+                "return_one": return_one,
+                "idempotent": idempotent,
+                "timeout": timeout,
+            }
+            return self.reader.execute_query(query, args, after=after, **wanted)
+        if exec_many:
             rows = self.exec_many(query, args, exactly_once=exactly_once)
         elif exactly_once:
             rows = self.run_transaction(
@@ -169,6 +176,7 @@ class ImprovedDb(Queries):
         timeout: float | None = None,
         exactly_once: bool = False,
         read_only: bool = False,
+        after: bytes | None = None,
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
@@ -228,6 +236,7 @@ class ImprovedDb(Queries):
             timeout: Seconds that the statement may run.
             exactly_once: As for `run_transaction`.
             read_only: Let the server refuse a write, and a replica answer, if there is one; see `reader`.
+            after: A token of `causal_token`: read only, and see what its program had written.
 
         Returns:
             `Rows`: a tuple of rows with ``rowcount``, ``lastrowid``, ``columns`` and ``warning_count``.
@@ -400,6 +409,14 @@ class ImprovedDb(Queries):
         reader = self._parts.reader()
         self._pool = self._parts.pools
         return reader
+
+    def causal_token(self) -> bytes:
+        """Return bytes that stand for everything this object has written so far, for a cookie or a job queue.
+
+        Reads of this object on replicas see that anyway. Another program sees it with ``after=``. With one server, and
+        where the servers do not tell what they have written (GTIDs), they are empty.
+        """
+        return self._cluster().causal_token()
 
     def _cluster(self) -> Cluster:
         self._pool = cluster = self._parts.cluster()

@@ -9,10 +9,12 @@ import contextlib
 import dataclasses
 import logging
 import random
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from improved_db.clock import MonotonicClock
+from improved_db.cluster.causal import NOTHING, Writes, from_token, newest, token_of
 from improved_db.cluster.drivers import Drivers
 from improved_db.cluster.failover import Failovers
 from improved_db.cluster.lane import Lane
@@ -29,11 +31,13 @@ from improved_db.failures.verdict import Backoff, Fate, Verdict
 from improved_db.pool.loan import DISMISSED
 from improved_db.pool.snapshot import summed
 from improved_db.settings.settings import ClusterSettings, HostSettings
+from improved_db.wire.causal import NotReached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from improved_db.clock import Clock
+    from improved_db.cluster.causal import Written
     from improved_db.cluster.routes import Roles
     from improved_db.cluster.status import HostStatus
     from improved_db.cluster.views import Topology
@@ -75,7 +79,10 @@ class Cluster:
         self.clock: Clock = MonotonicClock() if clock is None else clock
         self._closed = False
         cluster = settings.cluster or _of_one(settings)
-        self._servers = {host.address: Server(host, settings) for host in cluster.hosts}
+        self._writes = Writes()
+        self._causal = cluster.causal_reads
+        self._after: ContextVar[Written | None] = ContextVar("improved_db_after", default=NOTHING)
+        self._servers = {host.address: Server(host, settings, self._acked) for host in cluster.hosts}
         if adopted is not None:
             self._servers[cluster.hosts[0].address].adopt(adopted)
         self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
@@ -84,7 +91,13 @@ class Cluster:
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed)
         self._to_replica = ToReplica(
-            self._servers, self._roles, self._is_closed, cluster, self.clock, self._could_not_connect
+            self._servers,
+            self._roles,
+            self._is_closed,
+            cluster,
+            self.clock,
+            self._could_not_connect,
+            self._needs,
         )
         self.primary: Lane = self._lane(self._to_primary)
         self.reader: Lane = self._lane(self._to_replica)
@@ -110,12 +123,41 @@ class Cluster:
     def _until(self, seconds: float) -> float:
         return self.clock.now() + seconds
 
+    # --- what a read has to see ------------------------------------------------------------------------------------
+
+    def _acked(self, address: str, text: str) -> None:
+        """Note the GTID of a commit on the primary."""
+        if self._roles.topology.primary == address:
+            self._writes.note(text)
+
+    def _needs(self) -> Written | None:
+        """Return the writes that a read of this thread has to see; None if its token is none."""
+        own = self._writes.now if self._causal else NOTHING
+        after = self._after.get()
+        return None if after is None else newest(own, after)
+
+    def causal_token(self) -> bytes:
+        """Return what was written so far, for another program's ``after=``."""
+        return token_of(self._writes.now)
+
+    @contextlib.contextmanager
+    def seeing(self, token: bytes) -> Iterator[None]:
+        """Let the reads of the block see what *token* stands for; if it is no token of ours, the primary answers."""
+        mark = self._after.set(from_token(token))
+        try:
+            yield
+        finally:
+            self._after.reset(mark)
+
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def heard(self, connection: Connection, error: BaseException, judgement: Judgement) -> None:
         """Note what a failure on a connection says about its server."""
         server = self._servers.get(connection._address)
         if server is None:
+            return
+        if isinstance(error, NotReached):
+            self._to_replica.missed(server)
             return
         if connection._read_only and error.args[:1] == (WRITE_IN_READER,):
             _add_hint(error)

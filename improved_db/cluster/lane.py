@@ -37,8 +37,11 @@ class Route(Protocol):
             ServerRefused: There is none.
         """
 
-    def holds(self, address: str) -> bool:
+    def holds(self, address: str, loan: Loan[Connection]) -> bool:
         """Say whether a loan from that server's pool may be used, now that it is there."""
+
+    def returned(self, loan: Loan[Connection]) -> None:
+        """Forget a loan that is about to be returned."""
 
     def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
         """Note that a server could not be connected to; say whether to try another one now."""
@@ -108,17 +111,19 @@ class Lane:
             except ImprovedDbError:
                 raise
             except Exception as error:
-                if not self._route.failed(address, error, tried):
-                    raise
-                tried.add(address)
-                continue
-            if self._route.holds(address):
+                if self._route.failed(address, error, tried):
+                    tried.add(address)
+                    continue
+                error.__dict__["host"] = address
+                raise
+            if self._route.holds(address, loan):
                 self._opened = True
                 return loan
             pool.release(loan)
 
     def release(self, loan: Loan[Connection], discard: str | None = None) -> str | None:
         """Return a loan to its pool."""
+        self._route.returned(loan)
         return self._pool_of(loan).release(loan, discard)
 
     def owns(self, loan: Loan[Connection]) -> bool:

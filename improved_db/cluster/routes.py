@@ -6,10 +6,13 @@ Knows roles, lag and preferences. Does not know how a connection is borrowed, or
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.cluster.balance import choose
-from improved_db.cluster.views import ClusterState
+from improved_db.cluster.causal import NOTHING, can_be_waited_for, wait_for
+from improved_db.cluster.views import ClusterState, HostState
 from improved_db.errors import PoolClosed, PoolError, ServerRefused
 from improved_db.pool.loan import DISMISSED, current_errand
 
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
 
     from improved_db.clock import Clock
     from improved_db.cluster.balance import Share
+    from improved_db.cluster.causal import Written
     from improved_db.cluster.server import Server
     from improved_db.cluster.views import HostView, Topology
+    from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
     from improved_db.settings.settings import ClusterSettings
     from improved_db.wire.connection import Connection
@@ -88,9 +93,13 @@ class ToPrimary:
         decided = topology.primary is not None or topology.state is ClusterState.CONFLICT
         return decided or self._is_closed() or dismissed()
 
-    def holds(self, address: str) -> bool:
+    def holds(self, address: str, loan: Loan[Connection]) -> bool:
         """Say whether the server is still the primary."""
+        del loan
         return self._roles.topology.primary == address
+
+    def returned(self, loan: Loan[Connection]) -> None:
+        """Nothing is noted of its loans."""
 
     def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
         """Have the servers looked at; the executor decides about a retry."""
@@ -115,15 +124,31 @@ class ToReplica:
         settings: ClusterSettings,
         clock: Clock,
         failed: Callable[[str, BaseException], object],
+        needs: Callable[[], Written | None],
     ) -> None:
+        """Direct reads.
+
+        Args:
+            servers: The servers, by address.
+            roles: Who is what.
+            is_closed: Whether the pools are closed.
+            settings: Preference, zone and limits.
+            clock: The time.
+            failed: Called with the address of a server that could not be connected to.
+            needs: Returns the writes that a read of this thread has to see; None: it is not known which.
+        """
         self._servers = servers
         self._roles = roles
         self._is_closed = is_closed
         self._settings = settings
         self._now = clock.now
         self._failed = failed
+        self._needs = needs
+        self._here = threading.local()  # whether the next read of this thread has to be answered by the primary
         self._seen: Topology | None = None
         self._replicas: list[Server] = []
+
+    # --- which server ----------------------------------------------------------------------------------------------
 
     def pool(self, deadline: float, tried: set[str]) -> tuple[str, Pool[Connection]]:
         """Return the address of the server that answers the next read, and its pool.
@@ -149,7 +174,7 @@ class ToReplica:
         primary = self._primary(topology, tried)
         if preference == "primary_preferred" and primary is not None:
             return primary, primary.reader()
-        eligible = [server for server in self.replicas(topology) if server.address not in tried]
+        eligible = self._able([server for server in self.replicas(topology) if server.address not in tried], topology)
         if preference == "nearest" and primary is not None:
             eligible = [*eligible, primary]
         alone = preference == "replica" or primary is None
@@ -158,6 +183,23 @@ class ToReplica:
         if chosen is not None:
             return chosen, chosen.reader()
         return None if alone or primary is None else (primary, primary.reader(primary.half()))
+
+    def _able(self, replicas: list[Server], topology: Topology) -> list[Server]:
+        """Return the replicas that have what this thread has to see, or can be waited for."""
+        needed = self._needs()
+        if needed is None:
+            return []
+        if not needed:
+            return replicas
+        if self._here.__dict__.pop("primary", False) or not can_be_waited_for(needed, topology):
+            return []
+        now = self._now()
+        return [
+            server
+            for server in replicas
+            if server.reach.has(needed, topology.hosts[server.address])
+            or (now >= server.reach.late_until and len(server.reach.waits) < server.half())
+        ]
 
     def _has_any(self, tried: set[str]) -> bool:
         topology = self._roles.topology
@@ -183,19 +225,9 @@ class ToReplica:
 
     def _may(self, view: HostView | None) -> bool:
         most = self._settings.max_replication_lag
-        if view is None or view.role != "replica":
+        if view is None or view.role != "replica" or view.state is HostState.DOWN:
             return False
         return most is None or (view.lag is not None and view.lag <= most)
-
-    def holds(self, address: str) -> bool:
-        """Note that a connection works."""
-        self._servers[address].share.succeeded()
-        return True
-
-    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
-        """Note that a server could not be connected to; say whether another one may answer."""
-        self._failed(address, error)
-        return self._has_any({*tried, address})
 
     def current(self) -> list[Pool[Connection]]:
         """Return the pools of the replicas, or the primary's if there is none."""
@@ -203,6 +235,52 @@ class ToReplica:
         primary = self._primary(topology, set())
         servers = self.replicas(topology) or ([] if primary is None else [primary])
         return [server.reader(None if server is not primary else server.half()) for server in servers]
+
+    # --- what becomes of the loan ----------------------------------------------------------------------------------
+
+    def holds(self, address: str, loan: Loan[Connection]) -> bool:
+        """Note that a connection works; if its server may lack what the read has to see, let it wait for that."""
+        server = self._servers[address]
+        server.share.succeeded()
+        topology = self._roles.topology
+        needed = NOTHING if address == topology.primary else self._needs()
+        if not needed or server.reach.has(needed, topology.hosts[address]):
+            return True
+        statement = wait_for(needed, min(self._settings.causal_timeout, max(loan.deadline - self._now(), 0.001)))
+        connection: Any = loan.connection
+        if not connection._pipelines:
+            return self._has_waited(server, needed, loan, statement)
+        server.reach.waits.add(loan)
+        connection._on_reached = partial(server.reach.got, needed, loan)
+        connection._wait = statement.encode()
+        return True
+
+    def _has_waited(self, server: Server, needed: Written, loan: Loan[Connection], statement: str) -> bool:
+        """Wait with a round trip of its own, where the server takes one command at a time."""
+        rows = loan.connection._ask(statement)
+        if rows and rows[0][0] == "0":
+            server.reach.got(needed, loan)
+            return True
+        self.missed(server)
+        return False
+
+    def missed(self, server: Server) -> None:
+        """Note that a replica was not there in time: this thread's next read is answered by the primary."""
+        server.reach.missed(self._now())
+        self._here.primary = True
+
+    def returned(self, loan: Loan[Connection]) -> None:
+        """Forget a loan that waited, or was to wait."""
+        connection: Any = loan.connection
+        connection._wait = None
+        server = self._servers.get(connection._address)
+        if server is not None:
+            server.reach.waits.discard(loan)
+
+    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
+        """Note that a server could not be connected to; say whether another one may answer."""
+        self._failed(address, error)
+        return self._has_any({*tried, address})
 
 
 def _share(server: Server) -> Share:

@@ -11,12 +11,15 @@ Knows pools and the options of one server. Does not know roles, or which read go
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from improved_db.cluster.balance import Share
+from improved_db.cluster.causal import Reach
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.pool import Pool
 from improved_db.pool.snapshot import summed
+from improved_db.wire.causal import CausalConnection
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:
@@ -39,29 +42,43 @@ class Server:
         address: Its name in logs, errors and statistics.
         host: What the settings say of it.
         share: Its part in the reads.
+        reach: What it is known to have.
         drivers: What opens its connections, by lane.
         listeners: The user's, for pools that are made later.
         suspended: Whether such pools lend nothing at first.
         tell: Hears of the events of such pools.
     """
 
-    def __init__(self, host: HostSettings, settings: Settings) -> None:
-        """Describe one server; nothing connects yet."""
+    def __init__(self, host: HostSettings, settings: Settings, on_gtid: Callable[[str, str], object]) -> None:
+        """Describe one server; nothing connects yet.
+
+        Args:
+            host: What the settings say of it.
+            settings: All of them.
+            on_gtid: Called with the address and the GTID of each commit of the primary lane.
+        """
         self.address: str = host.address
         self.host: HostSettings = host
         self.share: Share = Share(host.weight, host.zone)
+        self.reach: Reach = Reach()
         self.listeners: list[Listener] = []
         self.suspended: bool = False
         self.tell: Callable[..., object] | None = None
+
+        def track(connection: CausalConnection) -> None:
+            connection._on_gtid = partial(on_gtid, host.address)
+
         self.drivers: dict[Purpose, PyMySQLDriver] = {
             purpose: PyMySQLDriver(
                 host.connect.resolve,
                 reset=settings.reset,
+                kind=CausalConnection,
                 configure=settings.configure,
                 aware_datetimes=settings.aware_datetimes,
                 pipelining=settings.pipelining,
                 address=host.address,
                 read_only=purpose == READER,
+                dress=track if purpose == PRIMARY else None,
             )
             for purpose in (PRIMARY, READER)
         }

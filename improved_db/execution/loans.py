@@ -83,7 +83,9 @@ class Loans:
             # If an address has never answered, we take it for a mistake and not for an outage.
             known = self._pool.ever_opened or judgement.backoff is Backoff.OVERLOAD
             again = judgement.verdict is Verdict.NOT_CONNECTED and known
-            raise Failed.judged(error, judgement, again=again) from error
+            message = Failed.judged(error, judgement, again=again)
+            message.host = getattr(error, "host", "")
+            raise message from error
 
     def left(self, deadline: float | None) -> float | None:
         """Return how many seconds are left until *deadline*, at least a thousandth; None if there is no deadline."""
@@ -182,6 +184,8 @@ class Loans:
         message.started_at = loan.started_at
         message.failed_at = failed_at
         message.waited, message.ran = loan.taken_at - loan.started_at, failed_at - loan.taken_at
+        if self.on_failure is not None:
+            message.host = loan.connection._address
         if unit is not Unit.BULK_CHUNKS:  # each attempt of those begins behind the rows that are already committed
             message.lasted = failed_at - loan.taken_at
         return message
@@ -194,7 +198,8 @@ class Loans:
         phase = connection._phase or Phase.AWAIT
         if stage.at_commit and phase is Phase.AWAIT:
             phase = Phase.COMMIT
-        judgement = judge_exception(
+        told: Judgement | None = getattr(error, "judgement", None)
+        judgement = told or judge_exception(
             error,
             phase=phase,
             flavour=self.flavour(connection),

@@ -5,6 +5,7 @@ Knows the reading verbs and an executor. Does not know which server answers.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
 
@@ -42,9 +43,10 @@ class Reader(Queries):
         executor: What runs the statements.
     """
 
-    def __init__(self, executor: Executor) -> None:
-        """Read by *executor*, whose sessions are READ ONLY."""
+    def __init__(self, executor: Executor, seeing: Callable[[bytes], AbstractContextManager[None]]) -> None:
+        """Read by *executor*, whose sessions are READ ONLY; *seeing* lets the reads of a block see a token's writes."""
         self.executor: Executor = executor
+        self._seeing = seeing
         self._transactions = Transactions(executor)
 
     @overload
@@ -57,6 +59,7 @@ class Reader(Queries):
         return_one: Literal[False] = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        after: bytes | None = None,
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(
@@ -68,6 +71,7 @@ class Reader(Queries):
         return_one: Literal[False] = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        after: bytes | None = None,
     ) -> Rows[DictRow]: ...
     @overload
     def execute_query(
@@ -79,6 +83,7 @@ class Reader(Queries):
         return_one: bool,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        after: bytes | None = None,
     ) -> Any: ...
     def execute_query(
         self,
@@ -89,6 +94,7 @@ class Reader(Queries):
         return_one: bool = False,
         idempotent: bool | None = None,
         timeout: float | None = None,
+        after: bytes | None = None,
     ) -> Any:
         """Run one statement that only reads, and return its rows; retry what is safe to retry, on any server.
 
@@ -99,6 +105,8 @@ class Reader(Queries):
             return_one: The first row or None.
             idempotent: As for `ImprovedDb.execute_query`.
             timeout: Seconds the statement may run.
+            after: A token of `ImprovedDb.causal_token`, of this program or another one: the read sees what that had
+                written.
 
         Raises:
             ServerRefused: No server may answer; the text names each of them.
@@ -106,7 +114,8 @@ class Reader(Queries):
         """
         if not isinstance(query, str):
             query, args = compose(query, args)
-        rows = rows_from(self.executor.run(query, args, dictcursor, idempotent, timeout))
+        with contextlib.nullcontext() if after is None else self._seeing(after):
+            rows = rows_from(self.executor.run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
     def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
@@ -131,13 +140,18 @@ class Reader(Queries):
         """Run one statement for each of many arguments; see `ImprovedDb.execute_each`."""
         return execute_each(self.executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
 
-    def transaction(self, *, isolation: str | None = None) -> AbstractContextManager[Transaction]:
+    @contextlib.contextmanager
+    def transaction(self, *, isolation: str | None = None, after: bytes | None = None) -> Iterator[Transaction]:
         """Begin a READ ONLY transaction on one server, which sees one state of the data; nothing in it is retried.
 
         Args:
             isolation: As for `ImprovedDb.transaction`.
+            after: As for `execute_query`.
         """
-        return self._transactions.lend(isolation, read_only=True)
+        with contextlib.ExitStack() as stack:
+            with contextlib.nullcontext() if after is None else self._seeing(after):
+                tx = stack.enter_context(self._transactions.lend(isolation, read_only=True))
+            yield tx
 
     def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``fn(tx, *args, **kwargs)`` in a READ ONLY transaction; retry all of it if that is safe.

@@ -176,6 +176,11 @@ class Retrier:
             OutcomeUnknown: The server may have applied an earlier attempt, and none has succeeded since.
             BaseException: The error of the last attempt.
         """
+        if first.at_once and first.again:
+            try:
+                return attempt()
+            except Failed as failed:
+                first = failed
         attempts = _Attempts(first, attempt)
         if self._policy is None or not first.again or _inside.get():
             raise attempts.last_error()

@@ -70,6 +70,8 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
         ran: Seconds it had its connection.
         pause: Seconds until the next attempt; None if there is none.
         failed_at: When it failed, by the pool's clock; None if it got no connection.
+        at_once: Whether another attempt is made at once, whatever the policy.
+        host: Which of several servers it was on; empty for one server.
     """
 
     failed_at: float | None = None
@@ -79,6 +81,8 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
     waited: float | None = None
     ran: float = 0.0
     pause: float | None = None
+    at_once: bool = False
+    host: str = ""
 
     def __init__(
         self,
@@ -102,7 +106,9 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
     def judged(cls, error: BaseException, judgement: Judgement, *, again: bool, statement: str = "") -> Failed:
         """Return the message for a judged failure."""
         verdict, backoff, reason = judgement.verdict, judgement.backoff, judgement.reason
-        return cls(error, again=again, verdict=verdict, backoff=backoff, reason=reason, statement=statement)
+        message = cls(error, again=again, verdict=verdict, backoff=backoff, reason=reason, statement=statement)
+        message.at_once = judgement.at_once
+        return message
 
     def repeats(self, earlier: Failed) -> bool:
         """Say whether the same statement was lost after the same time as before: then it is ended each time."""
@@ -115,8 +121,9 @@ class Failed(Exception):  # never seen outside: a message from an attempt to the
 
     def story(self) -> str:
         """Return one line about the failure, without values."""
+        on = f" on {self.host}" if self.host else ""
         at = f" at {name_of(self.statement) or digest(self.statement)}" if self.statement else ""
-        return f"{self.verdict.value}: {self.reason}{at}"
+        return f"{self.verdict.value}: {self.reason}{on}{at}"
 
 
 class CallersOwn(Exception):  # never seen outside: a message from where the caller's code was called

@@ -80,12 +80,14 @@ class Judgement(NamedTuple):
         fate: What becomes of its connection.
         backoff: Which wait a retry uses, if there is one.
         reason: A few words without values, for logs and error texts.
+        at_once: Whether another attempt is made at once, whatever the policy: nothing has failed.
     """
 
     verdict: Verdict
     fate: Fate
     backoff: Backoff
     reason: str
+    at_once: bool = False
 
 
 _BY_CODE: Final[dict[int, list[Row]]] = {}

@@ -134,6 +134,7 @@ class OnPool(InTransaction, total=False):
     idempotent: bool | None
     exactly_once: bool
     read_only: bool
+    after: bytes | None
 
 
 class Tuples(OnConnection, total=False):

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         _current_timeout: float | None
         server_status: int
         server_version: str
+        server_capabilities: int
+        client_flag: int
         host: str
         port: int
         bind_address: str | None
@@ -82,6 +84,11 @@ NOTES_TIMEOUT: Final = notes_timeout()
 _header: Final = struct.Struct("<iB").pack
 QUERY: Final = COMMAND.COM_QUERY
 SEND, AWAIT = Phase.SEND, Phase.AWAIT
+
+
+def query_packet(sql: bytes) -> bytes:
+    """Return the packet of a short statement."""
+    return _header(len(sql) + 1, QUERY) + sql
 
 
 class Exchange(Base):

@@ -77,6 +77,7 @@ class PyMySQLDriver:
         pipelining: str | bool = "auto",
         address: str = "",
         read_only: bool = False,
+        dress: Callable[[Any], object] | None = None,
     ) -> None:
         """Keep the options; `connect` uses them.
 
@@ -92,12 +93,13 @@ class PyMySQLDriver:
                 is known not to allow that.
             address: Where the server is, as the settings name it.
             read_only: Let the server refuse writes of these sessions.
+            dress: Called with each connection before it connects.
         """
         self._options = options
         self._kind = kind
         self._configure = configure
         self._aware_datetimes = aware_datetimes
-        self._address, self._read_only = address, read_only
+        self._address, self._read_only, self._dress = address, read_only, dress
         self._reset = reset
         self._only_if_needed = reset == "rollback"
         self._tls_contexts: dict[object, ssl.SSLContext] = {}
@@ -206,6 +208,8 @@ class PyMySQLDriver:
             **{name: sealed.value for name, sealed in options.items()},
         )
         connection._address, connection._read_only = self._address, self._read_only
+        if self._dress is not None:
+            self._dress(connection)
         if self._aware_datetimes is not None:
             connection.encoders = strict_encoders(connection.encoders, self._aware_datetimes)
         return connection
