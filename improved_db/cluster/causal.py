@@ -176,7 +176,7 @@ def _is_in(history: GtidSet, origin: str, write: Write) -> bool:
 
 
 #: Seconds for which a replica that did not get there in time is not waited for: first and longest.
-FIRST_REST: Final = 1.0
+FIRST_REST: Final = 5.0
 LONGEST_REST: Final = 30.0
 
 

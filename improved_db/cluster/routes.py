@@ -239,13 +239,20 @@ class ToReplica:
     # --- what becomes of the loan ----------------------------------------------------------------------------------
 
     def holds(self, address: str, loan: Loan[Connection]) -> bool:
-        """Note that a connection works; if its server may lack what the read has to see, let it wait for that."""
+        """Note that a connection works; if its server may lack what the read has to see, let it wait for that.
+
+        Returns:
+            False if the read is not to wait there.
+        """
         server = self._servers[address]
         server.share.succeeded()
         topology = self._roles.topology
         needed = NOTHING if address == topology.primary else self._needs()
         if not needed or server.reach.has(needed, topology.hosts[address]):
             return True
+        if self._now() < server.reach.late_until or len(server.reach.waits) >= server.half():
+            self._here.primary = True  # so it has become while this thread waited for the connection
+            return False
         statement = wait_for(needed, min(self._settings.causal_timeout, max(loan.deadline - self._now(), 0.001)))
         connection: Any = loan.connection
         if not connection._pipelines:
