@@ -207,6 +207,7 @@ class Loans:
             autocommit=self._autocommit,
             read_only_session=stage.read_only or connection._read_only,
             rollback_on_timeout=self._driver.rollback_on_timeout,
+            several_servers=self.on_failure is not None,
         )
         if self.on_failure is not None:
             self.on_failure(connection, error, judgement)

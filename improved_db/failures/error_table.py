@@ -136,7 +136,18 @@ DEADLOCKS: Final = (
     Row(1020, "ER_CHECKREAD", PERMANENT, DISCARD, OTHER, "row changed since it was read"),
     Row(1206, "ER_LOCK_TABLE_FULL", TX_UNDONE, ROLLBACK, LOAD, "lock table full"),
     Row(3101, "ER_TRANSACTION_ROLLBACK_DURING_COMMIT", TX_UNDONE, ROLLBACK, LOCKS, "certification failed"),
-    # 3101 says that certification failed. A hook before COMMIT refuses a write that is too large, each time.
+    # 3101 says that certification failed. A hook before COMMIT refuses a write that is too large, each time; and every
+    # write of a member that has lost its group, where another member may take it.
+    Row(
+        3100,
+        "ER_RUN_HOOK_ERROR",
+        REFUSED,
+        RETIRE,
+        NETWORK,
+        "the member may have lost its group",
+        texts=("before_commit",),
+        needs="several_servers",
+    ),
     Row(3100, "ER_RUN_HOOK_ERROR", PERMANENT, ROLLBACK, OTHER, "the group refused the write", texts=("before_commit",)),
     Row(3100, "ER_RUN_HOOK_ERROR", UNKNOWN, DISCARD, NETWORK, "a hook failed during COMMIT"),
     # Group Replication's deadlock says 149; Galera's loss of quorum says neither, and the write may be in.

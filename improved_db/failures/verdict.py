@@ -58,6 +58,7 @@ class Failure(NamedTuple):
         autocommit: A statement outside a transaction commits by itself.
         read_only_session: We asked for READ ONLY ourselves.
         rollback_on_timeout: The server runs with ``innodb_rollback_on_timeout``.
+        several_servers: Another server may run what this one refuses.
     """
 
     phase: Phase
@@ -70,6 +71,7 @@ class Failure(NamedTuple):
     autocommit: bool = True
     read_only_session: bool = False
     rollback_on_timeout: bool = False
+    several_servers: bool = False
 
 
 class Judgement(NamedTuple):
@@ -185,6 +187,7 @@ def judge_exception(
     autocommit: bool = True,
     read_only_session: bool = False,
     rollback_on_timeout: bool = False,
+    several_servers: bool = False,
 ) -> Judgement:
     """Judge an exception. Never raises.
 
@@ -202,6 +205,7 @@ def judge_exception(
         autocommit: A statement outside a transaction commits by itself.
         read_only_session: We asked for READ ONLY ourselves.
         rollback_on_timeout: The server runs with ``innodb_rollback_on_timeout``.
+        several_servers: Another server may run what this one refuses.
 
     Returns:
         As `judge`.
@@ -219,6 +223,7 @@ def judge_exception(
         autocommit=autocommit,
         read_only_session=read_only_session,
         rollback_on_timeout=rollback_on_timeout,
+        several_servers=several_servers,
     )
     if not isinstance(error, Exception):
         return Judgement(Verdict.PERMANENT, Fate.DISCARD, Backoff.OTHER, "interrupted")

@@ -139,6 +139,21 @@ def test_group_replication_tells_before_commit_from_after() -> None:
     assert (undone.verdict, unclear.verdict) == (Verdict.PERMANENT, Verdict.UNKNOWN)
 
 
+def test_a_member_that_lost_its_group_refuses_what_another_member_takes() -> None:
+    """A frozen primary that wakes up says 3100 to each write: nothing is applied, and the new primary can run it."""
+    failure = Failure(
+        Phase.COMMIT,
+        3100,
+        "HY000",
+        "Error on observer while running replication hook 'before_commit'.",
+        several_servers=True,
+    )
+    judgement = judge(failure)
+    assert (judgement.verdict, judgement.fate) == (Verdict.REFUSED, Fate.RETIRE_ALL)
+    unclear = judge(failure._replace(message="Error on observer while running replication hook 'after_commit'."))
+    assert unclear.verdict is Verdict.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -308,6 +323,7 @@ def test_every_row_of_the_table_can_be_reached(row: Row) -> None:
                 in_transaction=in_transaction,
                 read_only_session=flag,
                 rollback_on_timeout=flag,
+                several_servers=flag,
             )
             judgement = judge(failure)
             if where & places:
