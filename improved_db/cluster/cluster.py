@@ -89,6 +89,7 @@ class Cluster:
         self._roles.on_change.append(self._changed)
         self._roles.on_down.append(self._is_down)
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
+        self._failovers.on_settled.append(self._writes.keep)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed)
         self._to_replica = ToReplica(
             self._servers,
@@ -126,7 +127,12 @@ class Cluster:
     # --- what a read has to see ------------------------------------------------------------------------------------
 
     def _acked(self, address: str, text: str) -> None:
-        """Note the GTID of a commit on the primary."""
+        """Note the GTID of a commit.
+
+        Raises:
+            LateAnswer: Another server is the primary now, and does not have it.
+        """
+        self._failovers.acked(address, text)
         if self._roles.topology.primary == address:
             self._writes.note(text)
 
@@ -180,6 +186,8 @@ class Cluster:
         A server that answers, and says it is read-only, ends by itself what is under way. From any other one no answer
         can come that would be true in the new term.
         """
+        for server in self._servers.values():
+            server.reach.forget()
         if before.primary is not None:
             view = after.hosts[before.primary]
             ends = view.state is HostState.UP and view.facts is not None and view.facts.read_only is True

@@ -81,12 +81,14 @@ class Failovers:
     Attributes:
         count: How many failovers there were.
         lost: How many acknowledged writes were lost.
+        on_settled: Called with what a new primary has, when it has applied all that it had received.
     """
 
     def __init__(self, roles: Roles, clock: Clock, on_failover: Callable[[FailoverReport], object] | None) -> None:
         """Hear of every new primary of *roles*; *on_failover* gets a report of each failover."""
         self.count: int = 0
         self.lost: int = 0
+        self.on_settled: list[Callable[[GtidSet], object]] = []
         self._roles = roles
         self._now = clock.now
         self._on_failover = on_failover
@@ -144,6 +146,9 @@ class Failovers:
         facts = self._news_of(after.primary, accepted_at, accepted_at + SETTLING)
         history = None if facts is None else facts.history
         lost = () if history is None else missing(acked, history)
+        if history is not None:
+            for hears in self.on_settled:
+                hears(history)
         for gtids in lost:  # each is reported once; the others may be lost in a later failover
             self._acked.remove(gtids)
         report = FailoverReport(

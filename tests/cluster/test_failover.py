@@ -175,3 +175,43 @@ def test_replicas_that_follow_another_writer_overrule_the_primary(shop: Shop) ->
     db.execute_query(INSERT)
     assert (shop.rows(0), shop.rows(1)) == (1, 2)
     assert shop.role(0) == "unfit"
+
+
+def test_what_is_read_after_a_failover_is_what_the_new_primary_has(shop: Shop) -> None:
+    """Scenario 24: no read waits for a lost write, though its number is reached; a token of it means the primary."""
+    replicas, db = shop.replicas, shop.db
+    for one in (1, 2):
+        replicas.run(one, "stop slave")
+    db.execute_query(INSERT)
+    token = db.causal_token()
+    replicas.servers[0].kill()
+    replicas.promote(1)
+    for _ in range(5):
+        db.execute_query(INSERT)
+    replicas.run(2, "stop slave", "reset slave all")
+    replicas.follow(2, 1)
+    db.wait(20, role="replica")
+    newest = "select max(id) from pets"
+    assert eventually(lambda: db.stats().lost_writes == 1)
+    assert db.causal_token() != token
+    for _ in range(20):
+        db.execute_query(INSERT)
+        assert db.reader.fetch_value(newest) == db.fetch_value(newest)
+    assert db.stats().by_host[replicas.address(2)].acquired > 0
+    with ImprovedDb(_urls(replicas), monitor_interval=0.3) as other:
+        other.wait(20, role="replica")
+        assert other.reader.execute_query(newest, after=token) == db.execute_query(newest)
+        assert other.stats().by_host[replicas.address(2)].acquired == 0
+
+
+def test_reads_of_the_reader_go_on_while_there_is_no_primary(shop: Shop) -> None:
+    """Scenario 51: they need none; writes wait, and say in time which servers there are."""
+    shop.db.reader.fetch_value("select count(*) from pets")
+    shop.replicas.servers[0].kill()
+    write = shop.in_background(lambda: shop.db.execute_query(INSERT))
+    assert eventually(lambda: shop.primary() is None)
+    for _ in range(20):
+        assert shop.db.reader.fetch_value("select count(*) from pets") == 1
+    shop.replicas.servers[0].restart()
+    assert len(write()) == 0
+    assert shop.db.hosts()[0].term == 1
