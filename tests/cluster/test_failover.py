@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from improved_db import ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
+from improved_db import FailoverReport, ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
 from tests.cluster.replicas import MODEST, Replicas, eventually
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Shop:
 
     def __init__(self, replicas: Replicas) -> None:
         self.replicas = replicas
-        self.db = ImprovedDb(_urls(replicas), deadline=20.0, monitor_interval=0.3)
+        self.reports: list[FailoverReport] = []
+        self.db = ImprovedDb(_urls(replicas), deadline=20.0, monitor_interval=0.3, on_failover=self.reports.append)
 
     def primary(self) -> int | None:
         """Return the number of the primary, as the program sees it."""
@@ -150,6 +151,45 @@ def test_writes_on_a_frozen_primary_are_cut_when_another_one_is_accepted(shop: S
     assert eventually(lambda: shop.role(0) == "unfit")
     db.execute_query(INSERT)
     assert shop.rows(1) == 3
+
+
+def test_the_report_names_what_was_acknowledged_and_lost(shop: Shop) -> None:
+    """Scenario 44: the replicas had not received it; the report, the log and the counters say so, and nothing else."""
+    replicas, db = shop.replicas, shop.db
+    for one in (1, 2):
+        replicas.run(one, "stop slave io_thread")
+    with db.transaction() as tx:
+        tx.execute_query(INSERT)
+        tx.execute_query(INSERT)
+    db.exec_many("insert into pets (id) values (%s)", [(number,) for number in range(10, 20)])
+    lost = replicas.position(0)
+    assert (db.stats().failovers, db.stats().lost_writes) == (0, 0)
+    replicas.servers[0].kill()
+    replicas.promote(1)
+    replicas.refollow(2, 1)
+    db.execute_query(INSERT)
+    assert eventually(lambda: len(shop.reports) == 1)
+    (report,) = shop.reports
+    assert (report.old, report.new, report.term, report.checked) == (*replicas.addresses[:2], 2, True)
+    first = int(lost.rpartition("-")[2]) - 1
+    assert report.lost == (f"0-1-{first}", lost)
+    assert (db.stats().failovers, db.stats().lost_writes) == (1, 2)
+    assert shop.rows(1) == 2
+
+
+def test_a_commit_that_comes_late_is_no_success_if_the_new_primary_lacks_it(shop: Shop) -> None:
+    """Scenario 59: an account that may write on a read-only server commits there after the switch."""
+    replicas = shop.replicas
+    urls = [url.replace(MODEST, "root") for url in _urls(replicas)]
+    with ImprovedDb(urls, deadline=20.0, monitor_interval=0.3) as db:
+        opened = ExitStack()
+        opened.enter_context(db.transaction()).execute_query(INSERT)
+        replicas.run(0, "set global read_only = 1")
+        replicas.promote(1)
+        replicas.refollow(2, 1)
+        assert eventually(lambda: db.hosts()[1].role == "primary")
+        with pytest.raises(OutcomeUnknown, match="is the primary, and lacks it"):
+            opened.close()
 
 
 def test_two_writers_are_refused_until_one_is_read_only(shop: Shop) -> None:
