@@ -109,6 +109,7 @@ class Assembly:
             self._observer.look_at(executor)
         if self._cluster is not None:
             executor.loans.on_failure = self._cluster.heard
+            executor.loans.term, executor.loans.settle = self._cluster.term, self._cluster.settle
         return executor
 
     def _executor_of_one(self, query: str) -> Executor:

@@ -200,6 +200,14 @@ class Cluster:
         """
         self._servers[address].retire(READER, force=True)
 
+    def term(self) -> int:
+        """Return how many primaries there have been."""
+        return self._roles.topology.term
+
+    def settle(self, deadline: float) -> None:
+        """Wait until a new primary has applied what it had received; see `Failovers.settle`."""
+        self._failovers.settle(deadline)
+
     def _borrowings(self) -> int:
         return sum(pool.stats().acquired for pool in self._pools())
 

@@ -98,7 +98,7 @@ def _replication(answer: Answer | None) -> dict[str, Any] | None:
     return {
         "replicating": bool(running),
         "source": tuple(name for row in running or rows for name in _names(row)),
-        "drained": all(_is_drained(row) for row in rows),
+        "drained": all(_is_drained(row) or not flag(row.get("sql_running")) for row in rows),
         "lag": float(max(told)) if told and len(told) == len(running) else None,
     }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from improved_db.cluster.gtid import transactions
 from improved_db.cluster.views import HostState
+from improved_db.errors import PoolTimeout
 from improved_db.failures.verdict import Backoff, Fate, Judgement, Verdict
 from improved_db.pool.openers import start_thread
 from improved_db.wire.exchange import DriverError
@@ -38,6 +39,9 @@ KEPT: Final = 1024
 SETTLING: Final = 10.0
 #: Seconds in which it has to say whether it has one write whose answer came late.
 LOOKING_UP: Final = 0.5
+
+#: Seconds in which nothing of other servers has come, where a server may not say whether it has applied everything.
+STILL: Final = 2.0
 
 #: How many lost writes stand in a log line.
 NAMED: Final = 20
@@ -115,14 +119,28 @@ class Failovers:
         facts = self._news_of(primary, self._now(), self._now() + LOOKING_UP)
         return facts is not None and facts.history is not None and not missing([gtids], facts.history)
 
+    def settle(self, deadline: float) -> None:
+        """Wait until the primary has applied what it had received from the one before it.
+
+        Until then a commit that it does not have may still appear.
+
+        Raises:
+            PoolTimeout: It has not by *deadline*.
+        """
+        topology = self._roles.topology
+        if topology.term <= 1 or topology.primary is None:
+            return
+        if self._news_of(topology.primary, self._now(), deadline) is None:
+            raise PoolTimeout(f"{topology.primary} has not yet applied what it received before it became the primary")
+
     def _news_of(self, address: str, since: float, deadline: float) -> HostFacts | None:
         """Return the first answer to a question asked after *since*, with all applied that was received."""
+        still = _Still()
 
         def news() -> HostFacts | None:
             view = self._roles.topology.hosts.get(address)
             facts = None if view is None or view.state is not HostState.UP else view.facts
-            settled = facts is not None and facts.round >= since and (facts.drained is True or not facts.replicating)
-            return facts if settled else None
+            return facts if facts is not None and facts.round >= since and still.is_settled(facts) else None
 
         self._roles.ask_now(address, None)
         self._roles.wait_for(lambda: news() is not None, deadline)
@@ -174,6 +192,25 @@ class Failovers:
                 self._on_failover(report)
             except Exception:
                 logger.exception("on_failover failed")
+
+
+class _Still:
+    """Says whether a server has applied what it had received: by its own word, or because nothing comes any more."""
+
+    def __init__(self) -> None:
+        self._others: GtidSet | None = None
+        self._since = 0.0
+
+    def is_settled(self, facts: HostFacts) -> bool:
+        """Look at one answer after the other."""
+        if facts.drained is not None:
+            return facts.drained
+        if facts.kind != "replication" or facts.replicating is False or facts.history is None:
+            return True
+        others = facts.history.minus(facts.history.written_by(facts.server_id or ""))
+        if others != self._others:
+            self._others, self._since = others, facts.at
+        return facts.at - self._since >= STILL
 
 
 def missing(gtids: Iterable[str], history: GtidSet) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class HostFacts:
         replicating: Whether it applies what another server writes.
         source: Which server that is, in any of the words of `names`; the last transaction's ``origin:``, if no more is
             known.
-        drained: Whether it has applied everything it had received.
+        drained: Whether it has applied everything it had received, as far as it goes on applying.
         replicas: How many servers read its binary log.
         lag: Seconds by which it is behind the primary.
         heartbeats: How many signs of life it got from its source.

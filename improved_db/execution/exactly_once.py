@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError
+from improved_db.errors import OutcomeUnknown, PoolClosed, PoolError, ServerRefused
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import Failed
 from improved_db.wire.ending import mark
@@ -53,13 +53,25 @@ class TokenTable:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._made = False
+        self._made_in: int | None = None
 
     def ensure(self) -> None:
         """Create the table, once. Call it before a transaction begins: CREATE TABLE would end one."""
-        if not self._made:
+        term = self._executor.loans.term()
+        if self._made_in is None:
             self._executor.run(CREATE, None, dict_rows=False, idempotent=True, timeout=None)
-            self._made = True
+            self._made_in = term
+
+    def ensure_on_new_primary(self, deadline: float | None) -> None:
+        """Create the table on another server than before: a failover may have lost it.
+
+        Raises:
+            Failed: The server did not create it.
+        """
+        term = self._executor.loans.term()
+        if self._made_in != term:
+            self._executor.attempt(Unit.READ, lambda connection, _: connection._run(CREATE), deadline)
+            self._made_in = term
 
     def purge(self, older_than: float) -> int:
         """Remove tokens older than *older_than* seconds, which must be longer than any call may take.
@@ -98,8 +110,10 @@ class TokenTable:
                 if why is not None:
                     self._executor.pool.pause(min(pause, max(end - clock.now(), 0.0)))
                     pause = min(pause * 2, LONGEST_PAUSE)
+                self._executor.loans.settle(end)
+                self.ensure_on_new_primary(end)
                 return self._look(token, lost_session, end)
-            except (Failed, PoolError) as error:
+            except (Failed, PoolError, ServerRefused) as error:
                 why = error.error if isinstance(error, Failed) else error
                 logger.info("the outcome of a transaction is not known yet: %s", why)
         unknown = OutcomeUnknown(

@@ -46,6 +46,8 @@ class Loans:
 
     Attributes:
         on_failure: Hears of each failure on a connection; None where there is one server.
+        term: Returns a number that grows when another server becomes the primary.
+        settle: Waits until a new primary has applied what it had received, at most until the instant that it gets.
     """
 
     def __init__(self, pool: Lane, driver: LaneDriver, *, autocommit: bool) -> None:
@@ -61,6 +63,8 @@ class Loans:
         self._autocommit = autocommit
         self._flavours: dict[str, Flavour] = {}
         self.on_failure: Callable[[Connection, BaseException, Judgement], object] | None = None
+        self.term: Callable[[], int] = lambda: 0
+        self.settle: Callable[[float], object] = lambda _: None
 
     # --- borrow, and keep to the deadline --------------------------------------------------------------------------
 

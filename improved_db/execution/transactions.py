@@ -137,6 +137,8 @@ class Transactions:
         return result
 
     def _attempt(self, attempts: _Attempts[T]) -> T:
+        if attempts.exactly_once:
+            self.tokens.ensure_on_new_primary(attempts.deadline)
         try:
             return self._executor.attempt(Unit.TRANSACTION, attempts.work, attempts.deadline)
         except Failed as failed:
@@ -182,7 +184,7 @@ class _Attempts(Generic[T]):
         self._fn = fn
         self._start = statements_to_start(isolation, read_only)
         self._read_only = read_only
-        self._exactly_once = exactly_once
+        self.exactly_once = exactly_once
         self.token: bytes | None = None
         self.number = 0
 
@@ -200,7 +202,7 @@ class _Attempts(Generic[T]):
         try:
             with inside_retry():
                 self.result = result = self._fn(tx)
-            if self._exactly_once and tx.state is State.OPEN:
+            if self.exactly_once and tx.state is State.OPEN:
                 self.token = secrets.token_bytes(16)
                 stage.statement = f"INSERT INTO {TABLE}"
                 write(connection, self.token)

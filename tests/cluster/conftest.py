@@ -8,6 +8,8 @@ import pytest
 
 from improved_db import Host, ImprovedDb
 from improved_db.testing import TemporaryCluster, TemporaryServer
+from tests.cluster.replicas import Replicas
+from tests.cluster.shop import INSERT, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,3 +88,17 @@ def trio(three_servers: Trio) -> Trio:
         with three_servers.direct(name) as db:
             db.execute_query("delete from written")
     return three_servers
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """A primary with two replicas, in step, and a program that has found the primary."""
+    with Replicas(2) as replicas:
+        found = Shop(replicas)
+        try:
+            found.db.execute_query(INSERT)
+            replicas.catch_up(1, 2, of=0)
+            assert found.primary() == 0
+            yield found
+        finally:
+            found.db.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-#: Rights on its own tables, and nothing else.
+#: An account with rights on its own database, and nothing else.
 MODEST = "modest"
 
 
@@ -35,7 +35,7 @@ class Replicas:
                 for one in range(1, number + 2)
             ]
             self.run(0, "create user repl@'%' identified by ''", "grant replication slave on *.* to repl@'%'")
-            self.run(0, f"create user {MODEST}@'%'", f"grant select, insert on test.* to {MODEST}@'%'")
+            self.run(0, f"create user {MODEST}@'%'", f"grant all on test.* to {MODEST}@'%'")
             self.run(0, "create table test.pets (id int auto_increment primary key)")
             for one in range(1, number + 1):
                 self.run(one, "set global read_only = 1")

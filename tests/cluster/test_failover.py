@@ -8,69 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from improved_db import FailoverReport, ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
-from tests.cluster.replicas import MODEST, Replicas, eventually
+from improved_db import ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
+from tests.cluster.replicas import MODEST, eventually
+from tests.cluster.shop import INSERT, urls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-INSERT = "insert into pets () values ()"
-
-
-class Shop:
-    """A cluster, and a program that uses it."""
-
-    def __init__(self, replicas: Replicas) -> None:
-        self.replicas = replicas
-        self.reports: list[FailoverReport] = []
-        self.db = ImprovedDb(_urls(replicas), deadline=20.0, monitor_interval=0.3, on_failover=self.reports.append)
-
-    def primary(self) -> int | None:
-        """Return the number of the primary, as the program sees it."""
-        found = [number for number, host in enumerate(self.db.hosts()) if host.role == "primary"]
-        return found[0] if found else None
-
-    def role(self, one: int) -> str:
-        """Return the role of a server, as the program sees it."""
-        return self.db.hosts()[one].role
-
-    def rows(self, one: int) -> int:
-        """Return how many rows a server has."""
-        return int(self.replicas.run(one, "select count(*) from test.pets")[0][0])
-
-    def in_background(self, work: Callable[[], Any]) -> Callable[[], Any]:
-        """Run *work* in a thread; the returned function waits for its result, or its error."""
-        results: list[Any] = []
-
-        def run() -> None:
-            try:
-                results.append(work())
-            except Exception as error:
-                results.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-
-        def result() -> Any:
-            thread.join(60)
-            assert not thread.is_alive(), "it hangs"
-            return results[0]
-
-        return result
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    """A primary with two replicas, in step, and a program that has found the primary."""
-    with Replicas(2) as replicas:
-        found = Shop(replicas)
-        try:
-            found.db.execute_query(INSERT)
-            replicas.catch_up(1, 2, of=0)
-            assert found.primary() == 0
-            yield found
-        finally:
-            found.db.close()
+    from tests.cluster.shop import Shop
 
 
 def test_a_killed_primary_is_waited_for_and_its_successor_gets_the_writes(shop: Shop) -> None:
@@ -82,7 +25,7 @@ def test_a_killed_primary_is_waited_for_and_its_successor_gets_the_writes(shop: 
     assert {host.term for host in shop.db.hosts()} == {1}
     with (
         pytest.raises(ServerRefused, match="did not answer"),
-        ImprovedDb(_urls(replicas), acquire_timeout=0.5) as other,
+        ImprovedDb(urls_of(replicas), acquire_timeout=0.5) as other,
     ):
         other.execute_query(INSERT)
     replicas.promote(1)
@@ -95,11 +38,6 @@ def test_a_killed_primary_is_waited_for_and_its_successor_gets_the_writes(shop: 
         shop.db.execute_query(INSERT)
     assert (shop.rows(0), shop.rows(1)) == (1, 22)
     assert "was superseded by" in shop.db.hosts()[0].why
-
-
-def _urls(replicas: Replicas) -> list[str]:
-    """Return the URLs for an ordinary account: one with READ_ONLY ADMIN may write on a server that is read-only."""
-    return [f"mysql://{MODEST}@{address}/test" for address in replicas.addresses]
 
 
 def test_a_planned_switch_loses_nothing_and_tells_open_transactions(shop: Shop) -> None:
@@ -180,7 +118,7 @@ def test_the_report_names_what_was_acknowledged_and_lost(shop: Shop) -> None:
 def test_a_commit_that_comes_late_is_no_success_if_the_new_primary_lacks_it(shop: Shop) -> None:
     """Scenario 59: an account that may write on a read-only server commits there after the switch."""
     replicas = shop.replicas
-    urls = [url.replace(MODEST, "root") for url in _urls(replicas)]
+    urls = [url.replace(MODEST, "root") for url in urls_of(replicas)]
     with ImprovedDb(urls, deadline=20.0, monitor_interval=0.3) as db:
         opened = ExitStack()
         opened.enter_context(db.transaction()).execute_query(INSERT)
