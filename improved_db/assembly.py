@@ -76,7 +76,7 @@ class Assembly:
         """Let *observer* hear what all parts do, also those that are made later."""
         self._observer = observer
         observer.look_at(self.executor)
-        self.pools.tell_events(observer.events.add)
+        self.pools.tell_events(observer.events.add, observer.look_at_pool)
 
     def cluster(self) -> Cluster:
         """Return the servers, as a cluster also where there is one."""
@@ -87,7 +87,7 @@ class Assembly:
             assert adopted is None or isinstance(adopted, Pool)
             cluster = self.__dict__.setdefault("_made", Cluster(self._settings, adopted=adopted))
             if self._observer is not None:
-                cluster.tell_events(self._observer.events.add)
+                cluster.tell_events(self._observer.events.add, self._observer.look_at_pool)
             self._cluster = self.pools = cluster
         return self._cluster
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from improved_db.cluster.views import Topology
     from improved_db.failures.verdict import Judgement
     from improved_db.pool.pool import Pool
-    from improved_db.pool.stats import Borrowed, Listener, PoolStats
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Borrowed, Listener
     from improved_db.settings.settings import PoolSettings, Settings
     from improved_db.wire.connection import Connection
 
@@ -303,12 +304,14 @@ class Cluster:
         for pool in self._pools():
             pool.resume()
 
-    def tell_events(self, hear: Callable[..., object]) -> None:
-        """Let *hear* be called with the kind of each event and what is known about it, the server included."""
+    def tell_events(
+        self, hear: Callable[..., object], look: Callable[[Pool[Connection]], object] | None = None
+    ) -> None:
+        """Let *hear* be called with the kind of each event, its server included, and *look* with each pool."""
         for server in self._servers.values():
-            server.tell = partial(hear, host=server.address)
+            server.tell, server.look = partial(hear, host=server.address), look
             for pool in server.pools():
-                pool.tell_events(server.tell)
+                pool.tell_events(server.tell, look)
 
     def add_listener(self, listener: Listener) -> None:
         """Let *listener* hear how long each wait, use and opening of a connection takes."""
@@ -316,6 +319,14 @@ class Cluster:
             server.listeners.append(listener)
         for pool in self._pools():
             pool.add_listener(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Let *listener* hear no more."""
+        for server in self._servers.values():
+            if listener in server.listeners:
+                server.listeners.remove(listener)
+        for pool in self._pools():
+            pool.remove_listener(listener)
 
     def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
         """Close for good, as `Pool.close` does: every pool of every server."""

@@ -42,6 +42,22 @@ class Drivers:
         """Whether a server rolls the whole transaction back after a lock wait timeout."""
         return self._any().rollback_on_timeout
 
+    @property
+    def name(self) -> str:
+        """The driver and its version."""
+        return self._any().name
+
+    @property
+    def server_version(self) -> str:
+        """What a server calls its version; empty before the first connection."""
+        return self._any().server_version
+
+    def comment_statements(self, comment: Callable[[bytes], bytes] | None) -> None:
+        """Let *comment* append a comment to each statement of connections opened from now on."""
+        for server in self._servers.values():
+            for driver in server.drivers.values():
+                driver.comment_statements(comment)
+
     def max_packet(self) -> int:
         """Return the ``max_allowed_packet`` in bytes that every server accepts of which it is known."""
         drivers = [server.driver() for server in self._servers.values()]

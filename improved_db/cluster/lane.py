@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from improved_db.clock import Clock
     from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
-    from improved_db.pool.stats import Borrowed, PoolStats
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Borrowed
     from improved_db.settings.settings import PoolSettings
     from improved_db.wire.connection import Connection
 

@@ -25,7 +25,8 @@ from improved_db.wire.pymysql_driver import PyMySQLDriver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from improved_db.pool.stats import Listener, PoolStats
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Listener
     from improved_db.settings.settings import HostSettings, PoolSettings, Settings
     from improved_db.wire.connection import Connection
 
@@ -47,6 +48,7 @@ class Server:
         listeners: The user's, for pools that are made later.
         suspended: Whether such pools lend nothing at first.
         tell: Hears of the events of such pools.
+        look: Gets such pools, to have their times told.
     """
 
     def __init__(self, host: HostSettings, settings: Settings, on_gtid: Callable[[str, str], object]) -> None:
@@ -64,6 +66,7 @@ class Server:
         self.listeners: list[Listener] = []
         self.suspended: bool = False
         self.tell: Callable[..., object] | None = None
+        self.look: Callable[[Pool[Connection]], object] | None = None
 
         def track(connection: CausalConnection) -> None:
             connection._on_gtid = partial(on_gtid, host.address)
@@ -146,7 +149,7 @@ class Server:
             for listener in self.listeners:
                 pool.add_listener(listener)
             if self.tell is not None:
-                pool.tell_events(self.tell)
+                pool.tell_events(self.tell, self.look)
             Housekeeper.look_after(pool)
             if self.suspended:
                 pool.suspend()

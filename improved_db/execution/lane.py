@@ -11,11 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from improved_db.clock import Clock
     from improved_db.errors import PoolTimeout
     from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
-    from improved_db.pool.stats import Borrowed, PoolStats
+    from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Borrowed
     from improved_db.settings.settings import PoolSettings
     from improved_db.wire.connection import Connection
     from improved_db.wire.ending import SessionMark
@@ -87,6 +90,17 @@ class LaneDriver(Protocol):
     @property
     def rollback_on_timeout(self) -> bool:
         """Whether the server rolls the whole transaction back after a lock wait timeout."""
+
+    @property
+    def name(self) -> str:
+        """The driver and its version."""
+
+    @property
+    def server_version(self) -> str:
+        """What the server calls its version; empty before the first connection."""
+
+    def comment_statements(self, comment: Callable[[bytes], bytes] | None) -> None:
+        """Let *comment* append a comment to each statement of connections opened from now on."""
 
     def max_packet(self) -> int:
         """Return the server's ``max_allowed_packet`` in bytes."""

@@ -294,8 +294,9 @@ class Observer:
         """Let *comment* append a comment to each statement; None: no more. Connections are replaced for it."""
         executor = self._executor()
         if executor is not None and not executor.pool.closed:
-            executor.driver.comment = comment
-            executor.pool.drain()
+            executor.driver.comment_statements(comment)
+            for pool in executor.pool.members():
+                pool.drain()
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[Watch]:

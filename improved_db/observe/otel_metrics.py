@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from improved_db.db import ImprovedDb
     from improved_db.observe.observer import Observer
-    from improved_db.pool.stats import PoolStats
+    from improved_db.pool.snapshot import PoolStats
 
 POOL: Final = "db.client.connection.pool.name"
 STATE: Final = "db.client.connection.state"
@@ -134,8 +134,8 @@ class PoolMetrics:
 
         def stop() -> None:
             observer.on_measure = None
-            if pool is not None and listener in pool.listeners:
-                pool.listeners.remove(listener)
+            if pool is not None and listener is not None:
+                pool.remove_listener(listener)
 
         shown = _Shown(weakref.ref(observer), gauges, stop)
         self._pools.append(shown)

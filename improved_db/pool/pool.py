@@ -472,9 +472,11 @@ class Pool(Generic[C]):
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
-    def tell_events(self, hear: Callable[..., object]) -> None:
-        """Let *hear* be called with the kind of each event and what is known about it."""
+    def tell_events(self, hear: Callable[..., object], look: Callable[[Pool[C]], object] | None = None) -> None:
+        """Let *hear* be called with the kind of each event and what is known about it, and *look* with the pool."""
         self.reports.tell = hear
+        if look is not None:
+            look(self)
 
     def members(self) -> list[Pool[C]]:
         """Return this pool; of several servers, their pools."""
@@ -499,6 +501,11 @@ class Pool(Generic[C]):
         """Whether there are as many connections as there may be, so that another borrower has to wait for one."""
         rack = self._state.rack
         return rack.connected >= rack.max_size
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Let *listener* hear no more."""
+        if listener in self.reports.listeners:
+            self.reports.listeners.remove(listener)
 
     @property
     def load(self) -> int:

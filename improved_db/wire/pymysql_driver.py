@@ -123,6 +123,10 @@ class PyMySQLDriver:
         """Whether a returned session is kept as it is if nothing in it has changed."""
         return self._only_if_needed
 
+    def comment_statements(self, comment: Callable[[bytes], bytes] | None) -> None:
+        """Let *comment* append a comment to each statement of connections opened from now on; None: nothing does."""
+        self.comment = comment
+
     def max_packet(self) -> int:
         """Return the server's ``max_allowed_packet`` in bytes; a low guess until a connection has asked for it."""
         return self._max_packet

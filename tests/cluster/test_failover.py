@@ -176,7 +176,7 @@ def test_what_is_read_after_a_failover_is_what_the_new_primary_has(shop: Shop) -
         db.execute_query(INSERT)
         assert db.reader.fetch_value(newest) == db.fetch_value(newest)
     assert db.stats().by_host[replicas.address(2)].acquired > 0
-    with ImprovedDb(_urls(replicas), monitor_interval=0.3) as other:
+    with ImprovedDb(urls_of(replicas), monitor_interval=0.3) as other:
         other.wait(20, role="replica")
         assert other.reader.execute_query(newest, after=token) == db.execute_query(newest)
         assert other.stats().by_host[replicas.address(2)].acquired == 0
