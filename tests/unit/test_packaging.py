@@ -45,7 +45,8 @@ def test_every_extra_installs_what_the_package_imports(given: dict[str, Any]) ->
         if extra not in OURS
         for requirement in requirements
     }
-    assert promised - imported == set()
+    # opentelemetry-api is a part of the package opentelemetry
+    assert {name for name in promised if not {name, name.partition("_")[0]} & imported} == set()
 
 
 def test_a_new_major_of_a_tool_cannot_break_the_checks(given: dict[str, Any]) -> None:
