@@ -62,18 +62,13 @@ class Fixed:
 
     def ask_now(self, address: str, error: BaseException | None) -> None:
         """Note that a connection to a server failed; in a sequence the next one has its turn."""
-        if not self._in_order or address not in self._candidates:
+        if error is None or not self._in_order or address not in self._candidates:
             return
-        _, before = self._rests.get(address, (0.0, 0.0))
-        seconds = min(max(before * 2, FIRST_REST), LONGEST_REST)
-        self._rests = {**self._rests, address: (self._now() + seconds, seconds)}
+        now = self._now()
+        until, before = self._rests.get(address, (now, 0.0))
+        seconds = FIRST_REST if now - until > LONGEST_REST else min(max(before * 2, FIRST_REST), LONGEST_REST)
+        self._rests = {**self._rests, address: (now + seconds, seconds)}
         self._look(error)
-
-    def worked(self, address: str) -> None:
-        """Note that a connection to a server was opened: it has its place back."""
-        if address in self._rests:
-            self._rests = {name: rest for name, rest in self._rests.items() if name != address}
-            self._look()
 
     def close(self) -> None:
         """Wake every thread that waits."""
