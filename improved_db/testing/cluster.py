@@ -1,4 +1,4 @@
-"""Several private servers that keep each other's data: a primary with replicas.
+"""Several private servers with the same data: a primary with replicas, or a Galera.
 
 Knows which server has which part. Does not know the statements that give it that part.
 """
@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from improved_db.errors import ConfigError
+from improved_db.testing.asking import ask
 from improved_db.testing.binary import find_server
 from improved_db.testing.cleaning import clean
+from improved_db.testing.galera import Galera
 from improved_db.testing.replication import OtherHistory, Replication, words_of
 from improved_db.testing.server import TemporaryServer
 
@@ -26,45 +28,60 @@ _MOST = 9
 
 
 class TemporaryCluster:
-    """A private primary with replicas (by GTID), which run when the constructor returns; `close` removes them.
+    """A private primary with replicas (by GTID), or a Galera; all run when the constructor returns.
 
     Each server is a `TemporaryServer` on a port of 127.0.0.1, and is killed, paused, resumed and restarted as one.
-    Nothing happens by itself: after a kill, no server takes the primary's part until `promote`. A server that is
-    restarted has the part that it had last, so a killed primary returns as a second writable server if another one was
-    promoted meanwhile, as it would from its own my.cnf.
+    `close` removes them, as everything does that removes a `TemporaryServer`.
+
+    In replication nothing happens by itself: after a kill, no server takes the primary's part until `promote`. A server
+    that is restarted has the part that it had last, so a killed primary returns as a second writable server if another
+    one was promoted meanwhile, as it would from its own my.cnf. A Galera puts out a node that is dead at once, and one
+    that is paused after two seconds; a node that comes back may take two seconds to join (`settle` waits for it).
 
     Attributes:
         nodes: The servers, in the order of `urls`. The first begins as the primary.
-        primary: The server that was made the primary last, whether it runs or not.
+        primary: The server that was made the primary last, whether it runs or not; the first node of a Galera.
     """
 
-    def __init__(self, *, replicas: int = 2, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
-        """Start the servers, and wait until every replica receives and applies: MariaDB with two, 0.7 s.
+    def __init__(
+        self,
+        *,
+        replicas: int | None = None,
+        galera: int | None = None,
+        options: Sequence[str] = (),
+        flavour: Flavour | None = None,
+    ) -> None:
+        """Start the servers, and wait until each has its part: a primary with two replicas 0.7 s, a Galera 4 s.
 
         Args:
-            replicas: How many replicas the primary has, 0 to 8.
+            replicas: How many replicas the primary has, 0 to 8; without *galera*, None means 2.
+            galera: A Galera of so many nodes instead, 1 to 9: MariaDB with the library of the package galera-4.
             options: Further arguments of each server, as of `TemporaryServer`.
             flavour: Which server to run; None takes what is installed.
 
         Raises:
-            ServerNotFound: No server is installed; the text is the one command that installs it here.
-            ConfigError: *replicas* is no such number, or ``IMPROVED_DB_SERVER`` names a file that is not a server.
+            ServerNotFound: No server, or no Galera library, is installed; the text says what to install.
+            ConfigError: The numbers are invalid, or ``IMPROVED_DB_SERVER`` names a file that is not a server.
             RuntimeError: A server did not start (the text has the end of its log), or does not replicate.
         """
-        if type(replicas) is not int or not 0 <= replicas < _MOST:
-            raise ConfigError(f"replicas={replicas!r}: write how many replicas the primary has, 0 to {_MOST - 1}")
+        _check_sizes(replicas, galera, flavour)
+        self._galera: Galera | None = None
+        if galera is not None:
+            self._galera = Galera(galera, options)
+            self.nodes: tuple[TemporaryServer, ...] = tuple(self._galera.nodes)
+            self.primary: TemporaryServer = self.nodes[0]
+            return
         words = words_of(find_server(flavour))
         self._replication = Replication(words)
         with ExitStack() as started:
-            self.nodes: tuple[TemporaryServer, ...] = tuple(
+            self.nodes = tuple(
                 started.enter_context(
                     TemporaryServer(
                         tcp=True, options=[f"--server-id={number}", *words.options, *options], flavour=flavour
                     )
                 )
-                for number in range(1, replicas + 2)
+                for number in range(1, (2 if replicas is None else replicas) + 2)
             )
-            self.primary: TemporaryServer = self.nodes[0]
             self._form()
             started.pop_all()
 
@@ -164,11 +181,14 @@ class TemporaryCluster:
         self._replication.delay(node, seconds)
 
     def settle(self) -> None:
-        """Wait until every replica that answers has all that the primary has.
+        """Wait until every replica, or node of a Galera, that answers has all that was written, and is ready.
 
         Raises:
             RuntimeError: One of them has not after half a minute; the text has what the server says about it.
         """
+        if self._galera is not None:
+            self._galera.settle()
+            return
         for node in self.replicas:
             if _answers(node):
                 self._replication.settle(node, self.primary)
@@ -176,13 +196,23 @@ class TemporaryCluster:
     def reset(self) -> None:
         """Begin anew, for the next test: all servers run, the first is the primary, and only ``test`` is there, empty.
 
-        It ends every connection, and drops all databases, accounts and transactions. What ``SET GLOBAL`` changed stays
-        until a restart. About 0.1 s if all servers run.
+        It ends every connection, and drops all databases and accounts; replication begins a new history. What
+        ``SET GLOBAL`` changed stays until a restart. About 0.1 s if all servers run.
         """
-        self._form()
+        if self._galera is None:
+            self._form()
+            return
+        self._galera.gather()
+        first, *others = self.nodes
+        for node in others:
+            clean(node)
+        ask(first.socket, *clean(first))
+        self._galera.settle()
 
     def close(self) -> None:
         """Kill the servers and remove their folders. A second call does nothing; nor does a call in a forked child."""
+        if self._galera is not None:
+            self._galera.close()
         for node in self.nodes:
             node.close()
 
@@ -205,8 +235,24 @@ class TemporaryCluster:
         self._replication.empty(node, clean(node))
 
     def _check(self, node: TemporaryServer) -> None:
+        if self._galera is not None:
+            raise ConfigError("a Galera has no primary and no replicas; kill, pause and restart its nodes")
         if node not in self.nodes:
             raise ConfigError(f"{node!r} is none of this cluster's nodes; name one of them")
+
+
+def _check_sizes(replicas: int | None, galera: int | None, flavour: Flavour | None) -> None:
+    """Raise ConfigError unless the two numbers name a cluster."""
+    if replicas is not None and (type(replicas) is not int or not 0 <= replicas < _MOST):
+        raise ConfigError(f"replicas={replicas!r}: write how many replicas the primary has, 0 to {_MOST - 1}")
+    if galera is None:
+        return
+    if type(galera) is not int or not 1 <= galera <= _MOST:
+        raise ConfigError(f"galera={galera!r}: write how many nodes the Galera has, 1 to {_MOST}; 3 is usual")
+    if replicas is not None:
+        raise ConfigError("write either replicas= or galera=; each node of a Galera has all data")
+    if flavour == "mysql":
+        raise ConfigError("galera= runs MariaDB; leave flavour= out")
 
 
 def _answers(node: TemporaryServer) -> bool:

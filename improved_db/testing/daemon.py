@@ -11,6 +11,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from improved_db.testing.claim import Claim
 
 _POLITE_STOP = 30.0
@@ -45,11 +47,17 @@ class Daemon:
         """Whether `pause` was the last signal."""
         return self._paused
 
-    def start(self, command: list[str]) -> None:
+    def start(self, command: list[str], environment: Mapping[str, str]) -> None:
         """Run *command* in its own session, so that a Ctrl-C in the terminal does not reach it."""
         with (self._claim.path / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, and every word is ours or the caller's
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
         self._paused = False
 

@@ -25,7 +25,7 @@ from improved_db.testing.daemon import Daemon
 from improved_db.testing.template import common_options, furnish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -74,7 +74,14 @@ class TemporaryServer:
         options: Further arguments of the server; a change holds from its next start.
     """
 
-    def __init__(self, *, tcp: bool = False, options: Sequence[str] = (), flavour: Flavour | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tcp: bool = False,
+        options: Sequence[str] = (),
+        flavour: Flavour | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Install, start, and wait until it answers: MariaDB 0.1 s, MySQL 0.6 s; the first time 0.7 s and 3 s.
 
         Args:
@@ -82,6 +89,7 @@ class TemporaryServer:
             options: Further arguments of the server, which override the ones chosen here: ``"--wait-timeout=2"``, or
                 ``"--ssl"``, because MariaDB runs without TLS here.
             flavour: Which of the two to run; None takes what is installed.
+            environment: Environment variables of the server, besides those of this process: ``{"TZ": "Asia/Tokyo"}``.
 
         Raises:
             ServerNotFound: No server is installed; the text is the one command that installs it here.
@@ -89,15 +97,16 @@ class TemporaryServer:
             RuntimeError: It did not start; the text has the end of its log.
         """
         self._binary = find_server(flavour)
+        self._environment = dict(environment or {})
         self.options: list[str] = list(options)
-        folder = _temporary_folder()
+        folder = temporary_folder()
         reap(folder)
         claim = Claim(folder)
         self._daemon = Daemon(claim)
         self._finalizer = weakref.finalize(self, self._daemon.destroy)
         self._folder = claim.path
         self.socket: str = str(claim.path / "socket")
-        self.port: int | None = _free_port() if tcp else None
+        self.port: int | None = free_port() if tcp else None
         self.version: str = ""
         try:
             furnish(self._binary, self._folder)
@@ -167,7 +176,8 @@ class TemporaryServer:
                 *_OPTIONS,
                 *_OPTIONS_OF[self._binary.flavour],
                 *self.options,
-            ]
+            ],
+            self._environment,
         )
         self._await_ready()
 
@@ -221,14 +231,15 @@ class TemporaryServer:
                 return
 
 
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
     """Return where to make folders: the user's choice, unless the path of a socket would be too long there."""
     chosen = tempfile.gettempdir()
     longest = os.fsencode(f"{chosen}/{PREFIX}12345678/socket")
     return Path(chosen if len(longest) <= _SOCKET_PATH_MAX else "/tmp")  # noqa: S108 - the folder made there is 0700
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that no process has now."""
     for port in secrets.SystemRandom().sample(_PORTS, 100):
         with sockets.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))

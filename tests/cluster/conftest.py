@@ -1,4 +1,4 @@
-"""One cluster for a whole test run, and three servers that know nothing of each other, for roles that are said."""
+"""Several servers for a whole test run: a primary with replicas, a Galera, and three that know nothing of each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from improved_db import Host, ImprovedDb
+from improved_db.errors import ServerNotFound
 from improved_db.testing import TemporaryCluster, TemporaryServer
 from tests.cluster.replicas import Replicas
 from tests.cluster.shop import INSERT, Shop
@@ -102,3 +103,23 @@ def shop() -> Iterator[Shop]:
             yield found
         finally:
             found.db.close()
+
+
+@pytest.fixture(scope="session")
+def galera_of_the_run() -> Iterator[TemporaryCluster]:
+    """The run's Galera; a test asks for `galera`."""
+    try:
+        running = TemporaryCluster(galera=3)
+    except ServerNotFound as missing:
+        pytest.skip(f"no Galera here: {missing}")
+    with running:
+        yield running
+
+
+@pytest.fixture
+def galera(galera_of_the_run: TemporaryCluster) -> Iterator[TemporaryCluster]:
+    """A Galera of three nodes, empty; a test may kill and pause them, and leaves them as they are."""
+    galera_of_the_run.reset()
+    yield galera_of_the_run
+    for node in galera_of_the_run.nodes:
+        node.resume()
