@@ -13,6 +13,7 @@ from pymysql.err import MySQLError
 from improved_db.testing.asking import ask
 
 if TYPE_CHECKING:
+    from improved_db.testing.binary import Flavour
     from improved_db.testing.server import TemporaryServer
 
 _CONNECTIONS = (
@@ -29,11 +30,21 @@ _ACCOUNTS = (
 )
 
 
-def clean(node: TemporaryServer) -> tuple[str, ...]:
-    """End all other connections of *node*, and return the statements that remove what is not from its installation."""
+#: The account that programs use. A read-only server refuses its writes; those of root it takes (READ_ONLY ADMIN).
+APP = "app"
+_APP = f"{APP}@'127.0.0.1'"
+_MAKE_APP = (f"CREATE USER {_APP}", f"GRANT ALL ON *.* TO {_APP}")
+_WITHOUT = {"mariadb": (f"REVOKE SUPER, READ_ONLY ADMIN ON *.* FROM {_APP}",), "mysql": ()}
+
+
+def clean(node: TemporaryServer, flavour: Flavour) -> tuple[str, ...]:
+    """End all other connections of *node*, and return what makes it empty.
+
+    The statements remove what is not from its installation, and make the database ``test`` and the account `APP`.
+    """
     for (number,) in ask(node.socket, _CONNECTIONS):
         with suppress(MySQLError):  # it may have ended by itself
             ask(node.socket, f"KILL {number}")
     databases = [f"DROP DATABASE `{name.replace('`', '``')}`" for (name,) in ask(node.socket, _DATABASES)]
     accounts = [f"DROP USER {user}@{host}" for user, host in ask(node.socket, _ACCOUNTS)]
-    return (*databases, *accounts, "CREATE DATABASE test")
+    return (*databases, *accounts, "CREATE DATABASE test", *_MAKE_APP, *_WITHOUT[flavour])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from improved_db.errors import ConfigError
 from improved_db.testing.asking import ask
 from improved_db.testing.binary import find_server
-from improved_db.testing.cleaning import clean
+from improved_db.testing.cleaning import APP, clean
 from improved_db.testing.galera import Galera
 from improved_db.testing.replication import OtherHistory, Replication, words_of
 from improved_db.testing.server import TemporaryServer
@@ -70,8 +70,11 @@ class TemporaryCluster:
             self._galera = Galera(galera, options)
             self.nodes: tuple[TemporaryServer, ...] = tuple(self._galera.nodes)
             self.primary: TemporaryServer = self.nodes[0]
+            self.reset()
             return
-        words = words_of(find_server(flavour))
+        binary = find_server(flavour)
+        self._flavour: Flavour = binary.flavour
+        words = words_of(binary)
         self._replication = Replication(words)
         with ExitStack() as started:
             self.nodes = tuple(
@@ -103,14 +106,14 @@ class TemporaryCluster:
 
     @property
     def urls(self) -> list[str]:
-        """A URL of each server, for `ImprovedDb`."""
-        return [node.url for node in self.nodes]
+        """A URL of each server, for `ImprovedDb`. Their account, unlike root, cannot write on a read-only server."""
+        return [f"mysql://{APP}@127.0.0.1:{node.port}/test" for node in self.nodes]
 
     @property
     def url(self) -> str:
         """One URL with the addresses of all servers, with commas between them."""
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"mysql://root@{addresses}/test"
+        return f"mysql://{APP}@{addresses}/test"
 
     def promote(self, node: TemporaryServer, *, apply_received: bool = True, demote: bool = True) -> None:
         """Make *node* the primary; the other servers that answer become its replicas.
@@ -205,8 +208,8 @@ class TemporaryCluster:
         self._galera.gather()
         first, *others = self.nodes
         for node in others:
-            clean(node)
-        ask(first.socket, *clean(first))
+            clean(node, "mariadb")
+        ask(first.socket, *clean(first, "mariadb"))
         self._galera.settle()
 
     def close(self) -> None:
@@ -232,7 +235,7 @@ class TemporaryCluster:
     def _empty(self, node: TemporaryServer) -> None:
         node.resume()
         node.start()
-        self._replication.empty(node, clean(node))
+        self._replication.empty(node, clean(node, self._flavour))
 
     def _check(self, node: TemporaryServer) -> None:
         if self._galera is not None:

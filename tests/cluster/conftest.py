@@ -1,4 +1,4 @@
-"""Several servers for a whole test run: a primary with replicas, a Galera, and three that know nothing of each other."""
+"""Servers for a whole test run: a primary with replicas, a Galera, and three that know nothing of each other."""
 
 from __future__ import annotations
 

@@ -60,8 +60,19 @@ def test_new_cluster_is_one_primary_and_replicas_that_refuse_writes(cluster: Tem
 def test_urls_name_each_server_and_url_names_all(cluster: TemporaryCluster) -> None:
     """A program gets the addresses as a list or with commas between them."""
     ports = [node.port for node in cluster.nodes]
-    assert cluster.urls == [f"mysql://root@127.0.0.1:{port}/test" for port in ports]
-    assert cluster.url == "mysql://root@{},{},{}/test".format(*(f"127.0.0.1:{port}" for port in ports))
+    assert cluster.urls == [f"mysql://app@127.0.0.1:{port}/test" for port in ports]
+    assert cluster.url == "mysql://app@{},{},{}/test".format(*(f"127.0.0.1:{port}" for port in ports))
+
+
+def test_account_of_the_urls_cannot_write_on_a_replica(cluster: TemporaryCluster) -> None:
+    """Root can: a test that uses root would not see that a program writes to the wrong server."""
+    options = {**cluster.nodes[1].connect_options, "user": "app", "ssl_disabled": True}
+    with (
+        pymysql.connect(**options) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(pymysql.err.OperationalError, match=r"read[-_]only"),
+    ):
+        cursor.execute(TABLE)
 
 
 def test_every_server_has_an_identity_of_its_own(cluster: TemporaryCluster) -> None:
