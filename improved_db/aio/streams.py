@@ -75,6 +75,14 @@ class AsyncTransaction(AsyncQueries):
         async with leaving(self._call, owner):
             yield AsyncStream(self._call, stream)
 
+    async def commit(self) -> None:
+        """Commit now; the block is left quietly, as after `Transaction.commit`."""
+        await self._call(self._tx.commit)
+
+    async def rollback(self) -> None:
+        """Roll back now; the block is left quietly, as after `Transaction.rollback`."""
+        await self._call(self._tx.rollback)
+
     def savepoint(self) -> AbstractAsyncContextManager[AsyncTransaction]:
         """Undo only what is done in the block if it is left with an exception, as `Transaction.savepoint` does."""
         return self._savepoint()

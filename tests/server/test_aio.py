@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from improved_db import ConfigError, ImprovedDb, PoolClosed, PoolTimeout, RowNotFound, StatementError, TooManyWaiting
-from improved_db.aio import AsyncImprovedDb
+from improved_db import (
+    ConfigError,
+    ImprovedDb,
+    PoolClosed,
+    PoolTimeout,
+    RowNotFound,
+    StatementError,
+    TooManyWaiting,
+    Transaction,
+)
+from improved_db.aio import AsyncImprovedDb, AsyncTransaction
 from improved_db.testing import TemporaryServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-
-    from improved_db import Transaction
 
 PATIENCE = 20.0
 
@@ -134,7 +141,13 @@ def test_a_transaction_commits_or_rolls_back_at_the_end_of_its_block(database: d
             async with db.transaction() as tx:
                 await tx.exec_many("insert into pets values (%s, 'cow')", [3, 4])
                 raise ZeroDivisionError
-        assert await db.fetch_column("select id from pets") == [1]
+        async with db.transaction() as tx:
+            await tx.execute_query("insert into pets values (5, 'cat')")
+            await tx.commit()
+        async with db.transaction() as tx:
+            await tx.execute_query("insert into pets values (6, 'cat')")
+            await tx.rollback()
+        assert await db.fetch_column("select id from pets") == [1, 5]
 
     run(database, work)
 
@@ -173,9 +186,9 @@ def test_a_plain_function_runs_in_a_transaction_or_with_the_whole_object(databas
 
 def test_every_verb_of_a_statement_is_there() -> None:
     """A verb that is added for threads is added for coroutines, or is one of these."""
-    left_out = {"stream_arrow", "execute_query_multiplex"}
-    for blocking, coroutines in ((ImprovedDb, AsyncImprovedDb),):
-        verbs = {name for name in vars(blocking.__mro__[1]) if not name.startswith("_")}
+    left_out = {"stream_arrow", "execute_query_multiplex", "pipeline"}
+    for blocking, coroutines in ((ImprovedDb.__mro__[1], AsyncImprovedDb), (Transaction, AsyncTransaction)):
+        verbs = {name for name, value in vars(blocking).items() if callable(value) and not name.startswith("_")}
         assert verbs - left_out - set(dir(coroutines)) == set()
         assert all(inspect.getdoc(getattr(coroutines, name)) for name in verbs - left_out)
 
