@@ -1,6 +1,6 @@
-# From a fresh clone: `make test`, `make check`, `make docs`, `make demo`, `make bench`, `make soak`. All of it lives in
-# .venv, but for the database server, and for `bench` the C library of some peers, which scripts/ install where they are
-# missing.
+# From a fresh clone: `make test`, `make check`, `make docs`, `make demo`, `make bench`, `make mutate`, `make soak`. All
+# of it lives in .venv, but for the database server, and for `bench` the C library of some peers, which scripts/ install
+# where they are missing.
 
 VENV := .venv
 PYTHON_HERE := $(VENV)/bin/python
@@ -16,7 +16,7 @@ OLDER := $(VENV)/pymysql-pool-0.3.3
 SPHINX = $(PYTHON_HERE) -m sphinx -W --keep-going -E -q -d build/doctrees docs build/docs
 
 .NOTPARALLEL:
-.PHONY: test check docs demo bench soak clean
+.PHONY: test check docs demo bench mutate soak clean
 
 test: $(VENV)/.dev $(VENV)/.server
 	$(PYTHON_HERE) -m pytest -q --durations=10
@@ -40,6 +40,9 @@ demo: $(VENV)/.demo $(VENV)/.server
 
 bench: $(VENV)/.bench $(VENV)/.server
 	$(PYTHON_HERE) benchmarks/run.py
+
+mutate: $(VENV)/.dev $(VENV)/.server
+	$(PYTHON_HERE) scripts/mutate.py $(MUTATE)
 
 soak: $(VENV)/.dev $(VENV)/.server
 	$(PYTHON_HERE) -m pytest -q -m soak --timeout=3600 tests

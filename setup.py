@@ -27,13 +27,13 @@ OBSERVERS = [
     "opentelemetry-sdk<2",
     "opentelemetry-instrumentation-pymysql<1",
     "opentelemetry-instrumentation-sqlalchemy<1",
-    "gunicorn<28",
 ]
-DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "uvicorn", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
+DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
+SERVERS = ["uvicorn", "gunicorn<28", "celery"]
 DOCS = ["sphinx<10", "furo<2027", "myst-parser<6"]
 RUNNER = ["pytest>=9,<10", "pytest-timeout<3", "pytest-xdist<4", "hypothesis<7"]
 RECORDS = ["attrs", "msgspec", "pydantic"]
-TEST = [*RUNNER, "polars", *AIOSQL, *RECORDS, *ARROW, *OBSERVERS, *DOORS]
+TEST = [*RUNNER, "polars", *AIOSQL, *RECORDS, *ARROW, *OBSERVERS, *DOORS, *SERVERS]
 
 TOOLS = ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "basedpyright>=1.40,<2", "types-PyMySQL<2", "build<2", "pre-commit<5"]
 

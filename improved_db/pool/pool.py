@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.clock import Clock, MonotonicClock
 from improved_db.critical import Reentered
-from improved_db.errors import LoanSpent, PoolError, PoolTimeout
+from improved_db.errors import LoanSpent, PoolTimeout
 from improved_db.pool.fitness import Fitness
 from improved_db.pool.fork import remember
-from improved_db.pool.loan import DISMISSED, Loan, current_errand
+from improved_db.pool.loan import Loan
 from improved_db.pool.openers import Openers, own_copy, start_thread, watch
 from improved_db.pool.reports import Reports
+from improved_db.pool.revoking import pause
 from improved_db.pool.slot import SlotState
 from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE, SPENT, PoolState
 from improved_db.pool.stats import RULES
@@ -411,16 +412,7 @@ class Pool(Generic[C]):
             PoolClosed: It is.
             PoolError: The call was cancelled (`revoking`).
         """
-        state, errand = self._state, current_errand()
-        watch(
-            state,
-            self.clock,
-            lambda: state.closed or (errand is not None and errand.dismissed),
-            self._now() + seconds,
-        )
-        state.ensure_open()
-        if errand is not None and errand.dismissed:
-            raise PoolError(DISMISSED)
+        pause(self._state, self.clock, self._now() + seconds)
 
     def close(self, timeout: float = 5.0, *, force: bool = False) -> list[Borrowed]:
         """Close the pool for good. Every waiter is woken; idle connections are closed now, those in use on return.

@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from improved_db.critical import Section, critical
 from improved_db.errors import LoanSpent, PoolError
-from improved_db.pool.loan import DISMISSED, Loan
+from improved_db.pool.loan import DISMISSED, Loan, current_errand
+from improved_db.pool.openers import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from improved_db.clock import Clock
     from improved_db.pool.loan import Errand
     from improved_db.pool.pool import Pool
+    from improved_db.pool.state import PoolState
 
 C = TypeVar("C")
+
+
+def pause(state: PoolState[C], clock: Clock, end: float) -> None:
+    """Sleep until *end*, as `Pool.pause` does."""
+    errand = current_errand()
+    watch(state, clock, lambda: state.closed or (errand is not None and errand.dismissed), end)
+    state.ensure_open()
+    if errand is not None and errand.dismissed:
+        raise PoolError(DISMISSED)
 
 
 class Revoking(Generic[C]):
