@@ -21,7 +21,8 @@ class Statement:
     Attributes:
         id: 16 hexadecimal digits that name the form in its database: the same in every process, at any time.
         digest: The normal form: the statement without its values.
-        summary: Its operations and their targets, as in ``"SELECT orders customers"``.
+        summary: Its operations and their targets, as in ``"SELECT orders customers"``; or its name in a
+            file of aiosql.
         verb: Its first word, as in ``"SELECT"``.
         calls: How often it was called, failures included; retries are part of a call.
         rows: Rows that it returned or changed, in sum.

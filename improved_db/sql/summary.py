@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from improved_db.sql.keywords import words
+from improved_db.sql.labels import name_of
 from improved_db.sql.normal import NOTHING, READ
 from improved_db.sql.tokens import tokens_of
 
@@ -42,8 +43,10 @@ def summary(query: str) -> str:
 
     Returns:
         As in ``"SELECT orders customers"`` or ``"CREATE TABLE pets"``: at most 255 characters, names and case as
-        written. Empty if the text has no words.
+        written. Empty if the text has no words. Of a statement that a program has named, the name.
     """
+    if name := name_of(query):
+        return name
     tokens = [token for token in tokens_of(query[:READ], filled=True) if token.kind not in {"comment", "unclear"}]
     parts = list(_definition(tokens) if tokens and tokens[0].key in _DEFINITIONS else _parts(tokens))
     if not parts and tokens and tokens[0].kind == "word":

@@ -134,6 +134,14 @@ def test_logs_call_a_statement_by_its_name(
     assert [record.message for record in caplog.records if " at endless" in record.message] != []
 
 
+def test_statistics_call_a_statement_by_its_name(db: ImprovedDb) -> None:
+    """So does the slow-query log, and a trace."""
+    queries = aiosql.from_str(SCRIPT, "improved_db")
+    queries.by_name(db, name="cat")
+    queries.rename(db, id=1, name="cow")
+    assert {statement.summary for statement in db.statements()} >= {"by_name", "rename"}
+
+
 def running(other: ImprovedDb, before: int) -> int:
     """Return the session that runs the endless query, once there is one; not the one *before*."""
     query = "select id from information_schema.processlist where info like 'select sleep(100)%' and db = database()"
