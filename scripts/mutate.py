@@ -223,12 +223,14 @@ def main() -> int:
         if ill:
             print(f"the tests fail without any change: {', '.join(ill)}")
             return 1
+        noticed = old = new = 0
         lived = workers.map(lambda mutant: workshop.survives(mutant, TESTS[mutant.module]), sample)
-        left = [mutant for mutant, alive in zip(sample, lived, strict=True) if alive]
-    new = [mutant for mutant in left if str(mutant) not in argued]
-    for mutant in new:
-        print(f"survives: {mutant}  (line {mutant.line})")
-    print(f"{len(sample) - len(left)} noticed; {len(left) - len(new)} argued in {ARGUED.name}; {len(new)} to look at")
+        for mutant, alive in zip(sample, lived, strict=True):
+            noticed, old = noticed + (not alive), old + (alive and str(mutant) in argued)
+            if alive and str(mutant) not in argued:
+                new += 1
+                print(f"survives: {mutant}  (line {mutant.line})", flush=True)
+    print(f"{noticed} noticed; {old} argued in {ARGUED.name}; {new} to look at")
     return bool(new)
 
 
