@@ -18,6 +18,7 @@ from improved_db.execution.bulk import BulkLoader, run_on
 from improved_db.execution.health import answers
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.stream import Stream, streamed
+from improved_db.execution.transactional import transactional
 from improved_db.execution.transactions import Transactions, check_work, finished
 from improved_db.pool.loan import Loan
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from improved_db.execution.progress import Progress
     from improved_db.execution.reader import Reader
     from improved_db.execution.transaction import Transaction
+    from improved_db.execution.transactional import Decorator
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statements
     from improved_db.observe.watch import Watch
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from improved_db.settings.typed import Config, Options
     from improved_db.sql.composed import Query
 
+S = TypeVar("S")
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("improved_db.pool")
 P = ParamSpec("P")
@@ -486,6 +489,48 @@ class ImprovedDb(Queries):
             return finished(fn(tx, *args, **kwargs))
 
         return self._transactions.run(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
+
+    @overload
+    def transactional(self, fn: Callable[Concatenate[Transaction, P], T], /) -> Callable[P, T]: ...
+    @overload
+    def transactional(self, fn: Callable[Concatenate[S, Transaction, P], T], /) -> Callable[Concatenate[S, P], T]: ...
+    @overload
+    def transactional(
+        self, /, *, exactly_once: bool = False, isolation: str | None = None, read_only: bool = False
+    ) -> Decorator: ...
+    def transactional(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        exactly_once: bool = False,
+        isolation: str | None = None,
+        read_only: bool = False,
+    ) -> Any:
+        """Decorate ``fn(tx, ...)``: each call runs it in a transaction of its own, as `run_transaction` does.
+
+        Write ``@db.transactional``, or ``@db.transactional(exactly_once=True)``. Callers leave out *tx*: improved_db
+        passes it as the first argument, or in a method as the one after ``self`` or ``cls``, which is recognised by
+        this name. ``@staticmethod`` and ``@classmethod`` stand above this decorator.
+
+        A call inside another transaction is a transaction of its own, on another connection. For a part of a larger
+        transaction, write a function without the decorator and pass it *tx*.
+
+        Args:
+            fn: The function; it may run more than once in a call.
+            exactly_once: As for `run_transaction`.
+            isolation: As for `transaction`.
+            read_only: As for `transaction`.
+
+        Returns:
+            The function without *tx*; or, with parentheses, what decorates it.
+
+        Raises:
+            StatementError: *fn* does not take *tx*, is a coroutine or generator function, or *isolation* is invalid.
+        """
+        return transactional(
+            self._transactions, fn, exactly_once=exactly_once, isolation=isolation, read_only=read_only
+        )
 
     def purge_outcomes(self, older_than: float = 86400.0) -> int:
         """Remove the tokens of ``exactly_once`` that are older than *older_than* seconds; return how many.

@@ -36,12 +36,14 @@ def check_work(fn: object) -> None:
     """Refuse, before anything is sent, what is no function to call in a transaction.
 
     Raises:
-        StatementError: *fn* is not callable, or its calls would have to be awaited.
+        StatementError: *fn* is not callable, or its body would run after the call: it is a coroutine or a generator.
     """
     if not callable(fn):
         raise StatementError(f"fn must be callable: pass work, not work(), which is a {type(fn).__name__}")
     if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
         raise StatementError("fn is a coroutine function; calls of improved_db block, and cannot await it: use def")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise StatementError("fn is a generator function, whose body would run after COMMIT: return a list")
 
 
 def finished(result: T) -> T:

@@ -77,6 +77,33 @@ def fetched(db: ImprovedDb, tx: Transaction) -> None:
     assert_type(db.fetch_column("select 1"), list[Any])
 
 
+class Shop:
+    """Functions that are transactions: callers leave out `tx`, and the rest is checked."""
+
+    db = ImprovedDb()
+
+    @db.transactional
+    def rename(self, tx: Transaction, pet: int, *, name: str) -> Pet:
+        """Return a pet with its new name."""
+        tx.execute_query("update pets set name = %s where id = %s", (name, pet))
+        return tx.fetch_one("select id, name from pets where id = %s", pet, row_type=Pet, required=True)
+
+    @staticmethod
+    @db.transactional(exactly_once=True)
+    def owners(tx: Transaction, least: int = 1) -> Rows[Owner]:
+        """Return owners."""
+        return tx.fetch_all("select id from owners where id >= %s", least, row_type=Owner)
+
+
+def transactional(shop: Shop) -> None:
+    """The decorator keeps the function's types."""
+    assert_type(shop.rename(1, name="Rex"), Pet)
+    assert_type(shop.owners(), Rows[Owner])
+    assert_type(Shop.owners(least=2), Rows[Owner])
+    shop.rename("one", name="Rex")  # type: ignore[arg-type]
+    shop.rename(1)  # type: ignore[call-arg]
+
+
 def queries(db: ImprovedDb, connection: Connection, dicts: bool) -> None:
     """What the keywords make of the rows, in both forms and under both names."""
     rows = db.execute_query("select 1")
