@@ -278,6 +278,7 @@ class ImprovedDb(Queries):
         *,
         atomic: bool = True,
         progress: bool | Progress | None = None,
+        total: int | None = None,
         exactly_once: bool = False,
     ) -> Rows[TupleRow]:
         """Run one statement for many rows, as few large statements.
@@ -291,6 +292,7 @@ class ImprovedDb(Queries):
                 chunk, and an error's ``acked_rows`` says how many rows, from the first, are committed.
             progress: True for a bar on stderr (tqdm's, if installed), or a callable that gets the number of rows done
                 and the total, which is None if it is unknown.
+            total: How many rows there will be, for the bar, if *rows* cannot tell, as a generator. It may be a guess.
             exactly_once: As for `run_transaction`; only for *atomic*.
 
         Returns:
@@ -306,7 +308,9 @@ class ImprovedDb(Queries):
         if exactly_once and not atomic:
             raise StatementError("exactly_once needs atomic=True: one token stands for one transaction")
         run_transaction = partial(self._transactions.run, exactly_once=True) if exactly_once else None
-        return self._bulk_loader.run(query, rows, atomic=atomic, progress=progress, run_transaction=run_transaction)
+        return self._bulk_loader.run(
+            query, rows, atomic=atomic, progress=progress, total=total, run_transaction=run_transaction
+        )
 
     def load_rows(
         self,
@@ -315,6 +319,7 @@ class ImprovedDb(Queries):
         columns: Sequence[str] | None = None,
         *,
         progress: bool | Progress | None = None,
+        total: int | None = None,
         strict: bool = True,
     ) -> Rows[TupleRow]:
         """Load rows by LOAD DATA LOCAL, in one transaction, straight from the iterable.
@@ -328,6 +333,7 @@ class ImprovedDb(Queries):
             rows: Any iterable of sequences, or of mappings, whose keys are the columns; or a frame, as for `exec_many`.
             columns: The columns of the rows; None for all of the table's, or for the names of a frame.
             progress: As for `exec_many`.
+            total: As for `exec_many`.
             strict: If a value does not fit its column, raise an error, whatever the sql_mode; if the table has
                 transactions, no row is loaded then. With False the server cuts such values, or makes them zero, and
                 counts warnings.
@@ -339,7 +345,7 @@ class ImprovedDb(Queries):
             StatementError: *rows* is not an iterable of rows, or a row does not fit *columns* or the table.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._bulk_loader.load_rows(table, rows, columns, progress, strict)
+        return self._bulk_loader.load_rows(table, rows, columns, progress, strict, total)
 
     def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
         if not isinstance(query, str):

@@ -129,10 +129,11 @@ class AsyncImprovedDb(AsyncQueries):
         *,
         atomic: bool = True,
         progress: bool | Progress | None = None,
+        total: int | None = None,
         exactly_once: bool = False,
     ) -> Rows[TupleRow]:
         """Run one statement for many rows, as `ImprovedDb.exec_many` does; *rows* is iterated over in a thread."""
-        verb = partial(self._db.exec_many, atomic=atomic, progress=progress, exactly_once=exactly_once)
+        verb = partial(self._db.exec_many, atomic=atomic, progress=progress, total=total, exactly_once=exactly_once)
         return await self._call(lambda: verb(query, rows))
 
     async def load_rows(
@@ -142,10 +143,12 @@ class AsyncImprovedDb(AsyncQueries):
         columns: Sequence[str] | None = None,
         *,
         progress: bool | Progress | None = None,
+        total: int | None = None,
         strict: bool = True,
     ) -> Rows[TupleRow]:
         """Load rows by LOAD DATA LOCAL, as `ImprovedDb.load_rows` does; *rows* is iterated over in a thread."""
-        return await self._call(lambda: self._db.load_rows(table, rows, columns, progress=progress, strict=strict))
+        verb = partial(self._db.load_rows, progress=progress, total=total, strict=strict)
+        return await self._call(lambda: verb(table, rows, columns))
 
     @contextlib.asynccontextmanager
     async def _stream(self, query: Query, args: Any, **options: Any) -> AsyncIterator[AsyncStream[Any]]:

@@ -71,13 +71,18 @@ class AsyncQueries(abc.ABC):
         return await self._call(lambda: verb(query, args, **options))
 
     async def exec_many(
-        self, query: Query, rows: Iterable[Any], *, progress: bool | Progress | None = None
+        self,
+        query: Query,
+        rows: Iterable[Any],
+        *,
+        progress: bool | Progress | None = None,
+        total: int | None = None,
     ) -> Rows[TupleRow]:
         """Run one statement for many rows in one transaction, as `ImprovedDb.exec_many` does.
 
         *rows* is iterated over in a thread.
         """
-        return await self._call(lambda: self._blocking.exec_many(query, rows, progress=progress))
+        return await self._call(lambda: self._blocking.exec_many(query, rows, progress=progress, total=total))
 
     # --- rows ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Sized
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.errors import OutcomeUnknown, StatementError
 from improved_db.execution.chunks import Backlog, Encoder, Spooled, Unacked, rows_of
-from improved_db.execution.progress import Progress, shown
+from improved_db.execution.progress import Progress, number_of, shown
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for
@@ -63,6 +62,7 @@ class BulkLoader:
         *,
         atomic: bool,
         progress: bool | Progress | None,
+        total: int | None = None,
         run_transaction: Callable[[Callable[[Borrower], Rows[TupleRow]]], Rows[TupleRow]] | None = None,
         strict: bool = False,
         deadline: float | None = None,
@@ -74,11 +74,13 @@ class BulkLoader:
             rows: The rows.
             atomic: Send all rows in one transaction.
             progress: As for `ImprovedDb.exec_many`.
+            total: As for `ImprovedDb.exec_many`.
             run_transaction: Runs that transaction, with ``exactly_once``; None for a plain one, which is made here.
             strict: Make the server refuse values that do not fit, whatever its sql_mode; only with *atomic*.
             deadline: When the call has to be over; None for the deadline of a call that begins now.
         """
         try:
+            number = number_of(rows, total)
             source = rows_of(rows, query)
         except BaseException as error:
             if not atomic:
@@ -87,7 +89,7 @@ class BulkLoader:
         if source is None:
             return rows_counted(0)
         backlog = Spooled() if atomic else Unacked()
-        with backlog, shown(progress, _number(rows)) as tell:
+        with backlog, shown(progress, number) as tell:
             load = _Load(Encoder(query, source, in_one=atomic), backlog, tell, self._executor.driver.max_packet)
             if run_transaction is not None:
                 return run_transaction(lambda tx: tx._exchange(query, load.send))
@@ -110,8 +112,10 @@ class BulkLoader:
         columns: Sequence[str] | None,
         progress: bool | Progress | None,
         strict: bool = True,
+        total: int | None = None,
     ) -> Rows[TupleRow]:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
+        number = number_of(rows, total)
         if columns is None and is_frame(rows):
             columns = names_of(rows)
         source = rows_of(rows)
@@ -124,7 +128,7 @@ class BulkLoader:
         if call is not None:
             call.connected(self._executor.pool.clock.now())
         try:
-            with shown(progress, _number(rows)) as tell:
+            with shown(progress, number) as tell:
                 run = partial(self._load_local, connection, load, tell, strict)
                 done = self._executor.loans.bounded(connection, deadline, run)
             self._executor.ended(call, result=done)
@@ -140,7 +144,13 @@ class BulkLoader:
         finally:
             self._executor.driver.close(connection)
         return self.run(
-            load.insert(), load.sequences(), atomic=True, progress=progress, strict=strict, deadline=deadline
+            load.insert(),
+            load.sequences(),
+            atomic=True,
+            progress=progress,
+            total=number,
+            strict=strict,
+            deadline=deadline,
         )
 
     def _load_local(
@@ -219,13 +229,15 @@ def load_on(
     rows: Iterable[Any],
     max_packet: Callable[[], int],
     progress: bool | Progress | None = None,
+    total: int | None = None,
 ) -> Rows[TupleRow]:
     """Run *query* for every row on a connection of the caller's; if no transaction is open there, make one."""
+    number = number_of(rows, total)
     source = rows_of(rows, query)
     if source is None:
         return rows_counted(0)
     try:
-        with shown(progress, _number(rows)) as tell:
+        with shown(progress, number) as tell:
             load = _Load(Encoder(query, source, in_one=True), Unacked(), tell, max_packet)
             if connection._in_transaction() or not connection.get_autocommit():
                 return load.send(connection)
@@ -241,10 +253,6 @@ def _in_one(connection: Connection, load: _Load) -> Rows[TupleRow]:
         if connection._is_settled():
             connection.rollback()
         raise
-
-
-def _number(rows: Iterable[Any]) -> int | None:
-    return len(rows) if isinstance(rows, Sized) else None
 
 
 def _note(error: BaseException, acked: int, in_doubt: int) -> None:

@@ -7,14 +7,30 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
+from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn
 
 #: Called with the number of rows done and the total, None if unknown.
 Progress: TypeAlias = Callable[[int, "int | None"], object]
+
+
+def number_of(rows: object, total: object) -> int | None:
+    """Return how many rows there will be: what the caller says, or else the rows themselves; None if unknown.
+
+    Raises:
+        StatementError: *total* is not a number of rows.
+    """
+    if total is None:
+        return len(rows) if isinstance(rows, Sized) else None
+    if isinstance(total, bool) or not isinstance(total, int):
+        raise StatementError(f"total must be an int, the number of rows, not a {type(total).__name__}")
+    if total < 0:
+        raise StatementError(f"total must be a number of rows, at least 0, not {total}")
+    return total
 
 
 @contextmanager

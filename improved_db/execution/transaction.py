@@ -149,7 +149,12 @@ class Transaction(Queries):
         return Block(streamed_in(self, query, args, row_kind, batch_size, timeout), "with tx.stream(...) as rows")
 
     def exec_many(
-        self, query: Query, rows: Iterable[Any], *, progress: bool | Progress | None = None
+        self,
+        query: Query,
+        rows: Iterable[Any],
+        *,
+        progress: bool | Progress | None = None,
+        total: int | None = None,
     ) -> Rows[TupleRow]:
         """Run one statement for many rows in this transaction.
 
@@ -157,6 +162,7 @@ class Transaction(Queries):
             query: The statement.
             rows: Any iterable of sequences or mappings.
             progress: As for `ImprovedDb.exec_many`.
+            total: As for `ImprovedDb.exec_many`.
 
         Raises:
             VerdictError: As for `execute_query`.
@@ -164,7 +170,7 @@ class Transaction(Queries):
         if not isinstance(query, str):
             query, rows = compose(query, rows, many=True)
         max_packet = self._executor.driver.max_packet
-        return self._exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress))
+        return self._exchange(query, lambda connection: load_on(connection, query, rows, max_packet, progress, total))
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Collect statements of this transaction in a ``with`` block and send them in one round trip.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -248,6 +249,49 @@ def test_progress_true_draws_on_stderr_and_nothing_else_draws(
     assert out == ""
     assert "rows" in err
     assert "100" in err
+
+
+def _in_transaction(db: ImprovedDb, rows: Iterable[Any], **options: Any) -> object:
+    with db.transaction() as tx:
+        return tx.exec_many(INSERT, rows, **options)
+
+
+#: The verbs that take many rows: each gets the pool, rows, and options.
+VERBS: list[Callable[..., object]] = [
+    lambda db, rows, **options: db.exec_many(INSERT, rows, **options),
+    lambda db, rows, **options: db.exec_many(INSERT, rows, exactly_once=True, **options),
+    lambda db, rows, **options: db.exec_many(INSERT, rows, atomic=False, **options),
+    lambda db, rows, **options: db.load_rows("pets", rows, ["id", "name", "age"], **options),
+    _in_transaction,
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_caller_may_say_how_many_rows_a_generator_has(db: ImprovedDb, verb: Callable[..., object]) -> None:
+    """A bar without an end tells no one when the load is done."""
+    told: list[tuple[int, int | None]] = []
+    verb(db, (row for row in ROWS[:600]), total=1200, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (600, 1200)
+    assert pets(db) == ROWS[:600]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_invalid_total_is_refused_before_a_row_is_taken(db: ImprovedDb, verb: Callable[..., object]) -> None:
+    rows = iter(ROWS)
+    for total, says in [(-1, "not -1"), (1.5, "not a float"), ("9", "not a str"), (True, "not a bool")]:
+        with pytest.raises(StatementError, match="total must be") as caught:
+            verb(db, rows, total=total)
+        assert says in str(caught.value)
+    assert next(rows) == ROWS[0]
+    assert pets(db) == []
+
+
+def test_the_plain_bar_shows_the_share_of_a_total(
+    db: ImprovedDb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    db.exec_many(INSERT, iter(ROWS[:600]), progress=True, total=1200)
+    assert capsys.readouterr().err.endswith("600 rows of 1,200 (50 %)\n")
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------

@@ -142,6 +142,7 @@ def bulk(db: ImprovedDb) -> None:
         db.exec_many("insert into t values (%s)", {1, 2}, progress=lambda done, total: told.append((done, total))), Rows
     )
     assert_type(db.load_rows("t", [(1, "a")], ["n", "s"]), Rows)
+    assert_type(db.load_rows("t", iter([(1, "a")]), total=1, progress=True), Rows)
 
 
 def streams(db: ImprovedDb) -> None:
