@@ -39,6 +39,7 @@ class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold
     """A tuple of rows, ``()`` if no row matched or the statement has no result.
 
     To a type checker it is ``Rows[tuple[Any, ...]]``, or ``Rows[dict[str, Any]]`` with ``dictcursor=True``.
+    Notebooks show it as a table of its first 50 rows.
     """
 
     _result: Result
@@ -62,6 +63,12 @@ class Rows(tuple[R_co, ...]):  # noqa: SLOT001  # a tuple with slots cannot hold
     def warning_count(self) -> int:
         """How many warnings the server noted."""
         return int(self._result.warning_count or 0)
+
+    def _repr_html_(self) -> str | None:
+        """Return the rows as a table for notebooks; None, so that they show the plain text, if there is no result."""
+        from improved_db.notebook import as_table  # noqa: PLC0415  # only notebooks need it
+
+        return as_table(self, self.columns) if self or self.columns else None
 
     if not TYPE_CHECKING:  # a type checker knows the names that there are
 

@@ -194,3 +194,12 @@ def test_execute_each_makes_rows_of_any_class(db: ImprovedDb) -> None:
     assert found[0].columns == ("id", "name")
     with pytest.raises(StatementError, match="no field 'weight'"):
         list(db.execute_each("select id, name, 3 as weight from pets where id = %s", [1], row_type=PetData))
+
+
+def test_a_notebook_shows_a_table(db: ImprovedDb) -> None:
+    """What a cell ends with is shown as `_repr_html_` says."""
+    shown = db.fetch_all("select 1 as a, '<b>' as `x<y`", row_type=dict)._repr_html_()
+    assert shown is not None
+    assert "<th>x&lt;y</th>" in shown
+    assert "<td>&lt;b&gt;</td>" in shown
+    assert db.execute_query("set @x = 1")._repr_html_() is None

@@ -19,10 +19,10 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 
 #: The floor of each folder, and of each module that stands beside the folders.
 FLOORS: Final = {
-    "_version": 0, "errors": 0, "clock": 0, "rows": 0,
+    "_version": 0, "errors": 0, "clock": 0,
     "critical": 1, "records": 1, "settings": 1, "sql": 1,
-    "failures": 2, "testing": 2,
-    "wire": 3, "pool": 3,
+    "failures": 2, "testing": 2, "notebook": 2,
+    "wire": 3, "pool": 3, "rows": 3,
     "frames": 4, "cluster": 4,
     "verbs": 5,
     "execution": 6,
