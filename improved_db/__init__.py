@@ -32,10 +32,7 @@ from improved_db.errors import (
     TransactionRolledBack,
     VerdictError,
 )
-from improved_db.execution.pipeline import Handle, Pipeline
 from improved_db.execution.retry import RetryPolicy
-from improved_db.execution.stream import Stream
-from improved_db.execution.transaction import Transaction
 from improved_db.failures.error_table import Verdict
 from improved_db.pool.stats import Borrowed, Listener
 from improved_db.rows import Rows
@@ -47,7 +44,10 @@ if TYPE_CHECKING:
     from improved_db.cluster.failover import FailoverReport
     from improved_db.cluster.status import HostStatus
     from improved_db.compat.dropin import Enabled, enable
+    from improved_db.execution.pipeline import Handle, Pipeline
     from improved_db.execution.reader import Reader
+    from improved_db.execution.stream import Stream
+    from improved_db.execution.transaction import Transaction
     from improved_db.observe.events import Event
     from improved_db.observe.statement import Statement, Statements
     from improved_db.observe.watch import Seen, Watch
@@ -112,6 +112,10 @@ getLogger("improved_db").addHandler(NullHandler())  # else logging prints warnin
 _LATER = {
     "Enabled": "compat.dropin",
     "Finding": "sql.durability",
+    "Handle": "execution.pipeline",
+    "Pipeline": "execution.pipeline",
+    "Stream": "execution.stream",
+    "Transaction": "execution.transaction",
     "PoolStats": "pool.snapshot",
     "enable": "compat.dropin",
     "Event": "observe.events",

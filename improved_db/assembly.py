@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.cluster.cluster import Cluster
+    from improved_db.execution.bulk import BulkLoader
     from improved_db.execution.lane import Lane, LaneDriver
     from improved_db.execution.reader import Reader
+    from improved_db.execution.transactions import Transactions
     from improved_db.observe.observer import Observer
     from improved_db.settings.settings import Settings
     from improved_db.wire.connection import Connection
@@ -44,6 +46,8 @@ class Assembly:
         self._settings = settings
         self._autocommit = bool(settings.connect.get("autocommit", True))
         self._reader: Reader | None = None
+        self._transactions: Transactions | None = None
+        self._bulk_loader: BulkLoader | None = None
         self._cluster: Cluster | None = None
         self._observer: Observer | None = None
         self.pools: Pool[Connection] | Cluster
@@ -101,6 +105,22 @@ class Assembly:
                 "_made_reader", Reader(self._executor_on(cluster.reader), cluster.seeing)
             )
         return self._reader
+
+    def transactions(self) -> Transactions:
+        """Return what makes transactions; the first call imports it."""
+        if self._transactions is None:
+            from improved_db.execution.transactions import Transactions  # noqa: PLC0415  # a script may need none
+
+            self._transactions = self.__dict__.setdefault("_made_transactions", Transactions(self.executor))
+        return self._transactions
+
+    def bulk_loader(self) -> BulkLoader:
+        """Return what runs statements for many rows; the first call imports it."""
+        if self._bulk_loader is None:
+            from improved_db.execution.bulk import BulkLoader  # noqa: PLC0415  # as above
+
+            self._bulk_loader = self.__dict__.setdefault("_made_loader", BulkLoader(self.executor))
+        return self._bulk_loader
 
     def _executor_on(self, lane: Lane) -> Executor:
         driver = self.driver if self._cluster is None else self._cluster.driver

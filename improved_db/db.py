@@ -14,19 +14,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 
 from improved_db.assembly import Assembly
 from improved_db.errors import LoanSpent, StatementError
-from improved_db.execution.bulk import BulkLoader, run_on
-from improved_db.execution.health import answers
-from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
-from improved_db.execution.stream import Stream, streamed
-from improved_db.execution.transactional import transactional
-from improved_db.execution.transactions import Transactions, check_work, finished
 from improved_db.pool.loan import Loan
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
-from improved_db.settings.signature import shown_as, signature_with_options, typed_as
+from improved_db.settings.signature import shown_as, signature_with_options
 from improved_db.sql.composed import compose, is_composed
-from improved_db.sql.durability import SHOW_SETTINGS, Finding, findings
+from improved_db.verbs.execute import execute_query_of
 from improved_db.verbs.names import OF_DATABASE, Block, missing
 from improved_db.verbs.queries import Queries
 from improved_db.wire.connection import Connection
@@ -41,8 +35,10 @@ if TYPE_CHECKING:
 
     from improved_db.cluster.cluster import Cluster
     from improved_db.cluster.status import HostStatus
+    from improved_db.execution.pipeline import Pipeline
     from improved_db.execution.progress import Progress
     from improved_db.execution.reader import Reader
+    from improved_db.execution.stream import Stream
     from improved_db.execution.transaction import Transaction
     from improved_db.execution.transactional import Decorator
     from improved_db.observe.events import Event
@@ -50,15 +46,22 @@ if TYPE_CHECKING:
     from improved_db.observe.watch import Watch
     from improved_db.pool.snapshot import PoolStats
     from improved_db.pool.stats import Borrowed, Listener
-    from improved_db.settings import typed
     from improved_db.settings.settings import Settings
     from improved_db.settings.typed import Config, Options
     from improved_db.sql.composed import Query
+    from improved_db.sql.durability import Finding
 
 S = TypeVar("S")
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("improved_db.pool")
 P = ParamSpec("P")
+
+
+def run_on(*positional: Any, **keywords: Any) -> Any:
+    """Run a statement on a connection of the caller's: the second form of `execute_query`."""
+    from improved_db.execution import bulk  # noqa: PLC0415  # with its first use
+
+    return bulk.run_on(*positional, **keywords)
 
 
 class ImprovedDb(Queries):
@@ -97,8 +100,6 @@ class ImprovedDb(Queries):
 
         self._observer = Observer(found, parts.pools.clock.now)
         parts.let_look(self._observer)
-        self._bulk_loader = BulkLoader(self._executor)
-        self._transactions = Transactions(self._executor)
         self._server: Any = None  # of `ephemeral`
         if found.connection_pool or found.pool_init_size:
             self.create_pool()
@@ -166,59 +167,7 @@ class ImprovedDb(Queries):
             rows = rows_from(self._run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
-    @overload
-    def execute_query(
-        self,
-        query: Query,
-        args: Any = None,
-        *,
-        dictcursor: Literal[False] = False,
-        return_one: Literal[False] = False,
-        exec_many: bool = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        exactly_once: bool = False,
-        read_only: bool = False,
-        after: bytes | None = None,
-    ) -> Rows[TupleRow]: ...
-    @overload
-    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.DictsOnPool]) -> Rows[DictRow]: ...
-    @overload
-    def execute_query(
-        self, query: Query, args: Any = None, **options: Unpack[typed.OneTupleOnPool]
-    ) -> TupleRow | None: ...
-    @overload
-    def execute_query(
-        self, query: Query, args: Any = None, **options: Unpack[typed.OneDictOnPool]
-    ) -> DictRow | None: ...
-    @overload
-    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.AnyShapeOnPool]) -> Any: ...
-    @overload
-    def execute_query(
-        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.Tuples]
-    ) -> Rows[TupleRow]: ...
-    @overload
-    def execute_query(
-        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.Dicts]
-    ) -> Rows[DictRow]: ...
-    @overload
-    def execute_query(
-        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.OneTuple]
-    ) -> TupleRow | None: ...
-    @overload
-    def execute_query(
-        self, connection: Connection, query: Query, args: Any = (), **options: Unpack[typed.OneDict]
-    ) -> DictRow | None: ...
-    @overload
-    def execute_query(
-        self,
-        connection: Connection,
-        query: Query,
-        args: Any = (),
-        dictcursor: bool = ...,
-        return_one: bool = ...,
-        exec_many: bool = ...,
-    ) -> Any: ...
+    @execute_query_of
     @shown_as(inspect.signature(_execute))
     def execute_query(self, *positional: Any, **keywords: Any) -> Any:  # noqa: D417  # those of `_execute` are shown
         """Run one statement and return its rows.
@@ -260,7 +209,8 @@ class ImprovedDb(Queries):
             return self._execute(*positional, **keywords)
         return run_on(*positional, **keywords)
 
-    @typed_as(execute_query)
+    @execute_query_of
+    @shown_as(inspect.signature(_execute))
     def execute_query_multiplex(self, *positional: Any, **keywords: Any) -> Any:
         """Run one statement, as `execute_query` does; if a connection is given, return it to the pool in any case."""
         connection = positional[0] if positional else keywords.get("connection")
@@ -307,8 +257,8 @@ class ImprovedDb(Queries):
             query, rows = compose(query, rows, many=True)
         if exactly_once and not atomic:
             raise StatementError("exactly_once needs atomic=True: one token stands for one transaction")
-        run_transaction = partial(self._transactions.run, exactly_once=True) if exactly_once else None
-        return self._bulk_loader.run(
+        run_transaction = partial(self._parts.transactions().run, exactly_once=True) if exactly_once else None
+        return self._parts.bulk_loader().run(
             query, rows, atomic=atomic, progress=progress, total=total, run_transaction=run_transaction
         )
 
@@ -345,7 +295,7 @@ class ImprovedDb(Queries):
             StatementError: *rows* is not an iterable of rows, or a row does not fit *columns* or the table.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return self._bulk_loader.load_rows(table, rows, columns, progress, strict, total)
+        return self._parts.bulk_loader().load_rows(table, rows, columns, progress, strict, total)
 
     def _result(self, query: Query, args: Any, row_kind: bool | type, timeout: float | None) -> Any:
         if not isinstance(query, str):
@@ -357,6 +307,8 @@ class ImprovedDb(Queries):
     ) -> AbstractContextManager[Stream[Any]]:
         if not isinstance(query, str):
             query, args = compose(query, args)
+        from improved_db.execution.stream import streamed  # noqa: PLC0415  # with its first use
+
         executor = self._parts.executor_of(query)
         lent = streamed(executor, query, args, dict_rows=row_kind, batch_size=batch_size, timeout=timeout)
         return Block(lent, "with db.stream(...) as rows")
@@ -376,6 +328,8 @@ class ImprovedDb(Queries):
         Returns:
             A context manager that gives a `Pipeline`.
         """
+        from improved_db.execution.pipeline import pipelined, run_each  # noqa: PLC0415  # with its first use
+
         return Block(pipelined(partial(run_each, self._executor)), "with db.pipeline() as pipeline")
 
     @overload
@@ -406,6 +360,8 @@ class ImprovedDb(Queries):
                 executions of its batch may have run.
             BaseException: What the iterable raised, after the rows of the earlier executions.
         """
+        from improved_db.execution.pipeline import execute_each  # noqa: PLC0415  # with its first use
+
         return execute_each(self._executor, query, args_iterable, row_type=row_type, batch_size=batch_size)
 
     @property
@@ -451,7 +407,7 @@ class ImprovedDb(Queries):
             TransactionLost: The session ended before COMMIT.
             OutcomeUnknown: The answer to COMMIT was lost.
         """
-        return Block(self._transactions.lend(isolation, read_only), "with db.transaction() as tx")
+        return Block(self._parts.transactions().lend(isolation, read_only), "with db.transaction() as tx")
 
     @overload
     def run_transaction(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -489,12 +445,8 @@ class ImprovedDb(Queries):
             OutcomeUnknown: The answer to COMMIT was lost, and no token tells the outcome.
             Exception: What *fn* raised, after a rollback; or the error of the last attempt.
         """
-        check_work(fn)
-
-        def work(tx: Transaction) -> T:
-            return finished(fn(tx, *args, **kwargs))
-
-        return self._transactions.run(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
+        work = self._parts.transactions().work(fn, *args, **kwargs)
+        return self._parts.transactions().run(work, exactly_once=exactly_once, isolation=isolation, read_only=read_only)
 
     @overload
     def transactional(self, fn: Callable[Concatenate[Transaction, P], T], /) -> Callable[P, T]: ...
@@ -534,8 +486,10 @@ class ImprovedDb(Queries):
         Raises:
             StatementError: *fn* does not take *tx*, is a coroutine or generator function, or *isolation* is invalid.
         """
+        from improved_db.execution.transactional import transactional  # noqa: PLC0415  # with its first use
+
         return transactional(
-            self._transactions, fn, exactly_once=exactly_once, isolation=isolation, read_only=read_only
+            self._parts.transactions(), fn, exactly_once=exactly_once, isolation=isolation, read_only=read_only
         )
 
     def purge_outcomes(self, older_than: float = 86400.0) -> int:
@@ -544,7 +498,7 @@ class ImprovedDb(Queries):
         Args:
             older_than: Seconds; more than any call may take.
         """
-        return self._transactions.tokens.purge(older_than)
+        return self._parts.transactions().tokens.purge(older_than)
 
     def check_durability(self) -> list[Finding]:
         """Return which of the server's settings weaken the promise that an acknowledged write lasts.
@@ -552,6 +506,8 @@ class ImprovedDb(Queries):
         Returns:
             A list for people to read, each entry with a setting, its value and what it means; empty if all is well.
         """
+        from improved_db.sql.durability import SHOW_SETTINGS, findings  # noqa: PLC0415  # with its first use
+
         pool = self._pool.settings
         return findings(dict(self._execute(SHOW_SETTINGS)), idle_timeout=pool.idle_timeout, min_size=pool.min_size)
 
@@ -636,6 +592,8 @@ class ImprovedDb(Queries):
             PoolClosed: The pool is closed.
             pymysql.err.MySQLError: The server is there, and refuses the account or the database.
         """
+        from improved_db.execution.health import answers  # noqa: PLC0415  # with its first use
+
         return answers(self._executor, timeout)
 
     def wait(self, timeout: float = 30.0, *, role: Literal["primary", "replica"] | None = None) -> None:

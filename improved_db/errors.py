@@ -130,7 +130,9 @@ class StatementTimeout(VerdictError, TimeoutError):
     """
 
     verdict = "statement_rolled_back"
-    __str__ = Exception.__str__  # that of TimeoutError would read the server's number as one of the system
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # that of TimeoutError would read the server's number as one of the system
 
 
 class ServerRefused(VerdictError):

@@ -43,6 +43,10 @@ class Span:
 
     __slots__ = ("ended_at", "started_at", "taken_at")
 
+    started_at: float
+    taken_at: float
+    ended_at: float
+
     def __init__(self, started_at: float, taken_at: float, ended_at: float) -> None:
         self.started_at = started_at
         self.taken_at = taken_at
@@ -83,6 +87,17 @@ class Call:
         "verdict",
         "wait",
     )
+
+    query: str
+    args: object
+    kind: str
+    started_at: float
+    wait: float
+    run: float
+    lasted: float
+    rows: int
+    verdict: str
+    served: bool
 
     def __init__(self, query: str, args: object = None, *, kind: str = "statement", started_at: float = 0.0) -> None:
         self.query = query

@@ -20,7 +20,7 @@ class Stage:
         token_written: A row in the transaction will say whether it was committed, if the answer to COMMIT is lost.
     """
 
-    waited = 0.0
+    waited: float = 0.0
     token_written = False
 
     in_transaction = False

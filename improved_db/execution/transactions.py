@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
 from improved_db.execution.exactly_once import TABLE, TokenTable, write
@@ -68,6 +68,15 @@ class Transactions:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self.tokens: TokenTable = TokenTable(executor)
+
+    def work(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[[Transaction], T]:
+        """Return the call of *fn* with these arguments and a transaction in front of them.
+
+        Raises:
+            StatementError: *fn* is not callable, or its body would run after the call.
+        """
+        check_work(fn)
+        return lambda tx: finished(fn(tx, *args, **kwargs))
 
     @contextlib.contextmanager
     def lend(self, isolation: str | None, read_only: bool) -> Iterator[Transaction]:

@@ -54,6 +54,27 @@ class Entry:
         "weight",
     )
 
+    id: str
+    form: str
+    summary: str
+    verb: str
+    first_at: float
+    last_at: float
+    counts: list[int]
+    remarkable: float
+    run: float
+    total: float
+    longest: float
+    longest_at: float
+    weight: float
+    weighed: float
+    rows: int
+    batched: int
+    unserved: int
+    slow: int
+    texts: int
+    look_at: float
+
     def __init__(self, name: str, form: str, summary: str, verb: str, now: float) -> None:
         self.id = name
         self.form = form

@@ -215,5 +215,5 @@ class Times:
     """
 
     def __init__(self, counts: list[int]) -> None:
-        self.counts = counts
-        self.seconds = 0.0
+        self.counts: list[int] = counts
+        self.seconds: float = 0.0

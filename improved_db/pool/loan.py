@@ -43,8 +43,8 @@ class Errand:
 
     def __init__(self, began_at: float) -> None:
         self.thread: Thread = threading.current_thread()
-        self.began_at = began_at
-        self.dismissed = False
+        self.began_at: float = began_at
+        self.dismissed: bool = False
 
     def has(self, loan: Loan[Any]) -> bool:
         """Say whether *loan* was borrowed for it."""

@@ -8,7 +8,6 @@ Knows the parameters of functions and of the class. Does not know what they mean
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,17 +26,6 @@ def shown_as(signature: Signature) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         function.__dict__["__signature__"] = signature
         return function
-
-    return decorate
-
-
-def typed_as(model: F) -> Callable[[Callable[..., Any]], F]:
-    """Let a function have the type of *model*, with all its overloads, and the signature that tools show for it."""
-
-    def decorate(function: Callable[..., Any]) -> F:
-        shown: Any = shown_as(inspect.signature(model))(function)
-        typed: F = shown
-        return typed
 
     return decorate
 

@@ -74,8 +74,9 @@ def test_help_of_the_class_shows_options_and_verbs() -> None:
     shown = re.sub(r"[\s|']", "", pydoc.plain(pydoc.render_doc(ImprovedDb)))  # newer Pythons wrap long signatures
     assert "ImprovedDb(config:" in shown
     assert ",max_size:int=10," in shown
-    for verb in (ImprovedDb.execute_query, ImprovedDb.execute_query_multiplex):
-        begin = shown.index(f"{verb.__name__}(self,query:")
+    for name in ("execute_query", "execute_query_multiplex"):
+        verb = getattr(ImprovedDb, name)
+        begin = shown.index(f"{name}(self,query:")
         written = shown[begin : shown.index("->", begin)]
         assert [name for name in parameters(verb) if f"{name}:" not in written] == ["self"]
 
