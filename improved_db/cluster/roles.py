@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from improved_db.cluster import voted
 from improved_db.cluster.evidence import facts_of, follows
-from improved_db.cluster.views import ClusterState, HostState
+from improved_db.cluster.views import HostState
 
 if TYPE_CHECKING:
     from improved_db.cluster.evidence import Choice, Ground
@@ -67,12 +67,17 @@ def _replicating(ground: Ground, view: HostView, choice: Choice, accepted: Accep
         name = "another server" if accepted is None else accepted.address
         writes = "it still takes writes" if facts.read_only is False else "it has not followed that one yet"
         return replace(view, role="unfit", why=f"was superseded by {name}; {writes}", stray=False)
-    stray = facts.read_only is False and (
-        view.stray or (choice.state is ClusterState.STABLE and bool(facts.replicating))
-    )
+    stray = facts.read_only is False and (view.stray or _follows_by_mistake(ground, view, primary))
     view = replace(view, quarantined=False, stray=stray)
     role, why = _role(ground, view, primary, errant)
     return replace(view, role=role, why=why)
+
+
+def _follows_by_mistake(ground: Ground, view: HostView, primary: HostView | None) -> bool:
+    """Say whether a server takes writes and replicates while the primary, in the same round, is well."""
+    if primary is None or not facts_of(view).replicating or not ground.previous.is_fresh(primary, ground.now):
+        return False
+    return facts_of(primary).round >= facts_of(view).round
 
 
 def _role(ground: Ground, view: HostView, primary: HostView | None, errant: GtidSet | None) -> tuple[Role, str]:

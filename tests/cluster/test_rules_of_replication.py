@@ -137,6 +137,16 @@ def test_a_replica_made_writable_by_mistake_stays_a_replica() -> None:
     assert scene.said() == ("stable", "b", 2), "now it does not follow any more"
 
 
+def test_a_replica_promoted_before_the_dead_primary_is_known_to_be_dead_is_accepted() -> None:
+    """It still applies what it had received, and the primary was only silent yet: that is no mistake of before."""
+    scene = led_by_a()
+    promoted = modest("b", "0-1-9", read_only=False)
+    scene.round(gone("a", "lost"), promoted, A_LEADS[2])
+    assert scene.said() == ("stable", "a", 1)
+    scene.round(gone("a"), promoted, A_LEADS[2], times=2)
+    assert scene.said() == ("stable", "b", 2)
+
+
 def test_a_writer_that_no_replica_follows_is_unfit() -> None:
     """F5: all replicas follow `a`; `b` serves nothing."""
     scene = led_by_a()
