@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,17 +93,19 @@ def trio(three_servers: Trio) -> Trio:
 
 
 @pytest.fixture
-def shop() -> Iterator[Shop]:
+def replicas(cluster: TemporaryCluster) -> Replicas:
+    """A primary with two replicas, in step, and an operator's commands for them."""
+    return Replicas(cluster)
+
+
+@pytest.fixture
+def shop(replicas: Replicas) -> Iterator[Shop]:
     """A primary with two replicas, in step, and a program that has found the primary."""
-    with Replicas(2) as replicas:
-        found = Shop(replicas)
-        try:
-            found.db.execute_query(INSERT)
-            replicas.catch_up(1, 2, of=0)
-            assert found.primary() == 0
-            yield found
-        finally:
-            found.db.close()
+    with closing(Shop(replicas)) as found:
+        found.db.execute_query(INSERT)
+        replicas.catch_up(1, 2, of=0)
+        assert found.primary() == 0
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A primary with replicas, made by hand from private servers, and the operator's commands for them.
+"""A primary with replicas, and an operator's commands for them, which tests give one by one.
 
 Knows MariaDB's replication. Does not know pools or monitors.
 """
@@ -6,52 +6,35 @@ Knows MariaDB's replication. Does not know pools or monitors.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from improved_db.testing import TemporaryServer
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
-    from typing_extensions import Self
+    from improved_db.testing import TemporaryCluster, TemporaryServer
 
 #: An account with rights on its own database, and nothing else.
 MODEST = "modest"
 
 
 class Replicas:
-    """Servers a, b, c ...: the first one is the primary, the others are read-only and follow it."""
+    """Servers a, b, c of a `TemporaryCluster`: the first one is the primary, the others are read-only and follow it.
 
-    def __init__(self, number: int = 2) -> None:
-        """Start a primary and *number* replicas, and wait until the replicas have all that it has."""
-        with ExitStack() as started:
-            self.servers: list[TemporaryServer] = [
-                started.enter_context(TemporaryServer(tcp=True, flavour="mariadb", options=_options(one)))
-                for one in range(1, number + 2)
-            ]
-            self.run(0, "create user repl@'%' identified by ''", "grant replication slave on *.* to repl@'%'")
-            self.run(0, f"create user {MODEST}@'%'", f"grant all on test.* to {MODEST}@'%'")
-            self.run(0, "create table test.pets (id int auto_increment primary key)")
-            for one in range(1, number + 1):
-                self.run(one, "set global read_only = 1")
-                self.follow(one, 0)
-            self.catch_up(*range(1, number + 1), of=0)
-            self._stack = started.pop_all()
+    Attributes:
+        servers: The servers.
+    """
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for server in self.servers:
-            server.resume()
-        self._stack.close()
+    def __init__(self, cluster: TemporaryCluster) -> None:
+        """Prepare the servers of a cluster that was reset, and wait until the replicas have all that it has."""
+        self.servers: list[TemporaryServer] = list(cluster.nodes)
+        self.run(0, "create user if not exists repl@'%' identified by ''", "grant replication slave on *.* to repl@'%'")
+        self.run(0, f"create user {MODEST}@'%'", f"grant all on test.* to {MODEST}@'%'")
+        self.run(0, "create table test.pets (id int auto_increment primary key)")
+        self.catch_up(*range(1, len(self.servers)), of=0)
 
     def address(self, one: int) -> str:
         """Return the address of a server, as the settings would have it."""
@@ -106,10 +89,6 @@ class Replicas:
         position = self.position(of)
         for one in others:
             assert self.run(one, f"select master_gtid_wait('{position}', 20)")[0][0] == 0
-
-
-def _options(server_id: int) -> list[str]:
-    return ["--log-bin", f"--server-id={server_id}", "--log-slave-updates", "--sync-binlog=0", "--slave-net-timeout=4"]
 
 
 def _options_of(server: TemporaryServer, user: str, connect_timeout: float) -> Callable[[], dict[str, Any]]:

@@ -9,10 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from improved_db import FailoverReport, ImprovedDb
-from tests.cluster.replicas import MODEST, Replicas
+from tests.cluster.replicas import MODEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.cluster.replicas import Replicas
 
 INSERT = "insert into pets () values ()"
 

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from improved_db import Host, ImprovedDb
-from tests.cluster.replicas import Replicas
 from tests.fakes import Caller, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.cluster.replicas import Replicas
 
 NEWEST = "select max(id) from t"
 
@@ -55,19 +56,10 @@ class Turns:
         self._door.close()
 
 
-@pytest.fixture(scope="module")
-def replicas() -> Iterator[Replicas]:
-    """A primary and two replicas in step."""
-    with Replicas(2) as made:
-        made.run(0, "create table test.t (id int primary key)")
-        made.catch_up(1, 2, of=0)
-        yield made
-
-
 @pytest.fixture
 def urls(replicas: Replicas) -> list[str]:
     """The servers, with an empty table t on each."""
-    replicas.run(0, "delete from test.t")
+    replicas.run(0, "create table test.t (id int primary key)")
     replicas.catch_up(1, 2, of=0)
     return [server.url for server in replicas.servers]
 

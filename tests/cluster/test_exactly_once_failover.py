@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.replicas import MODEST, Replicas, eventually
+from tests.cluster.replicas import MODEST, eventually
 from tests.cluster.shop import INSERT, Shop, urls_of
 from tests.faults.proxy import Cut, Proxy, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.cluster.replicas import Replicas
 
 
 def tokens(replicas: Replicas, one: int) -> int:
@@ -43,13 +45,13 @@ def test_what_the_failover_lost_is_done_once_on_the_new_history(shop: Shop) -> N
 
 
 @pytest.mark.parametrize("may_see", [True, False], ids=["may see replication", "may not"])
-def test_a_commit_in_the_relay_log_is_done_once(may_see: bool) -> None:
+def test_a_commit_in_the_relay_log_is_done_once(may_see: bool, replicas: Replicas) -> None:
     """Scenarios 56, 57: promoted before it had applied all that it had received; asked at once, it knows no such token.
 
     An account that may see it waits for that. One that may not waits two seconds; if that is too short, the token lets
     replication stop with an error, where the row would have been there twice.
     """
-    with Replicas(2) as replicas, Proxy(("127.0.0.1", int(replicas.servers[0].port or 0))) as proxy:
+    with Proxy(("127.0.0.1", int(replicas.servers[0].port or 0))) as proxy:
         urls = [f"mysql://{MODEST}@127.0.0.1:{proxy.port}/test", *urls_of(replicas)[1:]]
         if may_see:
             replicas.run(0, f"grant slave monitor on *.* to {MODEST}@'%'")

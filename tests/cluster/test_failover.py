@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import OperationalError
 
 from improved_db import ImprovedDb, OutcomeUnknown, ServerRefused, TransactionLost
 from tests.cluster.replicas import MODEST, eventually
@@ -147,12 +148,32 @@ def test_two_writers_are_refused_until_one_is_read_only(shop: Shop) -> None:
 def test_replicas_that_follow_another_writer_overrule_the_primary(shop: Shop) -> None:
     """Scenario 53: only the old primary was cut off from the others, and we see all of them."""
     replicas, db = shop.replicas, shop.db
+    for one in (1, 2):  # the primary notices with a sign of life that a replica is gone: each second here, not 30
+        replicas.run(one, "stop slave", "change master to master_heartbeat_period=1", "start slave")
     replicas.promote(1)
     replicas.refollow(2, 1)
     assert eventually(lambda: shop.primary() == 1)
     db.execute_query(INSERT)
     assert (shop.rows(0), shop.rows(1)) == (1, 2)
     assert shop.role(0) == "unfit"
+
+
+def test_a_reader_whose_replica_is_promoted_never_writes(shop: Shop) -> None:
+    """Scenario 47: its session was made READ ONLY when its server was a replica, and it stays so."""
+    replicas, db = shop.replicas, shop.db
+    with db.reader.transaction() as tx:
+        ports = [server.port for server in replicas.servers]
+        chosen = ports.index(tx.fetch_value("select @@port"))
+        replicas.run(0, "set global read_only = 1")
+        replicas.catch_up(1, 2, of=0)
+        replicas.promote(chosen)
+        replicas.refollow(3 - chosen, chosen)
+        assert eventually(lambda: shop.primary() == chosen)
+        with pytest.raises(OperationalError, match="1792"):
+            tx.execute_query(INSERT)
+    assert shop.rows(chosen) == 1
+    db.execute_query(INSERT)
+    assert shop.rows(chosen) == 2
 
 
 def test_what_is_read_after_a_failover_is_what_the_new_primary_has(shop: Shop) -> None:

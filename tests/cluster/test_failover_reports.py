@@ -11,19 +11,12 @@ from improved_db.clock import MonotonicClock
 from improved_db.cluster.failover import FailoverReport, Failovers, LateAnswer, missing
 from improved_db.cluster.gtid import history
 from improved_db.cluster.monitor import Monitor
-from tests.cluster.replicas import Replicas, eventually
+from tests.cluster.replicas import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.cluster.replicas import Replicas
 
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
-
-
-@pytest.fixture
-def replicas() -> Iterator[Replicas]:
-    """A primary with two replicas."""
-    with Replicas(2) as running:
-        yield running
 
 
 def test_what_a_history_lacks() -> None:

@@ -17,21 +17,15 @@ import pytest
 from improved_db.clock import MonotonicClock
 from improved_db.cluster.monitor import Monitor
 from improved_db.wire.pymysql_driver import PyMySQLDriver
-from tests.cluster.replicas import MODEST, Replicas, eventually
+from tests.cluster.replicas import MODEST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from improved_db.cluster.topology import Topology
+    from tests.cluster.replicas import Replicas
 
 THREAD = "improved_db-monitor"
-
-
-@pytest.fixture(scope="module")
-def replicas() -> Iterator[Replicas]:
-    """A primary with two replicas; tests leave the roles as they are."""
-    with Replicas(2) as running:
-        yield running
 
 
 @contextmanager
@@ -113,6 +107,22 @@ def test_a_replica_that_is_behind_says_so_by_its_position(replicas: Replicas) ->
             replicas.run(1, "stop slave", "change master to master_delay=0", "start slave")
 
 
+def test_replicas_of_a_frozen_primary_lag_although_they_say_0(replicas: Replicas) -> None:
+    """They hear nothing for a minute before they notice; what they have is what tells."""
+    old, follower = replicas.address(0), replicas.address(1)
+    with looking(replicas.drivers()) as monitor:
+        assert soon(monitor, is_complete)
+        replicas.servers[0].pause()
+        try:
+            assert soon(monitor, lambda topology: (topology.hosts[follower].lag or 0.0) > 1.0)
+            view = monitor.topology.hosts[follower]
+            assert view.facts is not None
+            assert (view.facts.lag, view.facts.replicating, view.role) == (0.0, True, "replica")
+        finally:
+            replicas.servers[0].resume()
+        assert soon(monitor, lambda topology: topology.primary == old and topology.hosts[follower].lag == 0.0)
+
+
 def test_a_stopped_replica_is_unfit_until_it_runs(replicas: Replicas) -> None:
     """A read-only server that does not replicate is stale for ever."""
     stopped = replicas.address(2)
@@ -132,10 +142,9 @@ def test_two_names_of_one_server_are_one(replicas: Replicas) -> None:
     drivers = replicas.drivers()
     drivers["again"] = next(iter(drivers.values()))
     with looking(drivers) as monitor:
-        assert soon(monitor, lambda topology: topology.hosts["again"].role == "unfit")
-        assert monitor.topology.hosts["again"].why == (
-            f"is the same server as {replicas.address(0)}; keep one of them in the list"
-        )
+        why = f"is the same server as {replicas.address(0)}; keep one of them in the list"
+        assert soon(monitor, lambda topology: topology.hosts["again"].why == why)
+        assert monitor.topology.hosts["again"].role == "unfit"
 
 
 def test_a_server_that_refuses_the_account_is_down_and_says_why(replicas: Replicas) -> None:
@@ -185,7 +194,7 @@ def test_a_statement_that_says_read_only_demotes_the_primary_until_it_is_asked(r
 def test_close_wakes_those_who_wait_and_leaves_nothing(replicas: Replicas) -> None:
     """Also while one server takes connections and says nothing: a black hole."""
     with socket.create_server(("127.0.0.1", 0)) as hole:
-        drivers = replicas.drivers(connect_timeout=1.0)
+        drivers = replicas.drivers(MODEST, connect_timeout=1.0)
         drivers["hole"] = _driver_to(hole.getsockname()[1])
         monitor = Monitor(drivers, clock=MonotonicClock(), interval=0.2)
         assert soon(monitor, lambda topology: topology.primary is not None)
@@ -204,14 +213,14 @@ def _driver_to(port: int) -> PyMySQLDriver:
 
 
 def sessions(replicas: Replicas) -> int:
-    """Return how many sessions the servers have, but for the one that asks and those of replication."""
-    text = "select count(*) from information_schema.processlist where id != connection_id() and user = 'root'"
+    """Return how many sessions the account of the tests has."""
+    text = f"select count(*) from information_schema.processlist where user = '{MODEST}'"
     return sum(int(replicas.run(one, text)[0][0]) for one in range(3))
 
 
 def test_a_monitor_that_is_dropped_ends(replicas: Replicas) -> None:
     """A handle that goes out of scope leaves no thread and no connection."""
-    monitor = Monitor(replicas.drivers(), clock=MonotonicClock(), interval=0.2)
+    monitor = Monitor(replicas.drivers(MODEST), clock=MonotonicClock(), interval=0.2)
     assert soon(monitor, is_complete)
     assert running_threads() == [THREAD]
     del monitor

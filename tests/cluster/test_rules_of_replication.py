@@ -108,6 +108,16 @@ def test_the_replicas_testify_against_a_primary_that_was_cut_off() -> None:
     assert scene.why("a") == "was superseded by b; it still takes writes"
 
 
+def test_a_client_on_the_old_primarys_side_goes_over_when_the_network_heals() -> None:
+    """It cannot know more than it sees: it goes on with `a` until it sees the others again."""
+    scene = led_by_a()
+    scene.round(A_LEADS[0], gone("b", "silent"), gone("c", "silent"), times=4)
+    assert scene.said() == ("stable", "a", 1)
+    scene.round(writer("a", "0-1-14"), writer("b", "0-1-9,0-2-12", replicas=1), replica("c", "b", "0-1-9,0-2-12"))
+    assert scene.said() == ("stable", "b", 2)
+    assert scene.roles["a"] == "unfit"
+
+
 def test_replicas_that_may_not_tell_are_counted_by_those_they_follow() -> None:
     """F5 for an account without rights: nothing was written since, so the last origin is `a`; but `b` has replicas."""
     scene = Scene()
