@@ -165,6 +165,9 @@ class TemporaryCluster:
         What *node* had is removed; it applies the whole history of the primary. A node that does not run is started.
         """
         self._check(node)
+        if not _answers(node):  # it must not begin as a second primary
+            node.kill()
+            self._replication.remember(node, read_only=True)
         self._empty(node)
         self._replication.replay(node, self.primary)
 
@@ -223,6 +226,7 @@ class TemporaryCluster:
         for node in self.nodes:
             self._empty(node)
         self.primary = self.nodes[0]
+        self._replication.lead(self.primary)
         for node in self.replicas:
             self._replication.follow(node, self.primary)
 

@@ -35,6 +35,7 @@ class Words:
         position: An expression for all transactions that the server has.
         wait: Waits for a position, for a number of seconds; the answer 0 means that it was reached.
         continue_from: What an old primary has to be told before it follows another server.
+        let_root_write: Lets root write on a read-only server.
         empty: Forgets all transactions, with the log of them.
     """
 
@@ -49,6 +50,7 @@ class Words:
     position: str
     wait: str
     continue_from: tuple[str, ...]
+    let_root_write: tuple[str, ...]
     empty: tuple[str, ...]
 
 
@@ -71,6 +73,7 @@ _MARIADB = Words(
     position="@@global.gtid_current_pos",
     wait="MASTER_GTID_WAIT('{position}', {seconds})",
     continue_from=("SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos",),
+    let_root_write=(),
     empty=("RESET MASTER", "SET GLOBAL gtid_slave_pos = ''"),
 )
 
@@ -87,6 +90,7 @@ _MYSQL = Words(
     position="@@global.gtid_executed",
     wait="WAIT_FOR_EXECUTED_GTID_SET('{position}', {seconds})",
     continue_from=(),
+    let_root_write=("SET GLOBAL super_read_only = 0",),
     empty=("RESET BINARY LOGS AND GTIDS",),
 )
 
@@ -115,12 +119,17 @@ class Replication:
         words = self._words
         writable = (f"SET GLOBAL {words.read_only} = 0", "SET GLOBAL read_only = 0")
         ask(node.socket, f"STOP {words.noun}", f"RESET {words.noun} ALL", *writable)
-        self._remember(node, read_only=False)
+        self.remember(node, read_only=False)
 
     def refuse_writes(self, node: TemporaryServer) -> None:
         """Make *node* refuse writes, now and after a restart; a transaction that is open cannot commit."""
         ask(node.socket, f"SET GLOBAL {self._words.read_only} = 1")
-        self._remember(node, read_only=True)
+        self.remember(node, read_only=True)
+
+    def remember(self, node: TemporaryServer, *, read_only: bool) -> None:
+        """Let *node* refuse writes, or take them, from its next start on."""
+        option = f"--{self._words.read_only.replace('_', '-')}=1"
+        node.options[:] = [*(kept for kept in node.options if kept != option), *([option] if read_only else [])]
 
     def follow(self, node: TemporaryServer, primary: TemporaryServer) -> None:
         """Make *node* a read-only replica of *primary*; it continues from what it has.
@@ -175,9 +184,22 @@ class Replication:
         self._await_position(node, self.status(node)[self._words.received])
 
     def empty(self, node: TemporaryServer, statements: tuple[str, ...]) -> None:
-        """Make *node* replicate from no server and forget its history; run *statements* outside of any history."""
-        self.lead(node)
-        ask(node.socket, "SET SESSION sql_log_bin = 0", *statements, "SET SESSION sql_log_bin = 1", *self._words.empty)
+        """Make *node* replicate from no server and forget its history; run *statements* outside of any history.
+
+        It refuses the writes of programs from now on: while it is rebuilt, it must not look like a second primary.
+        """
+        words = self._words
+        ask(
+            node.socket,
+            "SET GLOBAL read_only = 1",
+            f"STOP {words.noun}",
+            f"RESET {words.noun} ALL",
+            *words.let_root_write,
+            "SET SESSION sql_log_bin = 0",
+            *statements,
+            "SET SESSION sql_log_bin = 1",
+            *words.empty,
+        )
 
     def status(self, node: TemporaryServer) -> dict[str, Any]:
         """Return what the server says about its replication; empty if it is no replica."""
@@ -200,10 +222,6 @@ class Replication:
         wait = self._words.wait.format(position=position.replace("\n", ""), seconds=PATIENCE - 1)
         if ask(node.socket, f"SELECT {wait}") != ((0,),):
             raise RuntimeError(f"{node!r} has not applied {position}: {_errors(self.status(node))}")
-
-    def _remember(self, node: TemporaryServer, *, read_only: bool) -> None:
-        option = f"--{self._words.read_only.replace('_', '-')}=1"
-        node.options[:] = [*(kept for kept in node.options if kept != option), *([option] if read_only else [])]
 
 
 def _errors(status: dict[str, Any]) -> str:

@@ -39,6 +39,12 @@ EXPECTED = {
         r"atomic=True: the source broke off; rows in: 0, known to be: 0",
         r"atomic=False: the source broke off; rows in: ([\d,]{5,}), known to be: \1",
     ],
+    "failover": [
+        r"a second after the kill: unknown \w+, \w+ up, \w+ up",
+        r"inserts: \{.*'seen at once': \d+.*\}",
+        r"there was no primary for \d+\.\d s",
+        r"acknowledged and lost: (\d+) \| in the report: \1",
+    ],
     "own_server": [
         r"answers: True \| connections: 2",
         r"version: .+",
