@@ -11,7 +11,7 @@ import logging
 import random
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from improved_db.clock import MonotonicClock
 from improved_db.cluster.causal import NOTHING, Writes, from_token, newest, token_of
@@ -26,6 +26,7 @@ from improved_db.cluster.status import statuses
 from improved_db.cluster.views import HostState
 from improved_db.critical import Reentered
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
+from improved_db.failures.error_table import WE_ARE_READ_ONLY
 from improved_db.failures.raising import causes
 from improved_db.failures.verdict import Backoff, Fate, Verdict
 from improved_db.pool.loan import DISMISSED
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 logger: logging.Logger = logging.getLogger("improved_db.cluster")
-
-
-#: What the server says to a write in a READ ONLY session.
-WRITE_IN_READER: Final = 1792
 
 
 class Cluster:
@@ -166,7 +163,7 @@ class Cluster:
         if isinstance(error, NotReached):
             self._to_replica.missed(server)
             return
-        if connection._read_only and error.args[:1] == (WRITE_IN_READER,):
+        if connection._read_only and judgement.reason == WE_ARE_READ_ONLY:
             _add_hint(error)
         if judgement.fate is Fate.RETIRE_ALL:
             self._roles.ask_now(server.address, error)

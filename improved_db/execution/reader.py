@@ -36,8 +36,8 @@ NOT_FOR_READERS: Final = frozenset(
 class Reader(Queries):
     """The reading verbs of `ImprovedDb`; with several servers, a replica answers, if one can.
 
-    The server refuses writes in these sessions (error 1792), also where a stored function hides them, and also where
-    the primary answers.
+    The server refuses writes in these sessions, also where a stored function hides them, and also where the primary
+    answers: with error 1792, or 1290 if it is a replica that is read-only.
 
     Attributes:
         executor: What runs the statements.
@@ -110,7 +110,7 @@ class Reader(Queries):
 
         Raises:
             ServerRefused: No server may answer; the text names each of them.
-            pymysql.err.MySQLError: What the server said; 1792 if the statement writes.
+            pymysql.err.MySQLError: What the server said; 1792 or 1290 if the statement writes.
         """
         if not isinstance(query, str):
             query, args = compose(query, args)

@@ -128,6 +128,8 @@ _NO_TABLET: Final = (
     "transaction pool connection limit exceeded",
 )
 _READ_ONLY: Final = ("read-only", "read_only")
+#: The reason where a session that we made READ ONLY was to write.
+WE_ARE_READ_ONLY: Final = "we are read-only"
 
 DEADLOCKS: Final = (
     Row(1213, "ER_LOCK_DEADLOCK", TX_UNDONE, ROLLBACK, LOCKS, "deadlock"),
@@ -208,10 +210,17 @@ REFUSALS: Final = (
     # Galera asks "am I part of the cluster?" before it looks at the command, COMMIT included.
     Row(1047, "ER_UNKNOWN_COM_ERROR", REFUSED, RETIRE, NETWORK, "node not in the cluster", texts=("wsrep",)),
     Row(1047, "ER_UNKNOWN_COM_ERROR", PERMANENT, KEEP, OTHER, "unknown command"),
+    # A replica that is read-only says so before it looks at the session.
+    Row(
+        *(1290, "ER_OPTION_PREVENTS_STATEMENT", PERMANENT, KEEP, OTHER, WE_ARE_READ_ONLY),
+        texts=_READ_ONLY,
+        needs="read_only_session",
+    ),
     Row(1290, "ER_OPTION_PREVENTS_STATEMENT", REFUSED, RETIRE, NETWORK, "server is read-only", texts=_READ_ONLY),
     Row(1290, "ER_OPTION_PREVENTS_STATEMENT", PERMANENT, KEEP, OTHER, "forbidden by a server option"),
+    Row(1836, "ER_READ_ONLY_MODE", PERMANENT, KEEP, OTHER, WE_ARE_READ_ONLY, needs="read_only_session"),
     Row(1836, "ER_READ_ONLY_MODE", REFUSED, RETIRE, NETWORK, "server is read-only"),
-    Row(1792, "ER_CANT_EXECUTE_IN_READ_ONLY", PERMANENT, KEEP, OTHER, "we are read-only", needs="read_only_session"),
+    Row(1792, "ER_CANT_EXECUTE_IN_READ_ONLY", PERMANENT, KEEP, OTHER, WE_ARE_READ_ONLY, needs="read_only_session"),
     Row(1792, "ER_CANT_EXECUTE_IN_READ_ONLY", REFUSED, RETIRE, NETWORK, "server is read-only"),
     Row(1874, "ER_INNODB_READ_ONLY", REFUSED, RETIRE, NETWORK, "server is read-only"),
     Row(3989, "ER_SCHEMA_READ_ONLY", REFUSED, KEEP, NETWORK, "schema is read-only"),

@@ -188,6 +188,15 @@ def test_our_own_read_only_session_refuses_for_good() -> None:
     assert judge(failure) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "we are read-only")
 
 
+def test_a_read_only_replica_refuses_a_write_of_our_read_only_session_for_good() -> None:
+    """A replica says that it is read-only before it looks at the session; no other server would run the write."""
+    message = "The MariaDB server is running with the --read-only option so it cannot execute this statement"
+    for code, text in {1290: message, 1836: "Running in read-only mode"}.items():
+        failure = Failure(phase=Phase.AWAIT, code=code, message=text, read_only_session=True)
+        assert judge(failure) == Judgement(Verdict.PERMANENT, Fate.KEEP, Backoff.OTHER, "we are read-only")
+        assert alone(code, text).verdict is Verdict.REFUSED
+
+
 def test_a_node_outside_its_cluster_refuses_and_an_unknown_command_does_not() -> None:
     """Galera speaks of its cluster under the number of a protocol error; only the text tells."""
     refused = at_commit(1047, "WSREP has not yet prepared node for application use")
