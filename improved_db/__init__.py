@@ -1,7 +1,8 @@
 """improved_db: MySQL and MariaDB for Python programs with threads.
 
-Public is what this package exports, with `improved_db.errors`, `improved_db.aio`, `improved_db.testing` and
-the doors in `improved_db.compat`; every other module is the package's own and may change with any release.
+Public is what this package exports, with `improved_db.errors`, `improved_db.aio`, `improved_db.observe.prometheus`,
+`improved_db.observe.otel`, `improved_db.testing` and the doors in `improved_db.compat`; every other module is the
+package's own and may change with any release.
 
 Knows the public names. Does not know how any of them works.
 """

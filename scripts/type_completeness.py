@@ -19,7 +19,15 @@ sys.path.insert(0, str(ROOT))
 import improved_db  # noqa: E402  # of this folder, whatever is installed
 
 ASKED = 0.99
-MODULES = ("improved_db.errors", "improved_db.aio", "improved_db.testing", "improved_db.compat")
+MODULES = (
+    "improved_db.errors",
+    "improved_db.aio",
+    "improved_db.observe.otel.instrument",
+    "improved_db.observe.otel.Instrumented",
+    "improved_db.observe.prometheus",
+    "improved_db.testing",
+    "improved_db.compat",
+)
 
 
 def public_names() -> tuple[str, ...]:

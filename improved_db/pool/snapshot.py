@@ -47,6 +47,8 @@ class PoolStats:
         opened: Connections opened.
         open_seconds: How long that took, in sum.
         open_errors: Attempts to open that failed.
+        peak_size: The most connections that there were at once. The pool opens one only if none is idle, so callers
+            needed so many at once, unless ``min_size`` asked for them.
         discarded: Connections closed because they were unfit, by reason.
         retired: Healthy connections replaced or closed by rule (age, idleness, drain, resize, close), by reason.
         lost: Loans that were never returned; the pool took their slots back.
@@ -76,6 +78,7 @@ class PoolStats:
     opened: int
     open_seconds: float
     open_errors: int
+    peak_size: int
     discarded: Mapping[str, int]
     retired: Mapping[str, int]
     lost: int

@@ -428,6 +428,7 @@ class PoolState(Generic[C]):
         slot.connection, slot.generation = connection, generation
         self.rack.counters.opened += 1
         self.rack.counters.open_seconds += now - started_at
+        self.rack.counters.peak_size = max(self.rack.counters.peak_size, len(self.rack.slots) - len(self.rack.cold))
         self.last_error = None
         self._failures = 0
         self.rack.max_opening = self.settings.max_opening

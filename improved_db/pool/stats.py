@@ -56,6 +56,7 @@ class Counters:
         self.opened: int = 0
         self.open_seconds: float = 0.0
         self.open_errors: int = 0
+        self.peak_size: int = 0
         self.discarded: dict[str, int] = {}
         self.retired: dict[str, int] = {}
         self.lost: int = 0

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from improved_db import ConfigError, ImprovedDb, PoolTimeout
 from improved_db.observe import prometheus
 from improved_db.observe.histogram import COARSE
-from improved_db.observe.metrics import FAMILIES
+from improved_db.observe.metrics import FAMILIES, TOP, Family
 from improved_db.observe.spool import LARGEST, VARIABLE
 from tests.fakes import eventually
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 prometheus_client = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
+
+ROOT = Path(__file__).parents[2]
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
@@ -145,6 +148,32 @@ def test_metrics_go_on_when_the_statistics_are_reset(rig: Rig) -> None:
     for invalid in (-1, 101, 1.5, "5"):
         with pytest.raises(ConfigError, match="top must be a whole number from 0 to 100"):
             prometheus.text(top=invalid)  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_the_dashboard_and_the_reference_know_every_metric() -> None:
+    """A panel of a metric that does not exist is empty, and looks like all is well."""
+    names = {family.name for family in (*FAMILIES, *TOP)}
+    dashboard = json.loads((ROOT / "docs/howto/grafana-dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    drawn = {
+        re.sub("_(bucket|count|sum)$", "", name) for text in asked for name in re.findall("improved_db_[a-z_]+", text)
+    }
+    assert drawn <= names
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    shown = re.findall(
+        r"^\| `(improved_db_[a-z_]+)` \| ([a-z]+) \| (.*?) \|",
+        (ROOT / "docs/reference/observe.md").read_text(),
+        re.MULTILINE,
+    )
+    kinds = {family.name: family for family in (*FAMILIES, *TOP)}
+    assert [name for name, _, _ in shown] == list(kinds)
+    for name, kind, labels in shown:
+        assert (kind, re.findall("`([a-z]+)`", labels)) == (prometheus_kind(kinds[name]), list(kinds[name].labels))
+
+
+def prometheus_kind(family: Family) -> str:
+    """Return what the text calls its type."""
+    return "gauge" if family.kind == "info" else family.kind
 
 
 # --- several processes -----------------------------------------------------------------------------------------------
