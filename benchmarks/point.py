@@ -1,4 +1,4 @@
-"""P1 and P4: what one small query costs on one thread, and what borrowing and giving back costs.
+"""P1 and P4: what one small query costs on one thread, and what borrowing, giving back and the statistics cost.
 
 Each contender runs ``select 1+1``, fetches the row, and does it again: a driver on one bare connection, a pool with
 borrowing and giving back each time, ours with that and with its protection by retries.
@@ -8,6 +8,7 @@ Knows these questions. Does not know how a contender is called.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ MICROSECONDS = 1e-6
 QUERY = "select 1+1"
 POINT = "one small query, one thread"
 BORROW = "borrow and give back, one thread, warm"
+STATISTICS = "statistics of statements, processor time"
 EXECUTOR = "improved_db, as execute_query does"
 
 
@@ -36,6 +38,7 @@ def measure(bench: Bench) -> None:
     with bench.server() as options:
         _point_query(bench, options)
         _borrowing(bench, options)
+        _statistics(bench, options)
 
 
 def _point_query(bench: Bench, options: dict[str, Any]) -> None:
@@ -119,6 +122,27 @@ def _bytes_said(options: dict[str, Any], work: Callable[[], object]) -> float:
         before = received()
         work()
         return float(received() - before - asking)
+
+
+def _statistics(bench: Bench, options: dict[str, Any]) -> None:
+    """Run the same query with and without statistics, in short turns, and compare the processor time of this thread."""
+    times, turns = bench.pick(200, 5), bench.pick(60, 2)
+    with ImprovedDb(options, statements=0, slow_query_threshold=None) as without, ImprovedDb(options) as having:
+
+        def difference() -> float:
+            spent: dict[ImprovedDb, list[float]] = {without: [], having: []}
+            for _ in range(turns):
+                for db, turn in spent.items():
+                    began = time.thread_time()
+                    for _ in range(times):
+                        db.execute_query(QUERY)
+                    turn.append((time.thread_time() - began) / times)
+            least = {db: min(turn) for db, turn in spent.items()}
+            return (least[having] - least[without]) / MICROSECONDS
+
+        bench.race(STATISTICS, "us", {"improved_db": difference}, rounds=bench.pick(7, 2))
+    value = bench.report.value(STATISTICS, "improved_db")
+    bench.target("P4", "what statistics of statements add to a query", value, 0.5, unit="us")
 
 
 if __name__ == "__main__":

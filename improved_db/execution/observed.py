@@ -48,9 +48,9 @@ class Span:
     ended_at: float
 
     def __init__(self, started_at: float, taken_at: float, ended_at: float) -> None:
-        self.started_at = started_at
-        self.taken_at = taken_at
-        self.ended_at = ended_at
+        self.started_at: float = started_at
+        self.taken_at: float = taken_at
+        self.ended_at: float = ended_at
 
 
 class Call:
@@ -100,17 +100,20 @@ class Call:
     served: bool
 
     def __init__(self, query: str, args: object = None, *, kind: str = "statement", started_at: float = 0.0) -> None:
-        self.query = query
-        self.args = args
-        self.kind = kind
-        self.started_at = started_at
-        self.wait = self.run = self.lasted = 0.0
-        self.rows = 0
+        self.query: str = query
+        self.args: object = args
+        self.kind: str = kind
+        self.started_at: float = started_at
+        self.wait: float = 0.0
+        self.run: float = 0.0
+        self.lasted: float = 0.0
+        self.rows: int = 0
         self.batch: int | None = None
         self.failures: list[Failed] = []
         self.error: BaseException | None = None
-        self.verdict = ""
-        self.served = self._keeps = False
+        self.verdict: str = ""
+        self.served: bool = False
+        self._keeps = False
 
     @property
     def attempts(self) -> int:
@@ -187,7 +190,7 @@ class Call:
 
 
 class _Nothing:
-    affected_rows = 0
+    affected_rows: int = 0
 
 
 #: The result of what has no result: COMMIT.

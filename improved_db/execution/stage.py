@@ -21,7 +21,7 @@ class Stage:
     """
 
     waited: float = 0.0
-    token_written = False
+    token_written: bool = False
 
     in_transaction = False
     at_commit = False

@@ -5,14 +5,13 @@ Knows sums. Does not know texts, or the table that it is in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from improved_db.observe.histogram import added, empty
 from improved_db.observe.statement import Statement
 from improved_db.pool.loan import callers_place, describe_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import CodeType
 
 #: How many different texts are told apart, and how many errors and places are.
@@ -27,7 +26,6 @@ class Entry:
     """The sums of all calls with one normal form; each means what `Statement` says, and *total* is wait and run."""
 
     __slots__ = (
-        "attributes",
         "batched",
         "codes",
         "counts",
@@ -76,22 +74,30 @@ class Entry:
     look_at: float
 
     def __init__(self, name: str, form: str, summary: str, verb: str, now: float) -> None:
-        self.id = name
-        self.form = form
-        self.summary = summary
-        self.verb = verb
-        self.first_at = self.last_at = now
-        self.counts = empty()
-        self.remarkable = 0.0  # what a call has to take to be slow, or the longest so far
-        self.run = self.total = self.longest = self.longest_at = 0.0
-        self.weight = self.weighed = 0.0
-        self.rows = self.batched = self.unserved = self.slow = self.texts = 0
+        self.id: str = name
+        self.form: str = form
+        self.summary: str = summary
+        self.verb: str = verb
+        self.first_at: float = now
+        self.last_at: float = now
+        self.counts: list[int] = empty()
+        self.run: float = 0.0
+        self.total: float = 0.0
+        self.longest: float = 0.0
+        self.longest_at: float = 0.0
+        self.remarkable: float = 0.0  # what a call has to take to be slow, or the longest so far
+        self.weight: float = 0.0
+        self.weighed: float = 0.0
+        self.rows: int = 0
+        self.batched: int = 0
+        self.unserved: int = 0
+        self.slow: int = 0
+        self.texts: int = 0
         self.verdicts: dict[str, int] = {}
         self.codes: dict[str, int] = {}
         self.retries: dict[str, int] = {}
         self.places: dict[tuple[CodeType, int], int] = {}
-        self.look_at = 0.0
-        self.attributes: Mapping[str, Any] | None = None  # of spans, made once
+        self.look_at: float = 0.0
 
     def look(self, now: float) -> None:
         """Note from where it is called, now and not before another second has passed."""

@@ -14,6 +14,7 @@ from improved_db import (
     Borrowed,
     Connection,
     Enabled,
+    Event,
     Finding,
     Identifier,
     ImprovedDb,
@@ -22,8 +23,12 @@ from improved_db import (
     PoolTimeout,
     RetryPolicy,
     Rows,
+    Seen,
+    Statement,
+    Statements,
     Stream,
     Transaction,
+    Watch,
     enable,
 )
 from improved_db.aio import AsyncImprovedDb, AsyncTransaction
@@ -218,7 +223,14 @@ def looking(db: ImprovedDb) -> None:
     assert_type(stats.waiting, int)
     assert_type(db.borrowed(), list[Borrowed])
     assert_type(db.check_durability(), list[Finding])
-    assert_type(db.ping(), bool)
+    assert_type(db.ping(timeout=0.5), bool)
+    assert_type(db.statements(order="calls", limit=None), Statements)
+    assert_type(db.statements()[0], Statement)
+    assert_type(db.statements()[0].errors_by_code["1062"], int)
+    assert_type(db.events(after=3, kind="slow")[0], Event)
+    with db.watch() as seen:
+        assert_type(seen, Watch)
+        assert_type(seen.similar(5), list[Seen])
     db.add_listener(Timer())
     db.wait(10.0)
     db.resize(20, min_size=2)
