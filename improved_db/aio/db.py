@@ -21,13 +21,16 @@ from improved_db.wire.pymysql_driver import PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from improved_db.execution.progress import Progress
     from improved_db.execution.transaction import Transaction
+    from improved_db.observe.events import Event
+    from improved_db.observe.statement import Statements
+    from improved_db.observe.watch import Watch
     from improved_db.pool.snapshot import PoolStats
     from improved_db.rows import DictRow, Rows, TupleRow
     from improved_db.settings import typed
@@ -214,9 +217,13 @@ class AsyncImprovedDb(AsyncQueries):
 
     # --- the pool --------------------------------------------------------------------------------------------------
 
-    async def ping(self) -> bool:
-        """Ping the server over a pooled connection, as `ImprovedDb.ping` does."""
-        return await self._call(self._db.ping)
+    async def ping(self, timeout: float = 2.0) -> bool:
+        """Say whether the server answers a ping in time, as `ImprovedDb.ping` does.
+
+        Args:
+            timeout: Seconds, from the moment a connection may be asked for.
+        """
+        return await self._call(lambda: self._db.ping(timeout))
 
     async def wait(self, timeout: float = 30.0) -> None:
         """Wait until ``min_size`` connections, at least one, are up, as `ImprovedDb.wait` does.
@@ -230,6 +237,22 @@ class AsyncImprovedDb(AsyncQueries):
         """Return every gauge and counter of the pool; coroutines that wait for a connection are in ``waiting``."""
         stats = self._db.stats()
         return dataclasses.replace(stats, waiting=stats.waiting + self._bridge.waiting)
+
+    def statements(self, order: str = "run", limit: int | None = 100) -> Statements:
+        """Return what each statement cost, as `ImprovedDb.statements` does."""
+        return self._db.statements(order, limit)
+
+    def reset_statements(self) -> None:
+        """Begin the statistics of statements anew."""
+        self._db.reset_statements()
+
+    def events(self, after: int = 0, kind: str | None = None) -> list[Event]:
+        """Return what has happened, as `ImprovedDb.events` does."""
+        return self._db.events(after, kind)
+
+    def watch(self) -> AbstractContextManager[Watch]:
+        """Count what a plain ``with`` block of this task runs, as `ImprovedDb.watch` does."""
+        return self._db.watch()
 
     async def close(self, timeout: float = 5.0, *, force: bool = False) -> None:
         """Close for good, as `ImprovedDb.close` does; an `ImprovedDb` that was passed in stays open.

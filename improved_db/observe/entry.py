@@ -117,6 +117,10 @@ class Entry:
         code = code if code in self.codes or len(self.codes) < ERRORS else "other"
         self.codes[code] = self.codes.get(code, 0) + 1
 
+    def retried(self, verdict: str) -> None:
+        """Count an attempt that is made again."""
+        self.retries[verdict] = self.retries.get(verdict, 0) + 1
+
     def fade(self, factor: float) -> None:
         """Let its weight fade, and add what it ran since that was last done."""
         self.weight = self.weight * factor + self.run - self.weighed

@@ -214,13 +214,13 @@ class Observer:
         """Hear that another attempt follows *failed*, the *attempt*-th, after *pause* seconds."""
         verdict = failed.verdict.value
         self.retries[verdict] = self.retries.get(verdict, 0) + 1
-        if self.tally is not None:
-            entry = self.tally.retried(failed.statement, verdict)
-        else:
-            entry = self._entry(failed.statement)
-        code = code_of(failed.error)
+        code, name = code_of(failed.error), ""
+        if failed.statement:  # of a connection that could not be opened nothing was sent: `_done` knows for what
+            name = self._entry(failed.statement).id
+            if self.tally is not None:
+                self.tally.retried(failed.statement, verdict)
         self.events.add(
-            "retry", fold=(entry.id, verdict, code), statement=entry.id, verdict=verdict, code=code, attempt=attempt,
+            "retry", fold=(name, verdict, code), statement=name, verdict=verdict, code=code, attempt=attempt,
             pause=round(pause, 3),
         )  # fmt: skip
 

@@ -158,17 +158,19 @@ class Tally:
             entry.remarkable = min(call.run, self.slow_after)
         if now >= entry.look_at:
             entry.look(now)
+        for failed in call.failures:
+            if failed.pause is not None and not failed.statement:  # `retried` was told of the others
+                entry.retried(failed.verdict.value)
         if call.error is not None:
             entry.failed(call.verdict, code_of(call.error))
         if call.wait + call.run >= self.slow_after:
             entry.slow += 1
         return entry
 
-    def retried(self, query: str, verdict: str) -> Entry:
+    def retried(self, query: str, verdict: str) -> None:
         """Count an attempt that is made again."""
         entry = self._texts.get(query) or self.entry(query)
-        entry.retries[verdict] = entry.retries.get(verdict, 0) + 1
-        return entry
+        entry.retried(verdict)
 
     # --- the table -------------------------------------------------------------------------------------------------
 

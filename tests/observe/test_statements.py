@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -12,9 +13,11 @@ import pytest
 from pymysql.err import IntegrityError, OperationalError
 
 from improved_db import ConfigError, ImprovedDb, OutcomeUnknown, PoolTimeout, RepeatedStatements
+from improved_db.aio import AsyncImprovedDb
 from improved_db.execution.observed import Call
 from improved_db.observe.entry import Entry
 from improved_db.observe.slow import QUIET, SlowLog
+from improved_db.testing import TemporaryServer
 from tests.fakes import Caller, FakeClock, eventually
 from tests.faults.faults import SWALLOW_ANSWER_RST, inject_err
 
@@ -316,6 +319,38 @@ def test_a_watch_sees_errors_and_batches_and_keeps_no_value(db: ImprovedDb) -> N
         db.execute_query("select %s", CANARY)
     assert [(each.calls, each.rows, each.errors) for each in seen.statements] == [(2, 2, 1), (1, 1, 0)]
     assert CANARY not in f"{seen.statements} {vars(seen)}"
+
+
+def test_coroutines_are_counted_and_watched_too(rig: Rig) -> None:
+    """They run in threads of the package's, and a watch is their task's own."""
+
+    async def use() -> None:
+        async with AsyncImprovedDb(rig.options) as db:
+            with db.watch() as seen:
+                await asyncio.gather(*(db.fetch_value("select %s", number) for number in range(3)))
+            await db.fetch_value("select 4 from t")
+            assert await db.ping(timeout=5.0) is True
+            assert [(each.calls, each.distinct) for each in seen.statements] == [(3, 3)]
+            assert [each.digest for each in db.statements(order="calls")] == ["SELECT ?", "SELECT ? FROM t"]
+            assert db.events(kind="opened") != []
+            db.reset_statements()
+            assert db.statements() == ()
+
+    asyncio.run(use())
+
+
+def test_a_connect_that_is_retried_is_a_retry_of_the_statement() -> None:
+    """Nothing was sent, and the caller has waited all the same."""
+    with TemporaryServer() as server, ImprovedDb(server.url, max_size=1) as db:
+        db.wait()
+        server.kill()
+        caller = Caller(lambda: db.execute_query("select 17"))
+        eventually(lambda: db.events(kind="retry"))
+        server.restart()
+        assert caller.result() == ((17,),)
+        (statement,) = db.statements()
+        assert (statement.calls, statement.errors, statement.retries > 0) == (1, 0, True)
+        assert statement.retries_by_verdict == {"not_connected": statement.retries}
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
