@@ -109,6 +109,7 @@ class PoolMetrics:
         return observe
 
     def _shown(self) -> list[tuple[str, Observer]]:
+        self._pools = [shown for shown in self._pools if shown.observer() is not None]
         shown = {shown.observer() for shown in self._pools if shown.gauges}
         return [(name, observer) for name, observer in ours.observers() if observer in shown]
 
@@ -130,14 +131,18 @@ class PoolMetrics:
                 )
             listener = self._times
             db.add_listener(listener)
-        pool = None if db is None else db._pool
+        # Weakly, because the instruments outlive the pools that they show.
+        looking = weakref.ref(observer)
+        having = None if db is None else weakref.ref(db)
 
         def stop() -> None:
-            observer.on_measure = None
-            if pool is not None and listener is not None:
-                pool.remove_listener(listener)
+            looks, has = looking(), None if having is None else having()
+            if looks is not None:
+                looks.on_measure = None
+            if has is not None and listener is not None:
+                has._pool.remove_listener(listener)
 
-        shown = _Shown(weakref.ref(observer), gauges, stop)
+        shown = _Shown(looking, gauges, stop)
         self._pools.append(shown)
         return shown
 

@@ -13,6 +13,7 @@ Knows statements, their times and how they ended. Does not know connections, or 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
@@ -127,8 +128,12 @@ class Tally:
         if total >= entry.remarkable:
             self._remark(entry, run, total, query, times, result)
 
-    @critical
     def _note_locked(self, query: str, args: object, times: Times, result: Any) -> None:
+        with contextlib.suppress(Reentered):  # a finalizer's query, in the middle of this very note
+            self._note_in_section(query, args, times, result)
+
+    @critical
+    def _note_in_section(self, query: str, args: object, times: Times, result: Any) -> None:
         Tally.note(self, query, args, times, result)
 
     def _remark(self, entry: Entry, run: float, total: float, query: str, times: Times, result: Any) -> None:

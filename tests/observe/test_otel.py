@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -347,6 +349,19 @@ def test_the_pool_is_shown_as_the_conventions_name_it(rig: Rig, traces: Traces) 
         db.execute_query("select 1")
         opened = traces.points()["db.client.connection.create_time"]
     assert [(dict(point.attributes), point.count) for point in opened] == [({name: "shop"}, 1)]
+
+
+def test_a_pool_that_is_dropped_is_not_kept_alive_by_its_instruments(rig: Rig, traces: Traces) -> None:
+    """Programs that make a pool for a job, and instrument each, must not collect them."""
+    db = ImprovedDb({**rig.options, "name": "left alone"})
+    traced(db, traces, pool_times=True)
+    db.execute_query("select 1")
+    assert "left alone" in str(traces.points()["db.client.connection.max"])
+    gone = weakref.ref(db)
+    del db
+    gc.collect()
+    assert gone() is None
+    assert "left alone" not in str(traces.points().get("db.client.connection.max", []))
 
 
 def test_rows_are_recorded_when_asked_for(rig: Rig, traces: Traces) -> None:

@@ -38,7 +38,7 @@ def test_what_never_answers_is_not_there_after_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         for host, port in [("127.0.0.1", unused.getsockname()[1]), ("127.0.0.1", silent.getsockname()[1])]:
-            with ImprovedDb(host=host, port=port, user="nobody") as db:
+            with ImprovedDb(host=host, port=port, user="nobody", connect_timeout=0.5) as db:
                 began_at = time.monotonic()
                 assert db.ping(timeout=0.3) is False
                 assert time.monotonic() - began_at < 20
