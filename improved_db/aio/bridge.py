@@ -132,24 +132,22 @@ class Bridge:
     async def alone(self, work: Callable[[], T]) -> T:
         """Do *work*, which borrows a connection and returns it, in a thread, when there is a place."""
         async with self.place():
-            return await self.within(work)
+            return await self.finish(self.start(work))
 
-    async def within(
+    def start(
         self,
         work: Callable[[], T],
         *,
         undo: Callable[[], object] | None = None,
         connection: Connection | None = None,
-    ) -> T:
-        """Do *work* in a thread, for a coroutine that has a place; if that is cancelled, so is the work.
-
-        Args:
-            work: As for `Call`.
-            undo: As for `Call`.
-            connection: As for `Call`.
-        """
+    ) -> Call[T]:
+        """Begin *work* in a thread, for a coroutine that has a place; the arguments are those of `Call`."""
         call = Call(self._executor, work, undo=undo, connection=connection)
         self._pool_of_threads().submit(contextvars.copy_context().run, call.run)
+        return call
+
+    async def finish(self, call: Call[T]) -> T:
+        """Wait for a call, and return or raise its outcome; if the coroutine is cancelled, so is the call."""
         outcome = asyncio.wrap_future(call.future)
         outcome.add_done_callback(_seen)
         try:
@@ -157,10 +155,17 @@ class Bridge:
         except asyncio.CancelledError:
             if call.cancel():
                 await asyncio.wait([_in_thread(call.end)], timeout=CANCEL_TIMEOUT)
-            elif undo is not None and call.future.exception() is None:  # it had succeeded by then
-                await self.within(undo)
+            elif call.undo is not None and call.future.exception() is None:  # it had succeeded by then
+                await self.surely(call.undo)
             raise
         return outcome.result()
+
+    async def surely(self, work: Callable[[], object]) -> None:
+        """Do *work* in a thread to its end, also if the coroutine is cancelled, as anyio does at each ``await``."""
+        outcome = asyncio.wrap_future(self.start(work).future)
+        outcome.add_done_callback(_seen)
+        await asyncio.wait([outcome])
+        outcome.result()
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do *work*, which needs no connection, in a thread of its own."""

@@ -43,6 +43,7 @@ class Call(Generic[T]):
 
     Attributes:
         future: Its outcome.
+        undo: What undoes it, however far it got.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Call(Generic[T]):
         self.future: Future[T] = Future()
         self._executor = executor
         self._work = work
-        self._undo = undo
+        self.undo: Callable[[], object] | None = undo
         self._connection = connection
         # There is one token: who takes it decides whether the call was over or was cancelled.
         self._token: SimpleQueue[None] = SimpleQueue()
@@ -84,9 +85,9 @@ class Call(Generic[T]):
             except BaseException as error:
                 failure = error
         if not self._take_token():
-            if self._undo is not None:
+            if self.undo is not None:
                 with contextlib.suppress(BaseException):
-                    self._undo()
+                    self.undo()
             failure = Cancelled()
         if failure is None:
             self.future.set_result(result)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from improved_db.aio.bridge import Bridge
-from improved_db.aio.streams import AsyncStream, AsyncTransaction, entered, leaving
+from improved_db.aio.streams import AsyncStream, AsyncTransaction, Borrowed, undo_of
 from improved_db.aio.verbs import AsyncQueries
 from improved_db.db import ImprovedDb
 from improved_db.errors import ConfigError
@@ -157,10 +157,10 @@ class AsyncImprovedDb(AsyncQueries):
     async def _stream(self, query: Query, args: Any, **options: Any) -> AsyncIterator[AsyncStream[Any]]:
         async with self._bridge.place():
             owner = self._db.stream(query, args, **options)
-            stream = await entered(self._bridge, owner)
-            call = partial(self._bridge.within, connection=stream._connection)
-            async with leaving(call, owner):
-                yield AsyncStream(call, stream)
+            stream = await self._bridge.finish(self._bridge.start(owner.__enter__, undo=undo_of(owner)))
+            borrowed = Borrowed(self._bridge, stream._connection)
+            async with borrowed.leaving(owner):
+                yield AsyncStream(borrowed.call, stream)
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
@@ -181,9 +181,10 @@ class AsyncImprovedDb(AsyncQueries):
     async def _transaction(self, isolation: str | None, read_only: bool) -> AsyncIterator[AsyncTransaction]:
         async with self._bridge.place():
             owner = self._db.transaction(isolation=isolation, read_only=read_only)
-            tx = AsyncTransaction(self._bridge, await entered(self._bridge, owner))
-            async with leaving(tx._call, owner):
-                yield tx
+            tx = await self._bridge.finish(self._bridge.start(owner.__enter__, undo=undo_of(owner)))
+            borrowed = Borrowed(self._bridge, tx._connection)
+            async with borrowed.leaving(owner):
+                yield AsyncTransaction(borrowed, tx)
 
     @overload
     async def run_transaction(

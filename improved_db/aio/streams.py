@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from improved_db.aio.bridge import CANCEL_TIMEOUT
 from improved_db.aio.calls import Cancelled
 from improved_db.aio.verbs import AsyncQueries
 from improved_db.errors import LoanSpent
@@ -20,11 +22,52 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from improved_db.aio.bridge import Bridge
+    from improved_db.aio.calls import Call
     from improved_db.execution.stream import Stream
     from improved_db.execution.transaction import Transaction
     from improved_db.sql.composed import Query
+    from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
+
+
+class Borrowed:
+    """A connection that a coroutine has borrowed; what is done on it, one call at a time."""
+
+    def __init__(self, bridge: Bridge, connection: Connection) -> None:
+        """Make calls by *bridge*; the coroutine has a place there."""
+        self._bridge = bridge
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self._last: Call[Any] | None = None
+
+    async def call(self, work: Callable[[], T], undo: Callable[[], object] | None = None) -> T:
+        """Do *work* on the connection, in a thread; *undo* is as for `Call`."""
+        async with self._turn:
+            call = self._bridge.start(work, undo=undo, connection=self._connection)
+            self._last = call
+            return await self._bridge.finish(call)
+
+    @contextlib.asynccontextmanager
+    async def leaving(self, owner: AbstractContextManager[Any]) -> AsyncIterator[None]:
+        """Leave *owner*, which was entered, as the block is left."""
+        try:
+            yield
+        except BaseException as error:
+            await self._bridge.surely(partial(self._leave, owner, error))
+            raise
+        await self.call(partial(owner.__exit__, None, None, None), undo=undo_of(owner))
+
+    def _leave(self, owner: AbstractContextManager[Any], error: BaseException) -> None:
+        if self._last is not None:  # its thread may still be on the connection, if it was cancelled
+            wait([self._last.future], CANCEL_TIMEOUT)
+        with contextlib.suppress(LoanSpent):  # the cancelled call has taken the connection along
+            owner.__exit__(type(error), error, error.__traceback__)
+
+
+def undo_of(owner: AbstractContextManager[Any]) -> Callable[[], object]:
+    """Return what leaves *owner* wherever it is: not entered yet, entered, or left already."""
+    return partial(owner.__exit__, Cancelled, Cancelled(), None)
 
 
 class AsyncStream(Generic[R_co]):
@@ -54,25 +97,23 @@ class AsyncStream(Generic[R_co]):
 class AsyncTransaction(AsyncQueries):
     """One transaction, with the verbs of `Transaction` as coroutines; of several at a time, each waits for the last."""
 
-    def __init__(self, bridge: Bridge, tx: Transaction) -> None:
-        """Stand for *tx*, whose owner has a place."""
-        self._bridge = bridge
+    def __init__(self, borrowed: Borrowed, tx: Transaction) -> None:
+        """Stand for *tx*, which is on the borrowed connection."""
+        self._borrowed = borrowed
         self._tx = tx
-        self._turn = asyncio.Lock()
 
     @property
     def _blocking(self) -> Transaction:
         return self._tx
 
     async def _call(self, work: Callable[[], T]) -> T:
-        async with self._turn:
-            return await self._bridge.within(work, connection=self._tx._connection)
+        return await self._borrowed.call(work)
 
     @contextlib.asynccontextmanager
     async def _stream(self, query: Query, args: Any, **options: Any) -> AsyncIterator[AsyncStream[Any]]:
         owner = self._tx.stream(query, args, **options)
-        stream = await self._call(owner.__enter__)
-        async with leaving(self._call, owner):
+        stream = await self._borrowed.call(owner.__enter__, undo_of(owner))
+        async with self._borrowed.leaving(owner):
             yield AsyncStream(self._call, stream)
 
     async def commit(self) -> None:
@@ -90,27 +131,10 @@ class AsyncTransaction(AsyncQueries):
     @contextlib.asynccontextmanager
     async def _savepoint(self) -> AsyncIterator[AsyncTransaction]:
         owner = self._tx.savepoint()
-        await self._call(owner.__enter__)
-        async with leaving(self._call, owner):
+        await self._borrowed.call(owner.__enter__, undo_of(owner))
+        async with self._borrowed.leaving(owner):
             yield self
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call *callback* in a thread, after the transaction is known to be committed, as `Transaction.on_commit`."""
         self._tx.on_commit(callback)
-
-
-@contextlib.asynccontextmanager
-async def leaving(call: Callable[..., Any], owner: AbstractContextManager[Any]) -> AsyncIterator[None]:
-    """Leave *owner*, which was entered, as the block is left; *call* does it in a thread."""
-    try:
-        yield
-    except BaseException as error:
-        with contextlib.suppress(LoanSpent):  # a call that was cancelled has taken the connection along
-            await call(partial(owner.__exit__, type(error), error, error.__traceback__))
-        raise
-    await call(partial(owner.__exit__, None, None, None))
-
-
-async def entered(bridge: Bridge, owner: AbstractContextManager[T]) -> T:
-    """Enter *owner*, which borrows a connection, in a thread; if that is cancelled, *owner* is left again."""
-    return await bridge.within(owner.__enter__, undo=partial(owner.__exit__, Cancelled, Cancelled(), None))

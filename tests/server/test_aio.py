@@ -10,6 +10,7 @@ import multiprocessing
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio
 import pytest
 
 from improved_db import (
@@ -313,7 +314,31 @@ def test_cancellation_ends_the_sleep_before_a_retry() -> None:
         asyncio.run(asyncio.wait_for(main(server), PATIENCE))
 
 
-def test_no_connection_is_lost_whenever_coroutines_are_cancelled(database: dict[str, Any]) -> None:
+def test_cancellation_again_and_again_ends_what_was_begun(database: dict[str, Any]) -> None:
+    """So anyio does it, which Starlette and FastAPI use: every ``await`` in a cancelled scope is cancelled, too."""
+
+    async def work(db: AsyncImprovedDb) -> None:
+        await db.exec_many("insert into pets values (%s, 'cat')", range(4))
+        for _ in range(3):
+            with ImprovedDb(database) as watcher:
+                with anyio.CancelScope() as scope:
+                    async with db.transaction() as tx, anyio.create_task_group() as group:
+                        await tx.execute_query("insert into pets values (9, 'cat')")
+                        group.start_soon(tx.execute_query, ENDLESS)
+                        await until(lambda: endless(watcher))
+                        scope.cancel()
+                with anyio.CancelScope() as scope:
+                    async with db.stream("select id from pets", batch_size=1) as rows:
+                        async for _ in rows:
+                            scope.cancel()
+                assert await db.fetch_value("select count(*) from pets") == 4
+                await until(lambda: not endless(watcher))
+
+    run(database, work, max_size=1)
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+def test_no_connection_is_lost_whenever_coroutines_are_cancelled(database: dict[str, Any], how: str) -> None:
     """At any instant: before it begins, while it waits, in a statement, between two, in COMMIT, when it is over."""
     chance = random.Random(1)
 
@@ -334,6 +359,11 @@ def test_no_connection_is_lost_whenever_coroutines_are_cancelled(database: dict[
         ended = 0
         for _ in range(25):
             work = chance.choice([statement, transaction, stream])
+            if how == "anyio":
+                with anyio.move_on_after(chance.random() / 50) as scope:
+                    await work(db)
+                ended += scope.cancelled_caught
+                continue
             task = asyncio.create_task(work(db))
             await asyncio.wait([task], timeout=chance.random() / 50)
             task.cancel()
