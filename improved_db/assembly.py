@@ -61,6 +61,7 @@ class Assembly:
                 aware_datetimes=settings.aware_datetimes,
                 pipelining=settings.pipelining,
                 address=settings.connect.server,
+                hint=settings.connect.hint,
             )
             self.pools = lane = pool = Pool(driver, settings.pool)
             Housekeeper.look_after(pool)

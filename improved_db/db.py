@@ -78,8 +78,8 @@ class ImprovedDb(Queries):
 
         Args:
             config: A dict of PyMySQL's options, a URL (``mysql://user:password@host:3306/database?charset=utf8mb4``),
-                a callable that returns either (the pool calls it at each connect), or None: ``$IMPROVED_DB_URL``, then
-                the option file (``~/.my.cnf``).
+                a callable that returns either (the pool calls it at each connect), or None: ``$IMPROVED_DB_URL``,
+                ``$DATABASE_URL``, or ``$MYSQL_HOST`` and its kin with the option file (``~/.my.cnf``).
             **options: The options of the pool (``max_size=10``, ``min_size=0``,
                 ``acquire_timeout=30.0`` seconds ...), ``retry`` (a `RetryPolicy`, a `tenacity.Retrying` or None),
                 ``deadline`` (seconds for a whole call), ``aware_datetimes`` ("refuse" those with a time zone, or write

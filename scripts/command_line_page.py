@@ -16,7 +16,7 @@ a server from a terminal or a script.
 
 - Data go to standard output, everything else to standard error. `--format auto` is a table on a terminal, and CSV in a
   pipe.
-- The server comes from `--url`, or else from where `ImprovedDb()` takes it: `$IMPROVED_DB_URL`, then `~/.my.cnf`. A
+- The server comes from `--url`, or else from where `ImprovedDb()` takes it: the environment, then `~/.my.cnf`. A
   password in `--url` can be seen by every user of the machine; `--password-file` and `--ask-password` show it to none.
 - Colours only on a terminal, and not if `NO_COLOR` is set. A progress bar only if standard error is a terminal.
 - A reader that ends early (`| head`) is no error.

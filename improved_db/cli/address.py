@@ -29,7 +29,7 @@ def add_address(parser: ArgumentParser) -> None:
     """Add the options that say where the server is."""
     group = parser.add_argument_group("server")
     group.add_argument(
-        "-u", "--url", metavar="URL", help="mysql://user@host:3306/database; if missing, $IMPROVED_DB_URL or ~/.my.cnf"
+        "-u", "--url", metavar="URL", help="mysql://user@host:3306/database; if missing, the environment or ~/.my.cnf"
     )
     group.add_argument("--password-file", metavar="FILE", help="read the password from the first line of FILE")
     group.add_argument("--ask-password", action="store_true", help="ask for the password on the terminal")

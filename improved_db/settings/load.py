@@ -1,7 +1,10 @@
 """The settings of one `ImprovedDb`, read once from everything a user may give.
 
 The only reader of dict, URL, keyword arguments, environment and option file. Later sources in this list win: option
-file, ``IMPROVED_DB_URL``, config, keyword arguments. Nothing here prints a password or puts one into an error.
+file, ``MYSQL_HOST`` and its kin, ``DATABASE_URL``, ``IMPROVED_DB_URL``, config, keyword arguments. Of config and the
+two variables with a URL, only the strongest is read, and what is weaker than these three only if there is none of them.
+The variables that other programs read, too, count only if no keyword argument names the server. Nothing here prints a
+password or puts one into an error.
 
 Knows the sources and which of them wins. Does not know what the settings are used for.
 """
@@ -24,15 +27,27 @@ from improved_db.settings.settings import (
     PoolSettings,
     Settings,
 )
-from improved_db.settings.sources import from_option_files, from_url
+from improved_db.settings.sources import (
+    SHARED_URL_VARIABLE,
+    URL_VARIABLE,
+    from_option_files,
+    from_url,
+    from_variables,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The environment variable that is read when there is no config.
-URL_VARIABLE: Final = "IMPROVED_DB_URL"
-#: Read if there is neither a config nor the variable; a missing file is not an error.
+#: Read if there is neither a config nor a variable with a URL; a missing file is not an error.
 OPTION_FILES: Final = ("~/.my.cnf",)
+#: Keyword arguments that say which server: a password or database in a shared variable would be another server's.
+NAMES_SERVER: Final = frozenset({"host", "unix_socket", "read_default_file", "read_default_group"})
+
+#: What an error adds if it cannot connect, or log in, and no source has named a server.
+UNNAMED: Final = (
+    f"no config and no host was given, {URL_VARIABLE}, {SHARED_URL_VARIABLE} and MYSQL_HOST are not set, and no option "
+    "file names a host: this is PyMySQL's default"
+)
 
 Config = Mapping[str, object] | str | Sequence[object]
 
@@ -52,22 +67,24 @@ def load(
     the config is a callable, it is called here and at each connect; if the password is one, at each connect only.
 
     Args:
-        config: Options by name, a URL, a list of servers, or a callable that returns one of these; None means the
-            variable ``IMPROVED_DB_URL`` or, if there is none, the option files. An empty dict means none of these.
+        config: Options by name, a URL, a list of servers, or a callable that returns one of these; None means
+            ``IMPROVED_DB_URL`` or ``DATABASE_URL`` or, without both, ``MYSQL_*`` and the option files. An empty dict
+            means none of these.
         options: Keyword arguments. Pass both sealed (`Secret.of`, `seal`) where a traceback might show the caller.
         driver_options: Names of the driver's options.
-        environ: Where the variable is looked up.
-        option_files: Read if config and variable are missing, or a ``read_default_group`` has no ``read_default_file``.
+        environ: Where the variables are looked up.
+        option_files: Read if config and URL are missing, or a ``read_default_group`` has no ``read_default_file``.
 
     Raises:
         ConfigError: An option has an unknown name or an invalid value. What a callable raises passes through.
     """
-    source, label = chosen(config, environ)
     given = seal(options)
+    sealed, around = Secret.of(config), Secret(environ)
     del config, options, environ  # a traceback shows the locals
     known = driver_options | OWN
     taken = accepted(given, known)
-    gather = partial(_gathered, source, label, taken, known, option_files)
+    source, label, variables = chosen(sealed, around, taken)
+    gather = partial(_gathered, source, label, taken, known, variables, option_files)
     found = gather()
     own = {name: sealed.value for name, sealed in found.items() if name in OWN}
     of_cluster = {name: own.pop(name) for name in _OF_CLUSTER & own.keys()}
@@ -81,7 +98,8 @@ def load(
         if cluster.topology is None and len(cluster.hosts) == 1:
             cluster, own = None, {**own, **({} if size is None else {"max_size": size})}
     else:
-        connect = ConnectOptions(_driver_part(found), partial(_connect_options, gather) if asked else None)
+        hint = UNNAMED if source.value is None and not found.keys() & {"host", "unix_socket"} else ""
+        connect = ConnectOptions(_driver_part(found), partial(_connect_options, gather) if asked else None, hint)
     if at_once := own.get("pool_init_size"):
         own["max_size"] = max(at_once, own.get("max_size", MAX_SIZE))
     outside_pool = {
@@ -106,13 +124,25 @@ _OURS: Final = OWN | {"hosts"}
 _OF_CLUSTER: Final = frozenset(ClusterSettings.__dataclass_fields__) & OWN
 
 
-def chosen(config: object, environ: Mapping[str, str]) -> tuple[Sealed, str]:
-    """Return the config, or the variable in place of None, and what errors call it."""
-    source = Secret.of(config)
-    del config  # a traceback shows the locals
-    if source.value is not None:
-        return source, "the URL"
-    return Secret(environ.get(URL_VARIABLE) or None), URL_VARIABLE
+def chosen(config: Sealed, environ: Secret[Mapping[str, str]], given: Options) -> tuple[Sealed, str, Options]:
+    """Return the config or the variable in place of None, what errors call it, and the options of other variables.
+
+    Args:
+        config: As for `load`.
+        environ: As for `load`.
+        given: The keyword arguments.
+
+    Raises:
+        ConfigError: A variable is invalid.
+    """
+    if config.value is not None:
+        return config, "the URL", {}
+    own, shared = (Secret(environ.value.get(name) or None) for name in (URL_VARIABLE, SHARED_URL_VARIABLE))
+    if own.value is not None or given.keys() & NAMES_SERVER:
+        return own, URL_VARIABLE, {}
+    if shared.value is not None:
+        return shared, SHARED_URL_VARIABLE, {}
+    return own, URL_VARIABLE, from_variables(environ.value)
 
 
 def _is_asked(source: Sealed) -> bool:
@@ -134,10 +164,15 @@ def _driver_part(found: Options) -> dict[str, object]:
 
 
 def _gathered(
-    source: Sealed, label: str, given: Options, known: frozenset[str], files: Sequence[str | Path]
+    source: Sealed,
+    label: str,
+    given: Options,
+    known: frozenset[str],
+    variables: Options,
+    files: Sequence[str | Path],
 ) -> Options:
     """Return the options of all sources together."""
-    found = _over(given, from_source(source, label, known))
+    found = _over(_over(given, from_source(source, label, known)), variables)
     file = found.pop("read_default_file", Secret(None)).value
     group = found.pop("read_default_group", Secret(None)).value
     if file or group or source.value is None:

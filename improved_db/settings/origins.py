@@ -15,7 +15,7 @@ from improved_db.settings import load as loading
 from improved_db.settings.options import HIDDEN, OWN, accepted
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.settings import PoolSettings, Settings
-from improved_db.settings.sources import line_of
+from improved_db.settings.sources import VARIABLES, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,10 +55,12 @@ def explain(
     given = seal(options)
     settings = loading.load(config, given, driver_options=driver_options, environ=environ, option_files=option_files)
     known = driver_options | OWN
-    source, label = loading.chosen(config, environ)
+    keywords = accepted(given, known)
+    source, label, variables = loading.chosen(Secret.of(config), Secret(environ), keywords)
     layers: list[tuple[str, Options]] = [
-        ("keyword", accepted(given, known)),
+        ("keyword", keywords),
         (label, loading.from_source(source, label, known)),
+        *((variable, {name: variables[name]}) for variable, name in VARIABLES.items() if name in variables),
     ]
     files = [layer["read_default_file"].value for _, layer in layers if "read_default_file" in layer]
     groups = [layer["read_default_group"].value for _, layer in layers if "read_default_group" in layer]

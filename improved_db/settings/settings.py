@@ -85,10 +85,19 @@ class ConnectOptions(Mapping[str, object]):
     Only `resolve` returns plain values.
     """
 
-    __slots__ = ("_again", "_values")
+    __slots__ = ("_again", "_values", "hint")
 
-    def __init__(self, values: Mapping[str, object], again: Callable[[], ConnectOptions] | None = None) -> None:
-        """Take checked options by the driver's names; *again* returns newer ones for each connect."""
+    def __init__(
+        self, values: Mapping[str, object], again: Callable[[], ConnectOptions] | None = None, hint: str = ""
+    ) -> None:
+        """Take checked options by the driver's names.
+
+        Args:
+            values: The options.
+            again: Returns newer ones for each connect.
+            hint: What to say of a server that does not answer, if no source has named it.
+        """
+        self.hint = hint
         self._values = {name: Secret.of(value) if name in HIDDEN else value for name, value in values.items()}
         self._again = again
 

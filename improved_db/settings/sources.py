@@ -1,4 +1,4 @@
-"""Options from text: a database URL, and MySQL's option files.
+"""Options from text: a database URL, MySQL's environment variables, and its option files.
 
 Knows how a URL and an option file are written. Does not know which source wins.
 """
@@ -14,8 +14,21 @@ from improved_db.settings.options import ALIASES, HIDDEN, accepted, checked
 from improved_db.settings.secret import Options, Sealed, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+#: The variable with a URL for this package alone, and the one that other programs read, too.
+URL_VARIABLE: Final = "IMPROVED_DB_URL"
+SHARED_URL_VARIABLE: Final = "DATABASE_URL"
+#: The variables of MySQL's own programs, and the options that they give.
+VARIABLES: Final = {
+    "MYSQL_HOST": "host",
+    "MYSQL_TCP_PORT": "port",
+    "MYSQL_UNIX_PORT": "unix_socket",
+    "MYSQL_USER": "user",
+    "MYSQL_PWD": "password",
+    "MYSQL_DATABASE": "database",
+}
 
 _SCHEMES: Final = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
 _FORM: Final = "mysql://user:password@host:3306/database?option=value"
@@ -136,7 +149,23 @@ def _decoded(text: Sealed, what: str, where: str) -> Sealed:
 
 
 def _unreadable(reason: str, where: str) -> ConfigError:
-    return ConfigError(f"{where} cannot be read: {reason}. Write {_FORM}")
+    other = f". If it is for another program, set {URL_VARIABLE}" if where == SHARED_URL_VARIABLE else ""
+    return ConfigError(f"{where} cannot be read: {reason}. Write {_FORM}{other}")
+
+
+def from_variables(environ: Mapping[str, str]) -> Options:
+    """Return the options that the variables of MySQL's own programs give; an empty variable counts as missing.
+
+    As with those programs, a socket counts only where no other host than localhost is given.
+
+    Raises:
+        ConfigError: A value is invalid.
+    """
+    texts: Options = {name: Secret(environ[name]) for name in VARIABLES if environ.get(name)}
+    del environ  # a traceback shows the locals
+    if "MYSQL_HOST" in texts and texts["MYSQL_HOST"].value != "localhost":
+        texts.pop("MYSQL_UNIX_PORT", None)
+    return {VARIABLES[name]: checked(VARIABLES[name], text, where=name, text=True) for name, text in texts.items()}
 
 
 #: The options that are read from an option file: MySQL's name (dashes as underscores), and the driver's. A file has

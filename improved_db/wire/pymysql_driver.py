@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.connections
 from pymysql import err
-from pymysql.constants import CR
+from pymysql.constants import CR, ER
 
 from improved_db.clock import MonotonicClock
 from improved_db.settings.secret import seal
@@ -49,6 +49,9 @@ LIMITS: Final = (
     *UNIQUE,
 )
 
+#: The errors of a connect that come of a wrong address or account.
+UNREACHED: Final = frozenset({CR.CR_CONN_HOST_ERROR, ER.ACCESS_DENIED_ERROR, 1698})  # 1698: no password is accepted
+
 #: Seconds that COM_QUIT may take.
 QUIT_TIMEOUT: Final = 0.2
 
@@ -78,6 +81,7 @@ class PyMySQLDriver:
         address: str = "",
         read_only: bool = False,
         dress: Callable[[Any], object] | None = None,
+        hint: str = "",
     ) -> None:
         """Keep the options; `connect` uses them.
 
@@ -94,8 +98,10 @@ class PyMySQLDriver:
             address: Where the server is, as the settings name it.
             read_only: Let the server refuse writes of these sessions.
             dress: Called with each connection before it connects.
+            hint: What the error of a connect adds if the server is not there or refuses the account.
         """
         self._options = options
+        self._hint = hint
         self._kind = kind
         self._configure = configure
         self._aware_datetimes = aware_datetimes
@@ -135,7 +141,12 @@ class PyMySQLDriver:
         """Open a session; the first one also asks for the server's limits."""
         connection = self._prepare()
         connection._pipelines, connection._identity_query = self._pipelines, self._identity_query
-        connection.connect()
+        try:
+            connection.connect()
+        except DriverError as error:
+            if self._hint and error.args[0] in UNREACHED:
+                error.args = (error.args[0], f"{error.args[1]} ({self._hint})")
+            raise
         if self._idle_limit is None:
             self._learn(connection)
         connection._statement_limit = self._max_packet

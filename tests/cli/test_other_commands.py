@@ -107,6 +107,10 @@ def test_config_explains_the_environment_and_the_home(tmp_path: Path) -> None:
     assert process("config", "explain", **home).out == "setting,value,source\nuser,bob,~/.my.cnf:2 [client]\n"
     ran = process("config", "explain", **home, IMPROVED_DB_URL=f"mysql://ann:{CANARY}@h")
     assert ran.out.splitlines()[1:] == [f"{name},IMPROVED_DB_URL" for name in ("host,h", "password,***", "user,ann")]
+    ran = process("config", "explain", **home, MYSQL_HOST="h", MYSQL_PWD=CANARY)
+    assert ran.out.splitlines()[1:] == ["host,h,MYSQL_HOST", "password,***,MYSQL_PWD", "user,bob,~/.my.cnf:2 [client]"]
+    ran = process("config", "explain", **home, DATABASE_URL="mysql://h", MYSQL_USER="eve")
+    assert ran.out.splitlines()[1:] == ["host,h,DATABASE_URL"]
     wrong = process("config", "explain", "-u", "mysql://h/?max_size=0")
     assert (wrong.code, wrong.out, wrong.err.count("\n")) == (2, "", 1)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pymysql.err
 import pytest
 
 from improved_db import ConfigError, ImprovedDb, PoolError, StatementError
+from improved_db.settings.sources import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 INSERT = "insert into pets (id, name, weight) values (%s, %s, %s)"
 
@@ -290,3 +293,24 @@ def test_a_wait_for_a_lock_of_the_own_thread_is_named(db: ImprovedDb) -> None:
             db.execute_query("update pets set weight = 2 where id = 100", timeout=0.3)
         assert "this thread holds another connection" in str(caught.value)
         assert not isinstance(caught.value, PoolError)
+
+
+def test_a_server_that_no_source_has_named_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A refused connection to localhost is a riddle to those who have set a variable with another name."""
+    for name in ("IMPROVED_DB_URL", "DATABASE_URL", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with ImprovedDb(port=port, retry=None) as db, pytest.raises(pymysql.err.OperationalError) as caught:
+        db.execute_query("select 1")
+    assert caught.value.args[0] == 2003
+    assert "no config and no host was given, IMPROVED_DB_URL, DATABASE_URL and MYSQL_HOST are not set" in str(
+        caught.value
+    )
+    with (
+        ImprovedDb(host="127.0.0.1", port=port, retry=None) as db,
+        pytest.raises(pymysql.err.OperationalError) as caught,
+    ):
+        db.execute_query("select 1")
+    assert "no config" not in str(caught.value)

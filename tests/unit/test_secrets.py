@@ -128,6 +128,22 @@ def test_error_about_the_variable_shows_no_password(text: str) -> None:
     assert leaked(caught.value) == []
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DATABASE_URL": f"postgres://u:{CANARY}@h/d"},
+        {"DATABASE_URL": f"mysql://u:{CANARY}@h:x/d", "MYSQL_PWD": CANARY},
+        {"MYSQL_PWD": CANARY, "MYSQL_TCP_PORT": CANARY},
+        {"MYSQL_HOST": f"mysql://u:{CANARY}@h"},
+    ],
+)
+def test_error_about_a_shared_variable_shows_no_password(environ: dict[str, str]) -> None:
+    """It may be the password of another program's database."""
+    with pytest.raises(ConfigError) as caught:
+        settings(None, environ={**environ, "OTHER": CANARY})
+    assert leaked(caught.value) == []
+
+
 @pytest.mark.parametrize("line", ["port=x", "ssl-capath=/x", "ssl-mode=x", f"port={CANARY}"])
 def test_error_about_an_option_file_shows_no_password(line: str, write_file: Callable[[str], Path]) -> None:
     """The file's other lines are locals of the function that reads it."""
