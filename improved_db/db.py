@@ -535,6 +535,23 @@ class ImprovedDb(Queries):
         """Open a connection of the caller's own, outside the pool; the caller closes it."""
         return self._driver.connect()
 
+    def dbapi_connection(self, *, autocommit: bool = False) -> Connection:
+        """Borrow a connection as other libraries expect one: its ``close()`` returns it to the pool.
+
+        ``create_engine("mysql+pymysql://", creator=db.dbapi_connection, poolclass=NullPool)`` lets SQLAlchemy, and so
+        pandas, use this pool. ``close()`` also rolls back an open transaction.
+
+        Args:
+            autocommit: Whether a statement commits by itself; off by default, as in PEP 249. If that is not what the
+                pool was made with, a loan costs two more round trips.
+
+        Raises:
+            PoolTimeout: The pool could lend no connection in time.
+        """
+        from improved_db.execution.handles import lend  # noqa: PLC0415  # with its first use
+
+        return lend(self._executor, autocommit)
+
     def create_pool(self, pool_init_size: int | None = None) -> None:
         """Open connections now instead of at the first use.
 

@@ -1,6 +1,6 @@
-"""What the older doors lend: a connection whose close() returns it, and which cannot be used afterwards.
+"""Other drivers' connections as the older doors lend them: close() returns one, and it cannot be used afterwards.
 
-Knows loans and how they end. Does not know which door made them.
+Knows what stands for such a connection. Does not know which door made it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import logging
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.errors import RETURNED, LoanSpent
-from improved_db.wire.connection import Connection
+from improved_db.execution.handles import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,50 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from improved_db.pool.loan import Loan
-    from improved_db.pool.pool import Pool
-
-logger: logging.Logger = logging.getLogger("improved_db.compat")
-
-
-def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
-    """End a loan: return its connection to the pool that lent it.
-
-    Returns:
-        Why the pool did not keep the connection; None if it did.
-
-    Raises:
-        LoanSpent: It was returned before.
-    """
-    pool = cast("Pool[Any]", loan.pool)
-    why = pool.release(loan, discard)
-    if why == "overflow":
-        logger.warning("pool(%s) is full: a connection was closed on its return", pool.settings.name)
-    return why
-
-
-class PooledConnection(Connection):
-    """A connection whose `close` returns it to its pool; if it is in no pool, `close` ends its session."""
-
-    def close(self) -> None:
-        """Return the connection to its pool; if it is in no pool, end its session.
-
-        Raises:
-            LoanSpent: It was closed before.
-        """
-        if self._loan is None:
-            super().close()
-        elif self._spent:
-            raise self._closed_error()
-        else:
-            try:
-                self.give_back()
-            except LoanSpent:  # in a forked child the pool has dropped it already
-                pass
-
-    def give_back(self, discard: str | None = None) -> str | None:
-        """Make this handle unusable and end its loan, as the function `give_back` does."""
-        self._spend()
-        return give_back(cast("Loan[Connection]", self._loan), discard)
 
 
 @functools.cache

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import pymysql.cursors
 
-from improved_db.compat._handles import PooledConnection
 from improved_db.compat._soft_pool import acquire_patiently, stock
 from improved_db.errors import ConfigError, LoanSpent, PoolTimeout
 from improved_db.execution.bulk import run_on
+from improved_db.execution.handles import PooledConnection
 from improved_db.pool.housekeeper import Housekeeper
 from improved_db.pool.pool import Pool
 from improved_db.settings.load import load

@@ -11,8 +11,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from improved_db.compat._dbapi_driver import DBAPIDriver
-from improved_db.compat._handles import ConnectionProxy, PooledConnection
+from improved_db.compat._handles import ConnectionProxy
 from improved_db.errors import LoanSpent
+from improved_db.execution.handles import PooledConnection
 from improved_db.pool.loan import Loan
 from improved_db.pool.pool import Pool
 from improved_db.settings.options import ALIASES, checked

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from improved_db.errors import ImprovedDbError, StatementError
 from improved_db.execution.ending import end as end_on_server
+from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import SERVERS_LIMITS, CallersOwn, Failed, causes, error_for, explained, note_limit
 from improved_db.failures.verdict import Backoff, Fate, Flavour, Judgement, Phase, Verdict, flavour_of, judge_exception
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from improved_db.execution.lane import Lane, LaneDriver
-    from improved_db.execution.stage import Stage
     from improved_db.pool.loan import Loan
     from improved_db.wire.connection import Connection
 
@@ -90,6 +90,25 @@ class Loans:
             message = Failed.judged(error, judgement, again=again)
             message.host = getattr(error, "host", "")
             raise message from error
+
+    def prepared(self, deadline: float | None, prepare: Callable[[Connection], object]) -> Loan[Connection]:
+        """Borrow a connection for a caller who keeps it, and prepare it for that caller.
+
+        Args:
+            deadline: When that has to be over.
+            prepare: Sends what the caller would otherwise send first; so a failure may be retried.
+
+        Raises:
+            PoolError: The pool lends none.
+            Failed: The connection could not be prepared.
+        """
+        loan = self.borrow(deadline, note_place=True)
+        loan.outlive_thread()
+        try:
+            self.bounded(loan.connection, deadline, partial(prepare, loan.connection))
+        except BaseException as error:
+            raise self.failed(loan, error, Unit.READ, Stage(), deadline=deadline) from error
+        return loan
 
     def left(self, deadline: float | None) -> float | None:
         """Return how many seconds are left until *deadline*, at least a thousandth; None if there is no deadline."""

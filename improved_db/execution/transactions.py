@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import secrets
-from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.errors import OutcomeUnknown, StatementError, TransactionLost, VerdictError
@@ -84,7 +84,8 @@ class Transactions:
         executor = self._executor
         start = statements_to_start(isolation, read_only)
         deadline = executor.deadline()
-        loan = executor.persist(lambda: self._begin(start, deadline), deadline)
+        begin = methodcaller("_run_each", start)
+        loan = executor.persist(lambda: executor.loans.prepared(deadline, begin), deadline)
         stage = Stage()
         stage.in_transaction = True
         stage.read_only = read_only
@@ -101,15 +102,6 @@ class Transactions:
             raise
         executor.loans.return_loan(loan, deadline)
         tx._call_back()
-
-    def _begin(self, start: list[str], deadline: float | None) -> Loan[Connection]:
-        loan = self._executor.loans.borrow(deadline, note_place=True)
-        loan.outlive_thread()
-        try:
-            self._executor.loans.bounded(loan.connection, deadline, partial(loan.connection._run_each, start))
-        except BaseException as error:
-            raise self._executor.loans.failed(loan, error, Unit.READ, Stage(), deadline=deadline) from error
-        return loan
 
     def _leave(self, loan: Loan[Connection], tx: Transaction, error: BaseException, deadline: float | None) -> None:
         told = tx._failure if isinstance(error, Exception) else error

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import pymysql.cursors
 
+C = TypeVar("C", bound="Connection")
 K = TypeVar("K", bound="pymysql.cursors.Cursor")
 logger: logging.Logger = logging.getLogger("improved_db.wire")
 
@@ -372,7 +373,11 @@ class Connection(Handshake):
 
     def _handle(self, loan: object) -> Connection:
         """Return a new object for the same session, to lend under *loan*; an earlier borrower has another object."""
-        fresh = type(self).__new__(type(self))
+        return self._handle_of(type(self), loan)
+
+    def _handle_of(self, kind: type[C], loan: object) -> C:
+        """Do the same, with an object of another class."""
+        fresh = kind.__new__(kind)
         fresh.__dict__ = self.__dict__
         fresh._loan = loan
         fresh._affected_rows, fresh._result = 0, None  # of the borrower before

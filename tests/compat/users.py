@@ -131,12 +131,21 @@ def through_queue_pool_of_mysqlclient(options: dict[str, Any]) -> Iterator[Calla
         yield borrow
 
 
+@contextlib.contextmanager
+def through_improved_db(options: dict[str, Any]) -> Iterator[Callable[[], Any]]:
+    """Borrow from the pool of an `ImprovedDb`, which may have other statements to run."""
+    with improved_db.ImprovedDb(options, max_size=MOST) as db:
+        yield db.dbapi_connection
+        assert db.stats().used == 0, "something was not given back"
+
+
 CREATORS: dict[str, Callable[[dict[str, Any]], contextlib.AbstractContextManager[Callable[[], Any]]]] = {
     "ConnectionPool": through_connection_pool,
     "QueuePool of pymysql": partial(through_queue_pool, creator=pymysql.connect),
     "QueuePool of improved_db": partial(through_queue_pool, creator=improved_db.Connection),
     "QueuePool of mysqlclient": through_queue_pool_of_mysqlclient,
     "PoolManager": through_pool_manager,
+    "ImprovedDb": through_improved_db,
 }
 ENABLED = "enabled pymysql.connect"
 ENGINES = (*CREATORS, ENABLED)
