@@ -13,6 +13,7 @@ from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
     from improved_db.execution.executor import Executor
+    from improved_db.execution.lane import Lane
     from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
 
@@ -60,8 +61,23 @@ class PooledConnection(Connection):
         return give_back(cast("Loan[Connection]", self._loan), discard)
 
 
-def lend(executor: Executor, autocommit: bool) -> PooledConnection:
-    """Borrow a connection, set its autocommit, and return it with a `close` that returns it."""
+class LentConnection(PooledConnection):
+    """A `PooledConnection` of an `ImprovedDb`, which may have several pools."""
+
+    __slots__ = ("_lane",)
+
+    _lane: Lane
+
+    def give_back(self, discard: str | None = None) -> str | None:
+        """Make this handle unusable and end its loan."""
+        self._spend()
+        return self._lane.release(cast("Loan[Connection]", self._loan), discard)
+
+
+def lend(executor: Executor, autocommit: bool) -> LentConnection:
+    """Borrow a connection, set its autocommit, and lend it as one whose `close` returns it."""
     deadline = executor.deadline()
     loan = executor.persist(lambda: executor.loans.prepared(deadline, lambda raw: raw.autocommit(autocommit)), deadline)
-    return loan.connection._handle_of(PooledConnection, loan)
+    lent = loan.connection._handle_of(LentConnection, loan)
+    lent._lane = executor.pool
+    return lent

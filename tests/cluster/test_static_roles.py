@@ -47,6 +47,18 @@ def test_every_read_goes_to_the_primary_unless_a_replica_is_asked_for(db: Improv
     }
 
 
+def test_a_connection_for_other_libraries_is_one_to_the_primary(db: ImprovedDb) -> None:
+    """They write through it, and close it themselves."""
+    connection = db.dbapi_connection()
+    with connection.cursor() as cursor:
+        cursor.execute(WHO)
+        assert cursor.fetchone() == ("a",)
+    assert db.stats().used == 1
+    connection.close()
+    assert db.stats().used == 0
+    assert db.fetch_value("select @@autocommit") == 1
+
+
 def test_reads_one_after_the_other_are_spread_evenly(db: ImprovedDb) -> None:
     """Where no two reads are under way at once, too."""
     counts = spread(lambda: db.reader.fetch_value(WHO), 400)
