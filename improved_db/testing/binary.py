@@ -39,11 +39,12 @@ _USUAL_FOLDERS = (
 
 # MariaDB's install script is in the server's package, and calls a program of the client's package.
 _INSTALLERS = {
-    "apt-get": "apt-get install -y --no-install-recommends mariadb-server-core mariadb-client-core",
-    "dnf": "dnf install -y mariadb-server",
-    "apk": "apk add mariadb",
-    "pacman": "pacman -S --noconfirm mariadb",
-    "zypper": "zypper install -y mariadb",
+    # A new container has no lists of packages yet.
+    "apt-get": ["apt-get update", "apt-get install -y --no-install-recommends mariadb-server-core mariadb-client-core"],
+    "dnf": ["dnf install -y mariadb-server"],
+    "apk": ["apk add mariadb"],
+    "pacman": ["pacman -S --noconfirm mariadb"],
+    "zypper": ["zypper install -y mariadb"],
 }
 
 
@@ -75,25 +76,30 @@ def find_server(flavour: Flavour | None = None, *, folders: Iterable[str | Path]
         folders: Where to look instead of ``PATH`` and the folders that package managers use.
 
     Raises:
-        ServerNotFound: No server is installed; the text is the one command that installs it here.
+        ServerNotFound: No server is installed; the text says so, and which command installs one here.
         ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server.
     """
     for path in _candidates(_search_path() if folders is None else folders):
         binary = _ask(path)
         if binary is not None and flavour in {None, binary.flavour}:
             return binary
-    raise ServerNotFound(install_command(flavour))
+    missing = {None: "neither mariadbd nor mysqld is installed", "mariadb": "no mariadbd is installed"}
+    places = f"PATH, {_USUAL_FOLDERS[0]} and other usual folders" if folders is None else "the given folders"
+    raise ServerNotFound(
+        f"{missing.get(flavour, 'no mysqld of MySQL is installed')} (looked in {places}). {how_to_install(flavour)}"
+    )
 
 
-def install_command(flavour: Flavour | None = None) -> str:
-    """Return the one command that installs a server on this system, or what to do if none is known."""
+def how_to_install(flavour: Flavour | None = None) -> str:
+    """Return a sentence with the command that installs a server on this system, or what to do if none is known."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
     if flavour != "mysql":
-        for installer, command in _INSTALLERS.items():
+        for installer, commands in _INSTALLERS.items():
             if shutil.which(installer, path=os.pathsep.join(["/usr/bin", "/sbin", "/bin"])):
-                return command if os.geteuid() == 0 else f"sudo {command}"
+                return f"This installs one: {' && '.join(sudo + command for command in commands)}"
     if shutil.which("brew", path=os.pathsep.join(["/opt/homebrew/bin", "/usr/local/bin"])):
-        return f"brew install {flavour or 'mariadb'}"
-    return f"Install {flavour or 'MariaDB or MySQL'} and put its server on PATH, or name it in {BINARY_VARIABLE}."
+        return f"This installs one: brew install {flavour or 'mariadb'}"
+    return f"Install {flavour or 'MariaDB or MySQL'} and put its server on PATH, or name it in {BINARY_VARIABLE}"
 
 
 def _candidates(folders: Iterable[str | Path]) -> Iterator[Path]:

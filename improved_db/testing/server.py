@@ -92,7 +92,7 @@ class TemporaryServer:
             environment: Environment variables of the server, besides those of this process: ``{"TZ": "Asia/Tokyo"}``.
 
         Raises:
-            ServerNotFound: No server is installed; the text is the one command that installs it here.
+            ServerNotFound: No server is installed; the text says so, and which command installs one here.
             ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server.
             RuntimeError: It did not start; the text has the end of its log.
         """

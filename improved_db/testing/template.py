@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from improved_db.errors import ServerNotFound
-from improved_db.testing.binary import install_command
+from improved_db.testing.binary import how_to_install
 from improved_db.testing.claim import Claim, data_option, reap
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ def _mariadb_installer(binary: ServerBinary) -> Path:
         for name in ("mariadb-install-db", "mysql_install_db"):
             if os.access(Path(folder, name), os.X_OK):
                 return Path(folder, name)
-    raise ServerNotFound(install_command(binary.flavour))
+    raise ServerNotFound(
+        f"{binary.path} is installed, but not mariadb-install-db, which makes its first data. "
+        f"{how_to_install(binary.flavour)}"
+    )
 
 
 def _run(binary: ServerBinary, command: list[str]) -> None:
@@ -133,6 +136,6 @@ def _run(binary: ServerBinary, command: list[str]) -> None:
     if done.returncode != 0:
         said = "\n".join(done.stdout.strip().splitlines()[-25:])
         raise RuntimeError(
-            f"{command[0]} ended with {done.returncode}; if a file is missing, install the whole server with: "
-            f"{install_command(binary.flavour)}\n{said}"
+            f"{command[0]} ended with {done.returncode}; if a file is missing, the server is not installed whole. "
+            f"{how_to_install(binary.flavour)}\n{said}"
         )
