@@ -101,7 +101,7 @@ def most_advanced(cluster: TemporaryCluster) -> TemporaryServer:
 
 @pytest.mark.soak
 def test_twenty_failovers_under_load_keep_the_ledger(safe_cluster: TemporaryCluster) -> None:
-    """Scenario 66: killed, switched and frozen in turn; each acknowledged row is there once, and no report names a loss."""
+    """Scenario 66: killed, switched, frozen in turn; each acknowledged row is there once, no report names a loss."""
     cluster = safe_cluster
     reports: list[FailoverReport] = []
     ask(cluster.primary, "create table test.ledger (number bigint not null, key (number))")
