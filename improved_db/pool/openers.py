@@ -185,6 +185,12 @@ def watch(state: PoolState[C], clock: Clock, predicate: Callable[[], bool], dead
         state.unwatch(watcher)
 
 
+def wait_for_borrowers(state: PoolState[C], clock: Clock, deadline: float) -> None:
+    """Wait until other threads have returned their loans, or *deadline*; the caller's own loans are not waited for."""
+    me = threading.current_thread()
+    watch(state, clock, lambda: all(slot.thread is me for slot in state.rack.busy()), deadline)
+
+
 def own_copy(error: BaseException) -> BaseException:
     """Return a copy without the traceback: that keeps whole frames alive, and each raise in each thread adds to it."""
     try:

@@ -9,7 +9,6 @@ Knows borrowers, owners, and the order of the steps. Does not know SQL, retries 
 from __future__ import annotations
 
 import dataclasses
-import threading
 from functools import partial
 from os import getpid
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -20,10 +19,9 @@ from improved_db.errors import LoanSpent, PoolTimeout
 from improved_db.pool.fitness import Fitness
 from improved_db.pool.fork import remember
 from improved_db.pool.loan import Loan
-from improved_db.pool.openers import Openers, own_copy, start_thread, watch
+from improved_db.pool.openers import Openers, own_copy, start_thread, wait_for_borrowers
 from improved_db.pool.reports import Reports
 from improved_db.pool.revoking import pause
-from improved_db.pool.slot import SlotState
 from improved_db.pool.state import FIRST_PAUSE, LONGEST_PAUSE, SPENT, PoolState
 from improved_db.pool.stats import RULES
 
@@ -371,13 +369,7 @@ class Pool(Generic[C]):
 
     def drain(self) -> None:
         """Replace every connection: idle ones now, those in use when they are returned."""
-
-        def decided() -> None:
-            idle, openers = self._state.drain()
-            self.reports.tell("drained")
-            self._replace(idle, openers, "drained")
-
-        self._do(decided)
+        self._do(lambda: self._replace(*self._state.drain(), "drained"), "drained")
 
     def clear(self) -> None:
         """Close the idle connections; those in use are kept when they are returned."""
@@ -389,21 +381,11 @@ class Pool(Generic[C]):
 
     def suspend(self) -> None:
         """Let every borrower wait until `resume`, each until its own deadline."""
-
-        def decided() -> None:
-            self._state.suspend()
-            self.reports.tell("suspended")
-
-        self._do(decided)
+        self._do(self._state.suspend, "suspended")
 
     def resume(self) -> None:
         """Serve the borrowers who wait, in their order."""
-
-        def decided() -> None:
-            self._openers.start(self._state.resume())
-            self.reports.tell("resumed")
-
-        self._do(decided)
+        self._do(lambda: self._openers.start(self._state.resume()), "resumed")
 
     def pause(self, seconds: float) -> None:
         """Sleep, as a retry does, unless the pool is closed first.
@@ -430,20 +412,16 @@ class Pool(Generic[C]):
             self._state.section.postpone(partial(self.close, timeout, force=force))
             return self.borrowed()
         deadline = self._now() + timeout
-        me = threading.current_thread()
         self.reports.tell("pool_closed")
         self.reports.on_closed()
         self.recover()
-        state = self._state
-        watch(state, self.clock, lambda: all(slot.thread is me for slot in state.rack.busy()), deadline)
+        wait_for_borrowers(self._state, self.clock, deadline)
         left = self.borrowed()
         if left:
             self.reports.closed_too_early(left)
         if left and force:
-            for slot, _ in self.reports.holders():
-                connection = slot.connection
-                if slot.state is SlotState.USED and connection is not None:
-                    self._driver.cut(connection)
+            for connection in self.reports.connections_in_use():
+                self._driver.cut(connection)
         return left
 
     def shut(self) -> None:
@@ -455,12 +433,14 @@ class Pool(Generic[C]):
         stats = self.stats()
         return "closed" if stats.closed else f"{stats.size}/{stats.max_size} connections, {stats.waiting} waiting"
 
-    def _do(self, decided: Callable[[], object]) -> None:
+    def _do(self, decided: Callable[[], object], event: str = "") -> None:
         """Do something now; if this call has interrupted the pool in its own thread, let that do it when it goes on."""
         try:
             decided()
+            if event:
+                self.reports.tell(event)
         except Reentered:
-            self._state.section.postpone(decided)
+            self._state.section.postpone(partial(self._do, decided, event))
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

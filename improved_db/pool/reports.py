@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from improved_db.critical import Reentered
 from improved_db.errors import PoolTimeout, TooManyWaiting
 from improved_db.pool.loan import describe_place
+from improved_db.pool.slot import SlotState
 from improved_db.pool.stats import Borrowed
 
 if TYPE_CHECKING:
@@ -135,6 +136,14 @@ class Reports(Generic[C]):
             return self._state.holders()
         except Reentered:
             return self._state.look_at_holders()
+
+    def connections_in_use(self) -> list[C]:
+        """Return the connections that borrowers hold."""
+        return [
+            slot.connection
+            for slot, _ in self.holders()
+            if slot.state is SlotState.USED and slot.connection is not None
+        ]
 
     def timeout(self, loan: Loan[Any], why: str = "") -> PoolTimeout:
         """Return the error for a borrower that got no connection in time, with hints for its reader."""
