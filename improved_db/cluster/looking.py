@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 #: Topologies that are said, not found out.
 SAID: Final = frozenset({"static", "sequential"})
 
+#: What the user wants of statements and their rows, which are not the monitor's.
+THE_USERS: Final = frozenset(
+    {"init_command", "conv", "cursorclass", "use_unicode", "sql_mode", "local_infile", "write_timeout", "client_flag"}
+)
+
 #: Seconds that a connect of the monitor may take; a server that comes back is asked soon after.
 CONNECT_TIMEOUT: Final = 3.0
 
@@ -48,7 +53,7 @@ def _options_of(connect: ConnectOptions) -> Callable[[], Mapping[str, Any]]:
     """Return the account and the way to a server, without what the user wants of sessions."""
 
     def options() -> dict[str, Any]:
-        found: dict[str, Any] = {name: value for name, value in connect.resolve().items() if name != "init_command"}
+        found: dict[str, Any] = {name: value for name, value in connect.resolve().items() if name not in THE_USERS}
         limit = found.get("connect_timeout") or CONNECT_TIMEOUT
         return {**found, "connect_timeout": min(limit, CONNECT_TIMEOUT), "autocommit": True, "read_timeout": None}
 

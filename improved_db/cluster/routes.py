@@ -61,6 +61,7 @@ class ToPrimary:
         self._servers = servers
         self._roles = roles
         self._is_closed = is_closed
+        self._held = False  # a connection, ever
 
     def pool(self, deadline: float, tried: set[str]) -> tuple[str, Pool[Connection]]:
         """Return the primary's address and its pool; while there is no primary, wait until *deadline*.
@@ -85,17 +86,26 @@ class ToPrimary:
             topology = self._roles.topology
             address = topology.primary
             if address is None:
-                raise refusal(topology)
+                if not self._is_hopeless(topology):
+                    raise refusal(topology)
+                address = next(iter(topology.hosts))  # its own error says best what is wrong
         return address
+
+    def _is_hopeless(self, topology: Topology) -> bool:
+        """Say whether waiting is in vain: no server lets this program in, or none was ever there."""
+        views = topology.hosts.values()
+        rejected = all(view.problem == "rejected" for view in views)
+        return rejected or (not self._held and all(view.state is HostState.DOWN for view in views))
 
     def _is_decided(self) -> bool:
         topology = self._roles.topology
         decided = topology.primary is not None or topology.state is ClusterState.CONFLICT
-        return decided or self._is_closed() or dismissed()
+        return decided or self._is_closed() or dismissed() or self._is_hopeless(topology)
 
     def holds(self, address: str, loan: Loan[Connection]) -> bool:
         """Say whether the server is still the primary."""
         del loan
+        self._held = True
         return self._roles.topology.primary == address
 
     def returned(self, loan: Loan[Connection]) -> None:

@@ -133,6 +133,7 @@ class HostView:
         state: Whether it can be reached.
         why: What led to the role, in words.
         error: Why it did not answer the last question; nothing if it did.
+        problem: The same, as a kind; None if it did.
         lag: Seconds by which it is behind the primary; None: not known.
         facts: Its last answer, which may be old; None: there was none.
         missed: Questions in a row without an answer.
@@ -149,6 +150,7 @@ class HostView:
     state: HostState = HostState.UNKNOWN
     why: str = ""
     error: str = ""
+    problem: Problem | None = None
     lag: float | None = None
     facts: HostFacts | None = None
     missed: int = 0

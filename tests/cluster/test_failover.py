@@ -214,3 +214,18 @@ def test_reads_of_the_reader_go_on_while_there_is_no_primary(shop: Shop) -> None
     shop.replicas.servers[0].restart()
     assert len(write()) == 0
     assert shop.db.hosts()[0].term == 1
+
+
+def test_mistakes_of_the_settings_are_told_at_once(shop: Shop) -> None:
+    """Scenario 88: a wrong password, a wrong port: no call waits for a primary that no question can find."""
+    urls = urls_of(shop.replicas)
+    wrong = [url.replace(f"//{MODEST}@", f"//{MODEST}:wrong@") for url in urls]
+    with ImprovedDb(wrong) as db, pytest.raises(OperationalError, match="1045"):
+        db.execute_query("select 1")
+    with ImprovedDb("mysql://root@127.0.0.1:1,127.0.0.1:2/test") as db, pytest.raises(OperationalError, match="2003"):
+        db.execute_query("select 1")
+    odd = [urls[0], urls[1].replace(f"//{MODEST}@", f"//{MODEST}:wrong@"), urls[2]]
+    with ImprovedDb(odd, monitor_interval=0.3) as db:
+        db.execute_query(INSERT)
+        assert eventually(lambda: "1045" in db.hosts()[1].why)
+        assert db.hosts()[2].role == "replica"
