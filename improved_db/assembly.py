@@ -103,7 +103,7 @@ class Assembly:
 
             cluster = self.cluster()
             self._reader = self.__dict__.setdefault(
-                "_made_reader", Reader(self._executor_on(cluster.reader), cluster.seeing)
+                "_made_reader", Reader(self._executor_on(cluster.reader), cluster.needs.seeing)
             )
         return self._reader
 

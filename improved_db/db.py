@@ -381,7 +381,7 @@ class ImprovedDb(Queries):
         Reads of this object on replicas see that anyway. Another program sees it with ``after=``. With one server, and
         where the servers do not tell what they have written (GTIDs), they are empty.
         """
-        return self._cluster().causal_token()
+        return self._cluster().needs.token()
 
     def _cluster(self) -> Cluster:
         self._pool = cluster = self._parts.cluster()

@@ -41,6 +41,9 @@ Written: TypeAlias = Mapping[str, Write]
 
 NOTHING: Final[Written] = {}
 
+#: In place of an origin: whatever a Galera has committed so far.
+SYNC: Final = "wsrep"
+
 #: A token is not longer than this many bytes: it may come from anywhere.
 LONGEST_TOKEN: Final = 4096
 
@@ -92,6 +95,8 @@ def from_token(token: bytes) -> Written | None:
 
 def wait_for(writes: Written, seconds: float) -> str:
     """Return the statement that waits on a replica until it has the writes; it returns 0 if it has them in time."""
+    if SYNC in writes:
+        return "SET STATEMENT wsrep_sync_wait=1 FOR SELECT 0"
     texts = ",".join(write.text for write in writes.values())
     verb = "WAIT_FOR_EXECUTED_GTID_SET" if ":" in texts else "MASTER_GTID_WAIT"
     return f"SELECT {verb}('{texts}', {seconds:.3f})"

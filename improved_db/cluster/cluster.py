@@ -9,17 +9,16 @@ import contextlib
 import dataclasses
 import logging
 import random
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
 
 from improved_db.clock import MonotonicClock
-from improved_db.cluster.causal import NOTHING, Writes, from_token, newest, token_of
 from improved_db.cluster.drivers import Drivers
 from improved_db.cluster.failover import Failovers
 from improved_db.cluster.lane import Lane
 from improved_db.cluster.looking import roles_of
 from improved_db.cluster.monitor import Monitor
+from improved_db.cluster.needs import Needs
 from improved_db.cluster.routes import CLOSED, ToPrimary, ToReplica, dismissed
 from improved_db.cluster.server import PRIMARY, READER, Server
 from improved_db.cluster.status import statuses
@@ -35,10 +34,9 @@ from improved_db.settings.settings import ClusterSettings, HostSettings
 from improved_db.wire.causal import NotReached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from improved_db.clock import Clock
-    from improved_db.cluster.causal import Written
     from improved_db.cluster.routes import Roles
     from improved_db.cluster.status import HostStatus
     from improved_db.cluster.views import Topology
@@ -61,6 +59,7 @@ class Cluster:
         primary: The lane of everything that may write.
         reader: The lane of reads that a replica may answer; its sessions are READ ONLY.
         driver: The drivers of all servers as one.
+        needs: What reads have to see.
     """
 
     def __init__(
@@ -77,9 +76,6 @@ class Cluster:
         self.clock: Clock = MonotonicClock() if clock is None else clock
         self._closed = False
         cluster = settings.cluster or _of_one(settings)
-        self._writes = Writes()
-        self._causal = cluster.causal_reads
-        self._after: ContextVar[Written | None] = ContextVar("improved_db_after", default=NOTHING)
         self._servers = {host.address: Server(host, settings, self._acked) for host in cluster.hosts}
         if adopted is not None:
             self._servers[cluster.hosts[0].address].adopt(adopted)
@@ -87,8 +83,9 @@ class Cluster:
         self._roles.on_change.append(self._changed)
         self._roles.on_down.append(self._is_down)
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
-        self._failovers.on_settled.append(self._writes.keep)
-        self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed)
+        self.needs: Needs = Needs(self._roles, causal_reads=cluster.causal_reads)
+        self._failovers.on_settled.append(self.needs.keep)
+        self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed, self.needs.note_use)
         self._to_replica = ToReplica(
             self._servers,
             self._roles,
@@ -96,7 +93,7 @@ class Cluster:
             cluster,
             self.clock,
             self._could_not_connect,
-            self._needs,
+            self.needs.now,
         )
         self.primary: Lane = self._lane(self._to_primary)
         self.reader: Lane = self._lane(self._to_replica)
@@ -122,8 +119,6 @@ class Cluster:
     def _until(self, seconds: float) -> float:
         return self.clock.now() + seconds
 
-    # --- what a read has to see ------------------------------------------------------------------------------------
-
     def _acked(self, address: str, text: str) -> None:
         """Note the GTID of a commit.
 
@@ -132,26 +127,7 @@ class Cluster:
         """
         self._failovers.acked(address, text)
         if self._roles.topology.primary == address:
-            self._writes.note(text)
-
-    def _needs(self) -> Written | None:
-        """Return the writes that a read of this thread has to see; None if its token is none."""
-        own = self._writes.now if self._causal else NOTHING
-        after = self._after.get()
-        return None if after is None else newest(own, after)
-
-    def causal_token(self) -> bytes:
-        """Return what was written so far, for another program's ``after=``."""
-        return token_of(self._writes.now)
-
-    @contextlib.contextmanager
-    def seeing(self, token: bytes) -> Iterator[None]:
-        """Let the reads of the block see what *token* stands for; if it is no token of ours, the primary answers."""
-        mark = self._after.set(from_token(token))
-        try:
-            yield
-        finally:
-            self._after.reset(mark)
+            self.needs.note(text)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 

@@ -57,10 +57,18 @@ CLOSED: Final = "the pools are closed"
 class ToPrimary:
     """The route of everything that may write."""
 
-    def __init__(self, servers: Mapping[str, Server], roles: Roles, is_closed: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, Server],
+        roles: Roles,
+        is_closed: Callable[[], bool],
+        used: Callable[[], object],
+    ) -> None:
+        """Direct writes; *used* is called when a connection is returned."""
         self._servers = servers
         self._roles = roles
         self._is_closed = is_closed
+        self._used = used
         self._held = False  # a connection, ever
 
     def pool(self, deadline: float, tried: set[str]) -> tuple[str, Pool[Connection]]:
@@ -109,7 +117,9 @@ class ToPrimary:
         return self._roles.topology.primary == address
 
     def returned(self, loan: Loan[Connection]) -> None:
-        """Nothing is noted of its loans."""
+        """Note that the primary was used."""
+        del loan
+        self._used()
 
     def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
         """Have the servers looked at; the executor decides about a retry."""
