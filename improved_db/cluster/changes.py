@@ -33,6 +33,20 @@ def changes(before: Topology, after: Topology) -> Iterator[tuple[int, str]]:
         yield level, f"term {after.term}: {state}: {after.why}"
     for address, view in after.hosts.items():
         yield from _of_host(before.hosts[address], view, after)
+    strangers = _strangers(after) - _strangers(before)
+    if strangers:
+        names = ", ".join(sorted(strangers))
+        yield logging.INFO, f"in the group, but not by that name in the list of servers: {names}"
+
+
+def _strangers(topology: Topology) -> set[str]:
+    """Return the members that the servers name, and the settings do not."""
+    named = {peer for view in topology.hosts.values() if view.facts is not None for peer in view.facts.peers}
+    return named - {name.removeprefix("at:") for name in _listed(topology)}
+
+
+def _listed(topology: Topology) -> set[str]:
+    return {view.facts.names[1] for view in topology.hosts.values() if view.facts is not None} | set(topology.hosts)
 
 
 def _of_host(before: HostView, after: HostView, topology: Topology) -> Iterator[tuple[int, str]]:

@@ -25,7 +25,7 @@ MARIADB: Final = (
         "SELECT @@global.read_only AS read_only, @@global.server_id AS server_id, "
         "@@global.gtid_slave_pos AS slave_pos, @@global.gtid_binlog_state AS binlog_state"
     ),
-    "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slaves_running', 'Slave_received_heartbeats', 'Slaves_connected')",
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slaves_running', 'Slaves_connected')",
 )
 MARIADB_REPLICATION: Final = "SHOW ALL SLAVES STATUS"
 
@@ -58,7 +58,6 @@ def read_mariadb(answers: Sequence[Answer]) -> dict[str, Any]:
         "read_only": flag(state["read_only"]),
         "history": history(state["binlog_state"], "mariadb").union(applied),
         "replicas": number(status.get("slaves_connected")),
-        "heartbeats": number(status.get("slave_received_heartbeats")),
         **(
             {"replicating": None if running is None else running > 0, "source": _origins(applied)}
             if said is None

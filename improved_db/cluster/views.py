@@ -73,12 +73,12 @@ class HostFacts:
         drained: Whether it has applied everything it had received, as far as it goes on applying.
         replicas: How many servers read its binary log.
         lag: Seconds by which it is behind the primary.
-        heartbeats: How many signs of life it got from its source.
         rtt: Seconds that the answer took.
         unfit: Why it can serve nothing now, by its own word: a Galera node that is not in the cluster.
         leads: Whether it is the primary by the vote of its group.
         view: The vote by which it belongs to its group: the group, and a number that grows.
-        peers: Other servers that it names, as ``host:port``.
+        peers: The servers that it names as members of its group, as ``host:port``. They are only reported: the list
+            of the settings says which servers there are.
     """
 
     address: str
@@ -99,7 +99,6 @@ class HostFacts:
     drained: bool | None = None
     replicas: int | None = None
     lag: float | None = None
-    heartbeats: int | None = None
     rtt: float | None = None
     unfit: str = ""
     leads: bool | None = None
