@@ -76,7 +76,7 @@ class Cluster:
         self.clock: Clock = MonotonicClock() if clock is None else clock
         self._closed = False
         cluster = settings.cluster or _of_one(settings)
-        self._servers = {host.address: Server(host, settings, self._acked) for host in cluster.hosts}
+        self._servers = {host.address: Server(host, settings, self._acked, self._in_step) for host in cluster.hosts}
         if adopted is not None:
             self._servers[cluster.hosts[0].address].adopt(adopted)
         self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
@@ -118,6 +118,9 @@ class Cluster:
 
     def _until(self, seconds: float) -> float:
         return self.clock.now() + seconds
+
+    def _in_step(self) -> bool:
+        return self._roles.topology.kind == "galera"
 
     def _acked(self, address: str, text: str) -> None:
         """Note the GTID of a commit.

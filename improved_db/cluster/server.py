@@ -51,13 +51,20 @@ class Server:
         look: Gets such pools, to have their times told.
     """
 
-    def __init__(self, host: HostSettings, settings: Settings, on_gtid: Callable[[str, str], object]) -> None:
+    def __init__(
+        self,
+        host: HostSettings,
+        settings: Settings,
+        on_gtid: Callable[[str, str], object],
+        in_step: Callable[[], bool],
+    ) -> None:
         """Describe one server; nothing connects yet.
 
         Args:
             host: What the settings say of it.
             settings: All of them.
             on_gtid: Called with the address and the GTID of each commit of the primary lane.
+            in_step: Whether the sessions of the reader lane wait by themselves for what the group has committed.
         """
         self.address: str = host.address
         self.host: HostSettings = host
@@ -71,6 +78,9 @@ class Server:
         def track(connection: CausalConnection) -> None:
             connection._on_gtid = partial(on_gtid, host.address)
 
+        def keep_in_step(connection: CausalConnection) -> None:
+            connection._in_step = in_step()
+
         self.drivers: dict[Purpose, PyMySQLDriver] = {
             purpose: PyMySQLDriver(
                 host.connect.resolve,
@@ -81,7 +91,7 @@ class Server:
                 pipelining=settings.pipelining,
                 address=host.address,
                 read_only=purpose == READER,
-                dress=track if purpose == PRIMARY else None,
+                dress=track if purpose == PRIMARY else keep_in_step,
             )
             for purpose in (PRIMARY, READER)
         }

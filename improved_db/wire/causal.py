@@ -51,6 +51,8 @@ class CausalConnection(Connection):
 
     #: Called with the GTID of each commit; None: the server is not asked for them.
     _on_gtid: Callable[[str], object] | None = None
+    #: Whether it is a session of a Galera node, which waits for what its group has committed.
+    _in_step: bool = False
     #: A statement to be sent in front of the next one: it returns 0 if the server has what is waited for.
     _wait: bytes | None = None
     #: Whether its answer is still to come.
@@ -69,6 +71,11 @@ class CausalConnection(Connection):
             if tracking is not None:
                 commands.insert(1, (COMMAND.COM_QUERY, tracking.encode()))
         return commands
+
+    def _restore(self, *, reset: bool = False) -> bool:
+        if self._in_step and (reset or self._touched):
+            return False  # once it was reset, a session of MariaDB 10.11 does not wait, whatever the variable says
+        return super()._restore(reset=reset)
 
     def _write_bytes(self, data: bytes) -> None:
         if self._wait is not None and self._phase is Phase.SEND:

@@ -36,8 +36,10 @@ def test_a_failover_is_told_step_by_step() -> None:
     ]
     promoted = (writer("b", "0-1-9,0-2-10", replicas=1), replica("c", "b", "0-1-9,0-2-10"))
     assert lines(scene, gone("a"), *promoted) == [
-        "W term 2: b is the primary in place of a: "
-        "a is down: a: refused; b takes writes, and its history goes on from a",
+        (
+            "W term 2: b is the primary in place of a: "
+            "a is down: a: refused; b takes writes, and its history goes on from a"
+        ),
     ]
     assert lines(scene, writer("a"), *promoted) == [
         "I a is up",

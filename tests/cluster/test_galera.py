@@ -1,0 +1,73 @@
+"""A program on a real Galera of three: which node gets the writes, and what its reads see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from improved_db import ImprovedDb
+from tests.cluster.nodes import ask
+from tests.fakes import Caller, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from improved_db.testing import TemporaryCluster
+
+TABLE = "create table t (id int primary key)"
+NEWEST = "select max(id) from t"
+INSERT = "insert into t values (%s)"
+
+
+@pytest.fixture
+def db(galera: TemporaryCluster) -> Iterator[ImprovedDb]:
+    """A program that has found its primary."""
+    with ImprovedDb(galera.url, max_size=4, monitor_interval=0.3, deadline=20) as made:
+        made.execute_query(TABLE)
+        made.wait(20, role="replica")
+        yield made
+
+
+def roles(db: ImprovedDb) -> list[str]:
+    return [host.role for host in db.hosts()]
+
+
+@pytest.mark.parametrize("pairs", [200, pytest.param(2000, marks=pytest.mark.soak)])
+def test_what_was_written_on_one_node_is_read_on_the_others_at_once(db: ImprovedDb, pairs: int) -> None:
+    """Scenario 19: without the wait nearly half of these are stale; a session that was changed is replaced."""
+    db.execute_query(INSERT, -1)
+    stale = 0
+    for number in range(pairs):
+        db.execute_query(INSERT, number)
+        if number % 50 == 0:
+            db.reader.execute_query("set @a = 1")
+        stale += db.reader.fetch_value(NEWEST) != number
+    assert stale == 0
+    assert [stats.acquired > pairs // 4 for stats in db.stats().by_host.values()] == [True] * 3
+
+
+def test_node_that_rejects_queries_answers_nothing(db: ImprovedDb, galera: TemporaryCluster) -> None:
+    """Scenario 70: it says that it is ready, and refuses every table; a writer is left, a reader is not asked."""
+    db.execute_query(INSERT, 1)
+    ask(galera.nodes[1], "SET GLOBAL wsrep_reject_queries = ALL")
+    eventually(lambda: roles(db)[1] == "unfit")
+    assert [db.reader.fetch_value(NEWEST) for _ in range(20)] == [1] * 20
+    ask(galera.nodes[0], "SET GLOBAL wsrep_reject_queries = ALL")
+    db.execute_query(INSERT, 2)
+    eventually(lambda: roles(db)[2] == "primary")
+    assert ask(galera.nodes[2], "select count(*) from t") == ((2,),)
+
+
+def test_node_without_a_majority_gets_nothing_until_the_group_is_back(db: ImprovedDb, galera: TemporaryCluster) -> None:
+    """Scenario 69: it answers SELECT 1, and refuses every table; the write waits."""
+    first, second, third = galera.nodes
+    second.kill()
+    third.kill()
+    eventually(lambda: "primary" not in roles(db))
+    assert ask(first, "SELECT 1") == ((1,),)
+    write = Caller(lambda: db.execute_query(INSERT, 1))
+    ask(first, "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=true'")
+    write.result()
+    assert ask(first, "select id from t") == ((1,),)
+    assert db.hosts()[0].role == "primary"
