@@ -28,7 +28,20 @@ if TYPE_CHECKING:
 
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
-    *("import_time", "point", "connect", "fetch", "bulk", "frames", "threads", "lookups", "pool", "doors", "memory"),
+    *(
+        "import_time",
+        "point",
+        "connect",
+        "fetch",
+        "bulk",
+        "frames",
+        "threads",
+        "lookups",
+        "pool",
+        "cluster",
+        "doors",
+        "memory",
+    ),
 )
 
 #: Those that run a second time, with the program and the server on one core.

@@ -31,6 +31,7 @@ SCRIPTS: Final = {
     "threads": {"P2", "G2"},
     "lookups": {"P9", "P11", "P12"},
     "pool": {"P3"},
+    "cluster": {"C1", "C2", "C3"},
     "doors": {"D1", "D2"},
     "memory": {"P8"},
 }
