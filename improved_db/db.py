@@ -167,6 +167,8 @@ class ImprovedDb(Queries):
             rows = rows_from(self._run(query, args, dictcursor, idempotent, timeout))
         return (rows[0] if rows else None) if return_one else rows
 
+    _execute.__qualname__ = "ImprovedDb.execute_query"  # as a TypeError about a misspelt keyword calls it
+
     @execute_query_of
     @shown_as(inspect.signature(_execute))
     def execute_query(self, *positional: Any, **keywords: Any) -> Any:  # noqa: D417  # those of `_execute` are shown

@@ -80,7 +80,7 @@ class BulkLoader:
             deadline: When the call has to be over; None for the deadline of a call that begins now.
         """
         try:
-            number = number_of(rows, total)
+            number = number_of(rows, progress, total)
             source = rows_of(rows, query)
         except BaseException as error:
             if not atomic:
@@ -115,7 +115,7 @@ class BulkLoader:
         total: int | None = None,
     ) -> Rows[TupleRow]:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
-        number = number_of(rows, total)
+        number = number_of(rows, progress, total)
         if columns is None and is_frame(rows):
             columns = names_of(rows)
         source = rows_of(rows)
@@ -223,6 +223,9 @@ def run_on(
     return (rows[0] if rows else None) if return_one else rows
 
 
+run_on.__qualname__ = "execute_query"  # as a TypeError about a misspelt keyword calls it
+
+
 def load_on(
     connection: Connection,
     query: str,
@@ -232,7 +235,7 @@ def load_on(
     total: int | None = None,
 ) -> Rows[TupleRow]:
     """Run *query* for every row on a connection of the caller's; if no transaction is open there, make one."""
-    number = number_of(rows, total)
+    number = number_of(rows, progress, total)
     source = rows_of(rows, query)
     if source is None:
         return rows_counted(0)

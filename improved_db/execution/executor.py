@@ -53,6 +53,17 @@ def check_timeout(timeout: object) -> None:
         raise StatementError(f"timeout must be a positive number of seconds, not {shown}")
 
 
+def check_batch_size(size: object) -> None:
+    """Refuse what is no number of rows, before an empty batch looks like the end of them.
+
+    Raises:
+        StatementError: *size* is not an int of at least 1.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        shown = size if isinstance(size, int) else f"a {type(size).__name__}"
+        raise StatementError(f"batch_size must be at least 1, not {shown!s}")
+
+
 class Executor:
     """Runs statements, and other work, on connections of one pool.
 

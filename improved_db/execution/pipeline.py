@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from improved_db import records
 from improved_db.errors import StatementError
 from improved_db.execution.batch import Exchange, Statement, bind, interrupted, run_alone
+from improved_db.execution.executor import check_batch_size
 from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.rows import R_co, Rows, rows_from, rows_made
 from improved_db.sql.composed import compose
@@ -161,8 +162,7 @@ def execute_each(
 ) -> Iterator[Any]:
     """Run *query* for each of many arguments and yield the rows of each; see `ImprovedDb.execute_each`."""
     records.check(row_type)
-    if batch_size < 1:
-        raise StatementError(f"batch_size must be at least 1, not {batch_size!r}")
+    check_batch_size(batch_size)
     if not isinstance(query, str):
         query, _ = compose(query, many=True)
     each = _each(executor, query, callers_rows(args_iterable), row_type is dict, batch_size)

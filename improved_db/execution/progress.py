@@ -18,12 +18,16 @@ from improved_db.failures.raising import CallersOwn
 Progress: TypeAlias = Callable[[int, "int | None"], object]
 
 
-def number_of(rows: object, total: object) -> int | None:
+def number_of(rows: object, progress: object, total: object) -> int | None:
     """Return how many rows there will be: what the caller says, or else the rows themselves; None if unknown.
 
     Raises:
-        StatementError: *total* is not a number of rows.
+        StatementError: *total* is not a number of rows, or *progress* cannot show it.
     """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise StatementError(
+            f"progress must be True, or a callable of rows done and total, not a {type(progress).__name__}"
+        )
     if total is None:
         return len(rows) if isinstance(rows, Sized) else None
     if isinstance(total, bool) or not isinstance(total, int):

@@ -78,6 +78,19 @@ class RetryPolicy:
     overload: wait_base = OVERLOAD
     budget: int = 500
 
+    def __post_init__(self) -> None:
+        """Refuse what would never make an attempt.
+
+        Raises:
+            ConfigError: *attempts* is not an int of at least 1, or *within* is not a number of seconds.
+        """
+        attempts: object = self.attempts
+        within: object = self.within
+        if attempts is not None and (not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1):
+            raise ConfigError(f"attempts must be an int of at least 1, or None, not {attempts!r}")
+        if isinstance(within, bool) or not isinstance(within, (int, float)) or not within >= 0:
+            raise ConfigError(f"within must be seconds, at least 0, not {within!r}")
+
     def retrying(self) -> tenacity.Retrying:
         """Return this policy as an object of tenacity's."""
         waits = {

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from improved_db.clock import MonotonicClock
-from improved_db.execution.executor import check_timeout
+from improved_db.execution.executor import check_batch_size, check_timeout
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.rows import R_co
@@ -87,6 +87,7 @@ def streamed(
     timeout: float | None = None,
 ) -> Iterator[Stream[Any]]:
     """Run one statement and lend its rows; see `ImprovedDb.stream`."""
+    check_batch_size(batch_size)
     deadline = executor.deadline()
     call = executor.call(query, args, "stream")
     begin = partial(_begin, executor, query, args, dict_rows, timeout, deadline)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.execution.ending import end as end_on_server
-from improved_db.execution.executor import check_timeout
+from improved_db.execution.executor import check_batch_size, check_timeout
 from improved_db.execution.stream import Stream
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.pymysql_driver import END_TIMEOUT
@@ -43,6 +43,7 @@ def streamed_in(
     tx: Streaming, query: str, args: object, row_kind: bool | type, batch_size: int, timeout: float | None
 ) -> Iterator[Stream[Any]]:
     """Run one statement in *tx* and lend its rows; see `Queries.stream`."""
+    check_batch_size(batch_size)
     connection = tx._connection
 
     def start() -> None:

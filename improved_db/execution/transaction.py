@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from improved_db.errors import StatementError
 from improved_db.execution.bulk import load_on
@@ -27,7 +27,7 @@ from improved_db.failures.verdict import Fate
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.sql.composed import compose
 from improved_db.sql.statement import ends_transaction
-from improved_db.verbs.names import Block
+from improved_db.verbs.names import OF_TRANSACTION, Block, missing
 from improved_db.verbs.queries import Queries
 
 if TYPE_CHECKING:
@@ -183,13 +183,16 @@ class Transaction(Queries):
         """
         return Block(pipelined(partial(run_in, self)), "with tx.pipeline() as pipeline")
 
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[Transaction]:
+    def savepoint(self) -> AbstractContextManager[Transaction]:
         """If the block raises an exception, undo what it did; the transaction goes on.
 
         Raises:
             VerdictError: The server has ended the whole transaction.
         """
+        return Block(self._savepoint(), "with tx.savepoint()")
+
+    @contextlib.contextmanager
+    def _savepoint(self) -> Iterator[Transaction]:
         self._savepoints += 1
         name = f"improved_db_{self._savepoints}"
         callbacks = len(self._callbacks)
@@ -204,12 +207,22 @@ class Transaction(Queries):
         if self.state not in {State.COMMITTED, State.ROLLED_BACK}:  # by hand, in the block
             self.execute_query(f"release savepoint {name}")
 
+    if not TYPE_CHECKING:  # a type checker knows the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing(self, name, OF_TRANSACTION)
+
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call *callback* once, after the transaction is known to be committed, however often it is retried.
 
         Callbacks run in order, after the pool has its connection back. If one raises an error, the others still run,
         and the transaction stays committed; when all have run, the first such error is raised.
+
+        Raises:
+            StatementError: *callback* is not callable.
         """
+        if not callable(callback):
+            raise StatementError(f"callback must be callable, not a {type(callback).__name__}: pass work, not work()")
         self._refuse_if_over()
         self._callbacks.append(callback)
 

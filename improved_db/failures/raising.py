@@ -46,6 +46,10 @@ SERVERS_LIMITS: Final = {1969: "the server's max_statement_time", 3024: "the ser
 #: How a server says that it does not understand a statement.
 SYNTAX_ERROR: Final = 1064
 
+#: How a server says that a value has the form of a row, as a list among args has, and what to add to that.
+SEQUENCE_ERRORS: Final = frozenset({1241, 4078})
+SEQUENCE_HINT: Final = "if an argument is a list, tuple or set: it is for IN %s alone"
+
 #: Seconds: what is lost sooner is lost by chance, as in a restart, where many a statement is lost at once.
 SHORTEST_CUT: Final = 0.5
 
@@ -184,7 +188,7 @@ def explained(final: BaseException, error: BaseException, statement: str, verdic
         late.verdict = verdict.value
         late.__cause__ = error
         return late
-    more = hint(statement, str(said)) if code == SYNTAX_ERROR else ""
+    more = hint(statement, str(said)) if code == SYNTAX_ERROR else SEQUENCE_HINT if code in SEQUENCE_ERRORS else ""
     if more:
         error.args = (code, f"{said} ({more})", *error.args[2:])
     return error

@@ -115,6 +115,8 @@ def row_misfit(values: str, row: object) -> str | None:
         return None
     if len(row) == places.positional:
         return None
+    if len(row) == 1 and hasattr(row[0], "tolist"):
+        return f"is a {type(row[0]).__name__}: pass rows.tolist()"
     return f"has {_counted(len(row), 'value')}, and the statement has {_counted(places.positional, 'place')}"
 
 

@@ -16,13 +16,25 @@ T_co = TypeVar("T_co", covariant=True)
 
 _QUERY: Final = "execute_query() runs a statement and returns its rows; a cursor() is a connection's: connection()"
 _COMMIT: Final = "each statement commits by itself; for several together write: with db.transaction() as tx"
+_RUN: Final = "execute_query() runs a statement and returns its rows"
+_LEND: Final = "connection() lends one for a with block"
 
 #: Of a database.
 OF_DATABASE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("cursor", "execute", "query", "fetchall", "fetchone", "select"), _QUERY),
     **dict.fromkeys(("executemany", "execute_many", "insert_many"), "exec_many() runs a statement for many rows"),
     **dict.fromkeys(("commit", "rollback", "begin", "autocommit"), _COMMIT),
-    **dict.fromkeys(("acquire", "getconn", "get_connection", "get_conn"), "connection() lends one for a with block"),
+    **dict.fromkeys(("acquire", "getconn", "get_connection", "get_conn", "session"), _LEND),
+    **dict.fromkeys(("release", "putconn"), "pool_put_connection() returns a connection"),
+    **dict.fromkeys(("insert", "update", "delete"), "execute_query() runs a statement, exec_many() one for many rows"),
+    "dispose": "close() closes the pool, drain() replaces its connections",
+}
+
+#: Of a transaction.
+OF_TRANSACTION: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("cursor", "execute", "query", "fetchall", "fetchone", "select"), _RUN),
+    **dict.fromkeys(("executemany", "execute_many", "insert_many"), "exec_many() runs a statement for many rows"),
+    **dict.fromkeys(("begin", "start", "transaction"), "the transaction has begun; a part of it is a savepoint()"),
 }
 
 

@@ -64,6 +64,8 @@ class LocalLoad:
         self._taken = 0
         row = self._ahead[0]
         self._keys: Sequence[str] | None = (columns or list(row)) if isinstance(row, Mapping) else None
+        if isinstance(row, (str, bytes, bytearray)) or not hasattr(row, "__len__"):
+            raise StatementError(f"row 1 is a {type(row).__name__}, and no sequence of values: for one row write [row]")
         self.columns: list[str] = list(columns or self._keys or [])
         self._table = quoted(table)
         self._width = len(self.columns) or len(row)

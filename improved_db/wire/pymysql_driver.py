@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymysql.connections
 from pymysql import err
+from pymysql.charset import charset_by_name
 from pymysql.constants import CR, ER
 
 from improved_db.clock import MonotonicClock
-from improved_db.settings.secret import seal
+from improved_db.errors import ConfigError
+from improved_db.settings.secret import Secret, seal
 from improved_db.wire.connection import Connection
 from improved_db.wire.ending import UNIQUE, end_through, identity_query
 from improved_db.wire.exchange import DriverError
@@ -217,6 +219,9 @@ class PyMySQLDriver:
     def _prepare(self, **more: Any) -> Connection:
         """Build the object in a frame of its own, so that the traceback of a failed connect has no password."""
         options = seal({**self._options(), **more})
+        charset = options.get("charset", Secret(None)).value
+        if charset and charset_by_name(charset) is None:
+            raise ConfigError("charset must be one that PyMySQL knows, such as 'utf8mb4'")
         connection = self._kind(
             tls_contexts=self._tls_contexts,
             defer_connect=True,
