@@ -34,9 +34,16 @@ typedef struct {
     Column *columns;
 } Rows;
 
+typedef struct { /* the values of one column */
+    Py_ssize_t used;
+    unsigned char *there, *bytes;
+    int32_t *offsets;
+} Values;
+
 static PyObject *by_reader(const Column *column, Bytes at, Py_ssize_t size)
 {
-    PyObject *raw = PyBytes_FromStringAndSize((const char *)at, size);
+    const char *start = (const char *)at; /* decimal.Decimal takes text, the other readers take bytes */
+    PyObject *raw = column->kind == 'n' ? PyUnicode_DecodeASCII(start, size, NULL) : PyBytes_FromStringAndSize(start, size);
     if (raw == NULL)
         return NULL;
     PyObject *value = PyObject_CallOneArg(column->reader, raw);
@@ -100,27 +107,8 @@ static int plain_double(Bytes at, Py_ssize_t size, double *result)
 
 static PyObject *read_float(const Column *column, Bytes at, Py_ssize_t size)
 {
-    char text[64], *end;
     double number;
-    if (plain_double(at, size, &number))
-        return PyFloat_FromDouble(number);
-    if (size == 0 || size >= (Py_ssize_t)sizeof text)
-        return by_reader(column, at, size);
-    for (Py_ssize_t i = 0; i < size; i++) { /* no spaces, underscores or names of infinity */
-        char c = (char)at[i];
-        if (!((c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E'))
-            return by_reader(column, at, size);
-        text[i] = c;
-    }
-    text[size] = 0;
-    number = PyOS_string_to_double(text, &end, NULL);
-    if (number == -1.0 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_ValueError))
-            return NULL;
-        PyErr_Clear();
-        return by_reader(column, at, size);
-    }
-    return end == text + size ? PyFloat_FromDouble(number) : by_reader(column, at, size);
+    return plain_double(at, size, &number) ? PyFloat_FromDouble(number) : by_reader(column, at, size);
 }
 
 /* Text in an encoding whose first 128 characters are ASCII's. */
@@ -130,16 +118,6 @@ static PyObject *read_ascii(const Column *column, Bytes at, Py_ssize_t size)
         if (at[i] > 127)
             return by_reader(column, at, size);
     return PyUnicode_DecodeASCII((const char *)at, size, NULL);
-}
-
-static PyObject *read_decimal(const Column *column, Bytes at, Py_ssize_t size)
-{
-    PyObject *text = PyUnicode_DecodeASCII((const char *)at, size, NULL);
-    if (text == NULL)
-        return NULL;
-    PyObject *value = PyObject_CallOneArg(column->reader, text); /* decimal.Decimal itself */
-    Py_DECREF(text);
-    return value;
 }
 
 /* Whether the text is "YYYY-MM-DD", and that day exists. */
@@ -180,16 +158,6 @@ static PyObject *read_datetime(const Column *column, Bytes at, Py_ssize_t size)
     return PyDateTime_FromDateAndTime(year, month, day, hour, minute, second, fraction);
 }
 
-static PyObject *read_time(const Column *column, Bytes at, Py_ssize_t size)
-{
-    if (size == 8 && at[2] == ':' && at[5] == ':') {
-        int hours = (int)digits(at, 2), minutes = (int)digits(at + 3, 2), seconds = (int)digits(at + 6, 2);
-        if (hours >= 0 && minutes >= 0 && seconds >= 0)
-            return PyDelta_FromDSU(0, hours * 3600 + minutes * 60 + seconds, 0);
-    }
-    return by_reader(column, at, size);
-}
-
 static PyObject *read_value(const Column *column, Bytes at, Py_ssize_t size)
 {
     switch (column->kind) {
@@ -198,10 +166,8 @@ static PyObject *read_value(const Column *column, Bytes at, Py_ssize_t size)
     case 'u': return PyUnicode_DecodeUTF8((const char *)at, size, NULL);
     case 'a': return read_ascii(column, at, size);
     case 'b': return PyBytes_FromStringAndSize((const char *)at, size);
-    case 'n': return read_decimal(column, at, size);
     case 's': return read_datetime(column, at, size);
     case 'd': return read_date(column, at, size);
-    case 't': return read_time(column, at, size);
     default: return by_reader(column, at, size);
     }
 }
@@ -216,34 +182,41 @@ static void *bad_row(const Rows *self)
     return NULL;
 }
 
+/* Move *place behind the length of the next value, and return that: -1 for NULL, -2 if the value is not before end. */
+static Py_ssize_t next_size(Bytes *place, Bytes end)
+{
+    if (*place >= end)
+        return -2;
+    uint64_t size = *(*place)++;
+    if (size == 251)
+        return -1;
+    if (size > 251) {
+        int width = size == 252 ? 2 : size == 253 ? 3 : 8;
+        if (size == 255 || end - *place < width)
+            return -2;
+        size = 0;
+        for (int i = 0; i < width; i++)
+            size |= (uint64_t)*(*place)++ << (8 * i);
+    }
+    return size > (uint64_t)(end - *place) ? -2 : (Py_ssize_t)size;
+}
+
 /* Read the value at *place, and move *place behind it. The packet ends at end. */
 static PyObject *next_value(const Rows *self, const Column *column, Bytes *place, Bytes end)
 {
-    Bytes at = *place;
-    if (at >= end)
+    Py_ssize_t size = next_size(place, end);
+    if (size == -2)
         return bad_row(self);
-    uint64_t size = *at++;
-    if (size == 251) {
-        *place = at;
+    if (size == -1)
         Py_RETURN_NONE;
-    }
-    if (size > 251) {
-        int width = size == 252 ? 2 : size == 253 ? 3 : 8;
-        if (size == 255 || end - at < width)
-            return bad_row(self);
-        size = 0;
-        for (int i = 0; i < width; i++)
-            size |= (uint64_t)at[i] << (8 * i);
-        at += width;
-    }
-    if (size > (uint64_t)(end - at))
-        return bad_row(self);
-    *place = at + (Py_ssize_t)size;
-    return read_value(column, at, (Py_ssize_t)size);
+    *place += size;
+    return read_value(column, *place - size, size);
 }
 
 static PyObject *read_row(const Rows *self, Bytes place, Bytes end)
 {
+    if (self->count == 1 && self->columns[0].kind == 'p')
+        return PyBytes_FromStringAndSize((const char *)place, end - place);
     PyObject *row = self->names ? PyDict_New() : PyTuple_New(self->count);
     int failed = row == NULL, holds_others = 0;
     for (Py_ssize_t i = 0; !failed && i < self->count; i++) {
@@ -302,7 +275,72 @@ static PyObject *rows_run(PyObject *object, PyObject *args)
     return Py_BuildValue("ni", position, sequence);
 }
 
-/* Rows(kinds, readers, names, refuse): kinds has a letter for each column, see read_value; refuse makes the error. */
+/* Take the values of one row; without bytes, only add up their sizes. */
+static int take_row(const Rows *self, Values *all, Bytes place, Bytes end, Py_ssize_t number)
+{
+    for (Py_ssize_t i = 0; i < self->count; i++) {
+        Values *values = &all[i];
+        Py_ssize_t size = next_size(&place, end), used = values->used;
+        if (size == -2)
+            return -1;
+        values->used += size > 0 ? size : 0;
+        if (values->bytes != NULL) {
+            if (size > 0)
+                memcpy(values->bytes + used, place, (size_t)size);
+            values->there[number / 8] |= (unsigned char)((size >= 0) << number % 8);
+            values->offsets[number + 1] = (int32_t)values->used;
+        }
+        place += size > 0 ? size : 0;
+    }
+    return place == end ? 0 : -1;
+}
+
+/* Make room for the values of each column, as Arrow keeps them: see `split` in _rows.pyi. */
+static int make_room(const Rows *self, Values *all, Py_ssize_t rows, PyObject *found)
+{
+    size_t bits = (size_t)(rows + 63) / 64 * 8, before = bits + 4 * (size_t)(rows + 1);
+    for (Py_ssize_t i = 0; i < self->count; i++) {
+        if (all[i].used > INT32_MAX)
+            return bad_row(self) != NULL;
+        PyObject *room = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)before + all[i].used);
+        if (room == NULL)
+            return 0;
+        PyList_SET_ITEM(found, i, room);
+        unsigned char *start = memset(PyBytes_AS_STRING(room), 0, before);
+        all[i] = (Values){0, start, start + before, (int32_t *)(void *)(start + bits)};
+    }
+    return 1;
+}
+
+static PyObject *rows_split(PyObject *object, PyObject *given)
+{
+    const Rows *self = (const Rows *)object;
+    PyObject *packets = PySequence_Tuple(given), *found = packets == NULL ? NULL : PyList_New(self->count);
+    Values *all = found == NULL ? NULL : PyMem_Calloc((size_t)self->count + 1, sizeof(Values));
+    Py_ssize_t rows = found == NULL ? 0 : PyTuple_GET_SIZE(packets);
+    int good = all != NULL;
+    if (found != NULL && !good)
+        PyErr_NoMemory();
+    for (int pass = 0; good && pass < 2; pass++) {
+        for (Py_ssize_t i = 0; good && i < rows; i++) {
+            char *start;
+            Py_ssize_t size;
+            good = PyBytes_AsStringAndSize(PyTuple_GET_ITEM(packets, i), &start, &size) == 0;
+            if (good && take_row(self, all, (Bytes)start, (Bytes)start + size, i) < 0)
+                good = bad_row(self) != NULL;
+        }
+        if (good && pass == 0)
+            good = make_room(self, all, rows, found);
+    }
+    PyMem_Free(all);
+    Py_XDECREF(packets);
+    if (!good)
+        Py_CLEAR(found);
+    return found;
+}
+
+/* Rows(kinds, readers, names, refuse): kinds has a letter for each column, see read_value, or only p, see read_row;
+   refuse makes the error. The collector knows no Rows: readers are functions of modules, so there is no cycle. */
 static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
     const char *kinds;
@@ -332,22 +370,10 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
     return (PyObject *)self;
 }
 
-static int rows_traverse(PyObject *object, visitproc visit, void *arg)
-{
-    Rows *self = (Rows *)object;
-    Py_VISIT(Py_TYPE(object));
-    Py_VISIT(self->readers);
-    Py_VISIT(self->names);
-    Py_VISIT(self->refuse);
-    return 0;
-}
-
-/* There is no tp_clear: a run may be using the readers; a cycle through them is cleared at another object. */
 static void rows_dealloc(PyObject *object)
 {
     Rows *self = (Rows *)object;
     PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
     Py_XDECREF(self->readers);
     Py_XDECREF(self->names);
     Py_XDECREF(self->refuse);
@@ -356,16 +382,19 @@ static void rows_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-static PyMethodDef rows_methods[] = {{"run", rows_run, METH_VARARGS, "As `Decoder.run`."}, {NULL, NULL, 0, NULL}};
+static PyMethodDef rows_methods[] = {
+    {"run", rows_run, METH_VARARGS, "As `Decoder.run`."},
+    {"split", rows_split, METH_O, "The values of each column of the rows in these packets."},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyType_Slot rows_slots[] = {
-    {Py_tp_new, rows_new},         {Py_tp_traverse, rows_traverse}, {Py_tp_dealloc, rows_dealloc},
-    {Py_tp_methods, rows_methods}, {0, NULL},
+    {Py_tp_new, rows_new}, {Py_tp_dealloc, rows_dealloc}, {Py_tp_methods, rows_methods}, {0, NULL},
 };
 
 static PyType_Spec rows_spec = {
     "improved_db.wire._rows.Rows", sizeof(Rows), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, rows_slots};
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, rows_slots};
 
 static int module_exec(PyObject *module)
 {

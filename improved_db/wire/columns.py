@@ -16,7 +16,7 @@ from pymysql import converters
 from pymysql.constants import FIELD_TYPE
 from pymysql.protocol import FieldDescriptorPacket
 
-from improved_db.wire.decoders import PACKETS, Decoder, make_decoder
+from improved_db.wire.decoders import Decoder, make_decoder, make_packets_decoder
 from improved_db.wire.packets import HEADER, malformed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Shape:
     def decoder(self, row_kind: type) -> Decoder:
         """Return the decoder of rows as `tuple`, `dict` or `bytes`."""
         if row_kind is bytes:
-            return PACKETS
+            return make_packets_decoder()
         if row_kind is tuple:
             if self._tuples is None:
                 self._tuples = make_decoder(self.columns)

@@ -193,8 +193,20 @@ def _read_nothing(_: bytes) -> None:
 #: Skips rows.
 SKIP: Final = Decoder(functools.partial(_walk, None), _read_nothing)
 
-#: Returns rows as the payloads of their packets, for `improved_db.frames`.
-PACKETS: Final = Decoder(functools.partial(_walk, bytes), bytes)
+
+def make_packets_decoder() -> Decoder:
+    """Make the decoder that returns rows as the payloads of their packets, for `improved_db.frames`."""
+    if compiled.ROWS is not None:
+        return Decoder(compiled.ROWS(b"p", (bytes,), None, _bad_row).run, bytes)
+    return Decoder(functools.partial(_walk, bytes), bytes)
+
+
+def make_splitter(columns: int) -> Callable[[Sequence[bytes]], list[bytes]] | None:
+    """Return the compiled `Rows.split` for rows of so many columns; None if there is no compiled code."""
+    if compiled.ROWS is None:
+        return None
+    return compiled.ROWS(b"b" * columns, (bytes,) * columns, None, _bad_row).split
+
 
 # --- source -----------------------------------------------------------------------------------------------------------
 

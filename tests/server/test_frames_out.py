@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.usefixtures("row_reader")
+
 TYPES = {
     "ti": "tinyint",
     "tu": "tinyint unsigned",

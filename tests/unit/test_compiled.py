@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymysql import converters
+from pymysql.err import InternalError
 
 import improved_db
 from improved_db.wire import compiled
-from improved_db.wire.decoders import Decoder, make_decoder
+from improved_db.wire.decoders import Decoder, check_row, make_decoder, make_splitter
 from tests.faults.packets import frame, lenenc
 
 #: How PyMySQL reads a column, and values of it.
@@ -81,6 +82,58 @@ def damaged_row(dice: random.Random, chosen: list[tuple[Any, list[bytes]]]) -> b
     for _ in range(dice.choice((0, 0, 1, 2))):
         row[dice.randrange(min(len(row), 400))] = dice.choice((*TELLING, dice.randrange(256)))
     return bytes(row[: dice.choice((len(row), len(row), dice.randrange(len(row)) + 1))])
+
+
+@needs_compiler
+def test_damaged_rows_split_into_columns_as_they_do_into_rows() -> None:
+    """A frame is read from lengths that a server sent, too; and its values are those of the rows."""
+    dice = random.Random(8)
+    for _ in range(1_000):
+        chosen = [dice.choice(COLUMNS) for _ in range(dice.randrange(1, 7))]
+        split = make_splitter(len(chosen))
+        assert split is not None
+        packets = [damaged_row(dice, chosen) for _ in range(dice.choice((0, 1, 2, 3, 9, 70)))]
+        if dice.random() < 0.5:
+            packets = [packet for packet in packets if row_of(packet, len(chosen)) is not None]
+        rows = [row_of(packet, len(chosen)) for packet in packets]
+        if None in rows:
+            with pytest.raises(InternalError):
+                split(packets)
+        else:
+            columns = [values_of(column, len(rows)) for column in split(packets)]
+            assert columns == [list(values) for values in zip(*rows, strict=True)] or not rows
+
+
+def row_of(packet: bytes, columns: int) -> tuple[bytes | None, ...] | None:
+    """Return the bytes of each value, None if the row does not fill its packet."""
+    try:
+        check_row(packet, 0, len(packet), columns)
+    except InternalError:
+        return None
+    found: tuple[bytes | None, ...] = make_decoder([(None, None)] * columns).one(packet)
+    return found
+
+
+def values_of(column: bytes, rows: int) -> list[bytes | None]:
+    """Return the values of a column as `split` returns them."""
+    bits = (rows + 63) // 64 * 8
+    offsets = struct.unpack_from(f"={rows + 1}i", column, bits)
+    data = column[bits + 4 * (rows + 1) :]
+    there = [column[number // 8] >> number % 8 & 1 for number in range(rows)]
+    assert len(data) == offsets[-1]
+    return [
+        data[start:end] if is_there else None for start, end, is_there in zip(offsets, offsets[1:], there, strict=False)
+    ]
+
+
+@needs_compiler
+def test_only_packets_are_split() -> None:
+    """A frame of rows that another reader read is refused, not read as bytes."""
+    split = make_splitter(1)
+    assert split is not None
+    wrong: Any = [(1,)]
+    with pytest.raises(TypeError):
+        split(wrong)
 
 
 @needs_compiler
