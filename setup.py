@@ -47,7 +47,7 @@ def elsewhere() -> dict[str, dict[str, str]]:
     """Return options that let a build write outside the sources, which may be read-only; an sdist is made of them."""
     if "sdist" in sys.argv:
         return {}
-    scratch = tempfile.mkdtemp(prefix="improved_db-build-")
+    scratch = tempfile.mkdtemp(prefix="build-of-improved-db-")
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return {"egg_info": {"egg_base": scratch}, "build": {"build_base": scratch}}
 
