@@ -110,6 +110,7 @@ class Call(Generic[T]):
         if self._errand is not None:
             for pool in self._executor.pool.members():
                 Revoking(pool).dismiss(self._errand)
+            self._executor.pool.look_again()
         return True
 
     def end(self) -> None:

@@ -108,6 +108,7 @@ class Cluster:
             stats=self.stats,
             is_closed=self._is_closed,
             every=lambda: [pool for server in self._servers.values() for pool in server.every()],
+            wake=self._roles.wake,
         )
 
     def _address_of_primary(self, seconds: float | None) -> str:

@@ -70,6 +70,10 @@ class Fixed:
         self._rests = {**self._rests, address: (now + seconds, seconds)}
         self._look(error)
 
+    def wake(self) -> None:
+        """Let the threads that wait look again."""
+        self._waiters.wake()
+
     def close(self) -> None:
         """Wake every thread that waits."""
         self._waiters.wake()

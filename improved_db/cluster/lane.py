@@ -69,6 +69,7 @@ class Lane:
         stats: Callable[[], PoolStats],
         is_closed: Callable[[], bool],
         every: Callable[[], list[Pool[Connection]]],
+        wake: Callable[[], None],
     ) -> None:
         """Lend by *route*.
 
@@ -80,6 +81,7 @@ class Lane:
             stats: Returns the numbers of all pools.
             is_closed: Whether they are closed.
             every: Returns all of them, also those that are closed and may have connections in use.
+            wake: Wakes the threads that wait for a change of the roles.
         """
         self.settings: PoolSettings = settings
         self.clock: Clock = clock
@@ -87,7 +89,7 @@ class Lane:
         self.stats: Callable[[], PoolStats] = stats
         self._route = route
         self._is_closed = is_closed
-        self._every = every
+        self._every, self._wake = every, wake
         self._opened = False
 
     def acquire(
@@ -143,6 +145,10 @@ class Lane:
     def closed(self) -> bool:
         """Whether the pools are closed."""
         return self._is_closed()
+
+    def look_again(self) -> None:
+        """Let threads that wait for a primary, or sleep before a retry, look whether they still have to."""
+        self._wake()
 
     def members(self) -> list[Pool[Connection]]:
         """Return the pools, also those that are closed and may have connections in use."""

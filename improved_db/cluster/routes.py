@@ -46,6 +46,9 @@ if TYPE_CHECKING:
         def ask_now(self, address: str, error: BaseException | None) -> None:
             """Look at the servers now, because one of them gave an error."""
 
+        def wake(self) -> None:
+            """Let the threads that wait look again."""
+
         def close(self) -> None:
             """End; wake every thread that waits."""
 

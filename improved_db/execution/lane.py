@@ -50,6 +50,9 @@ class Lane(Protocol):
     def members(self) -> list[Pool[Connection]]:
         """Return the pools, also those that are closed and may have connections in use."""
 
+    def look_again(self) -> None:
+        """Let threads that wait for a primary, or sleep before a retry, look whether they still have to."""
+
     def borrowed(self) -> list[Borrowed]:
         """Return the open loans, the oldest first."""
 

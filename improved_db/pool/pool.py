@@ -450,6 +450,9 @@ class Pool(Generic[C]):
         if look is not None:
             look(self)
 
+    def look_again(self) -> None:
+        """Let threads that sleep before a retry look whether they still have to; `Revoking` has woken them here."""
+
     def members(self) -> list[Pool[C]]:
         """Return this pool; of several servers, their pools."""
         return [self]

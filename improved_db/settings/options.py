@@ -133,7 +133,7 @@ _PASSWORD: Final = Kind(
     must="a str or bytes, or a callable that returns one", take=_fits(lambda value: callable(value) or _is_text(value))
 )
 _HOST: Final = Kind(
-    must="the name or address of a host, or several with commas between (a URL is the config)",
+    must="the name or address of a host, or several with commas between (give a URL as the config)",
     take=_fits(_is_host),
 )
 _PATH: Final = Kind(must="a path", take=os.fspath)
