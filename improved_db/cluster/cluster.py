@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from improved_db.clock import MonotonicClock
 from improved_db.cluster.drivers import Drivers
@@ -27,7 +27,7 @@ from improved_db.critical import Reentered
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
 from improved_db.failures.error_table import WE_ARE_READ_ONLY
 from improved_db.failures.raising import causes
-from improved_db.failures.verdict import Backoff, Fate, Verdict
+from improved_db.failures.verdict import Backoff, Fate, Judgement, Verdict
 from improved_db.pool.loan import DISMISSED
 from improved_db.pool.snapshot import summed
 from improved_db.settings.settings import ClusterSettings, HostSettings
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from improved_db.cluster.routes import Roles
     from improved_db.cluster.status import HostStatus
     from improved_db.cluster.views import Topology
-    from improved_db.failures.verdict import Judgement
     from improved_db.pool.pool import Pool
     from improved_db.pool.snapshot import PoolStats
     from improved_db.pool.stats import Borrowed, Listener
@@ -48,6 +47,11 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 logger: logging.Logger = logging.getLogger("improved_db.cluster")
+
+
+#: What a server says of a table, column, function or database that it does not have: of a replica that may change.
+NOT_THERE_YET: Final = frozenset({1049, 1054, 1146, 1305})
+NOT_YET: Final = Judgement(Verdict.REFUSED, Fate.KEEP, Backoff.OTHER, "not on the replica yet", at_once=True)
 
 
 class Cluster:
@@ -83,6 +87,7 @@ class Cluster:
         self._roles.on_change.append(self._changed)
         self._roles.on_down.append(self._is_down)
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
+        self._schema_lag = 0
         self.needs: Needs = Needs(self._roles, causal_reads=cluster.causal_reads)
         self._failovers.on_settled.append(self.needs.keep)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed, self.needs.note_use)
@@ -135,22 +140,41 @@ class Cluster:
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
-    def heard(self, connection: Connection, error: BaseException, judgement: Judgement) -> None:
-        """Note what a failure on a connection says about its server."""
+    def heard(self, connection: Connection, error: BaseException, judgement: Judgement, in_block: bool) -> Judgement:
+        """Note what a failure on a connection says about its server.
+
+        Args:
+            connection: Where it was.
+            error: What was raised.
+            judgement: How one server's failure is judged.
+            in_block: Whether it was in a transaction, which cannot go elsewhere.
+
+        Returns:
+            How it is judged where there are others.
+        """
         server = self._servers.get(connection._address)
         if server is None:
-            return
+            return judgement
         if isinstance(error, NotReached):
             self._to_replica.missed(server)
-            return
-        if connection._read_only and judgement.reason == WE_ARE_READ_ONLY:
+        elif connection._read_only and judgement.reason == WE_ARE_READ_ONLY:
             _add_hint(error)
-        if judgement.fate is Fate.RETIRE_ALL:
+        elif judgement.fate is Fate.RETIRE_ALL:
             self._roles.ask_now(server.address, error)
         elif judgement.backoff is Backoff.OVERLOAD:
             server.share.overloaded(self.clock.now())
         elif _is_about_the_connection(error, judgement):
             self._could_not_connect(server.address, error)
+        elif not in_block and self._may_be_there_soon(connection, error):
+            self._schema_lag += 1
+            return NOT_YET
+        return judgement
+
+    def _may_be_there_soon(self, connection: Connection, error: BaseException) -> bool:
+        """Say whether a read named what its replica lacks; if so, the primary answers this thread's next read."""
+        if not connection._read_only or not error.args or error.args[0] not in NOT_THERE_YET:
+            return False
+        return self._to_replica.primary_next(connection._address)
 
     def _could_not_connect(self, address: str, error: BaseException) -> None:
         seconds = self._servers[address].share.failed(self.clock.now(), random.random())  # noqa: S311  # no secret
@@ -332,7 +356,8 @@ class Cluster:
         by_host = {address: server.stats() for address, server in self._servers.items()}
         found = summed(self.settings.name, by_host.values())
         failovers, lost = self._failovers.count, self._failovers.lost
-        return dataclasses.replace(found, closed=self._closed, by_host=by_host, failovers=failovers, lost_writes=lost)
+        found = dataclasses.replace(found, failovers=failovers, lost_writes=lost, schema_lag=self._schema_lag)
+        return dataclasses.replace(found, closed=self._closed, by_host=by_host)
 
     def borrowed(self) -> list[Borrowed]:
         """Return the loans that are out, the oldest first."""

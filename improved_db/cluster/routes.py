@@ -210,11 +210,11 @@ class ToReplica:
     def _able(self, replicas: list[Server], topology: Topology) -> list[Server]:
         """Return the replicas that have what this thread has to see, or can be waited for."""
         needed = self._needs()
-        if needed is None:
+        if needed is None or self._here.__dict__.pop("primary", False):
             return []
         if not needed:
             return replicas
-        if self._here.__dict__.pop("primary", False) or not can_be_waited_for(needed, topology):
+        if not can_be_waited_for(needed, topology):
             return []
         now = self._now()
         return [
@@ -298,6 +298,14 @@ class ToReplica:
         """Note that a replica was not there in time: this thread's next read is answered by the primary."""
         server.reach.missed(self._now())
         self._here.primary = True
+
+    def primary_next(self, address: str) -> bool:
+        """Let this thread's next read be answered by the primary, if that is another server; say whether it is."""
+        topology = self._roles.topology
+        if topology.primary in {None, address} or self._settings.read_preference == "replica":
+            return False
+        self._here.primary = True
+        return True
 
     def returned(self, loan: Loan[Connection]) -> None:
         """Forget a loan that waited, or was to wait."""

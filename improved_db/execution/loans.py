@@ -45,7 +45,8 @@ class Loans:
     """Borrows connections of one pool for the executor, and returns them.
 
     Attributes:
-        on_failure: Hears of each failure on a connection; None where there is one server.
+        on_failure: Hears of each failure on a connection, and whether it was in a transaction; returns how it is judged
+            where there are several servers. None where there is one.
         term: Returns a number that grows when another server becomes the primary.
         settle: Waits until a new primary has applied what it had received, at most until the instant that it gets.
     """
@@ -62,7 +63,7 @@ class Loans:
         self._driver = driver
         self._autocommit = autocommit
         self._flavours: dict[str, Flavour] = {}
-        self.on_failure: Callable[[Connection, BaseException, Judgement], object] | None = None
+        self.on_failure: Callable[[Connection, BaseException, Judgement, bool], Judgement] | None = None
         self.term: Callable[[], int] = lambda: 0
         self.settle: Callable[[float], object] = lambda _: None
 
@@ -233,7 +234,7 @@ class Loans:
             several_servers=self.on_failure is not None,
         )
         if self.on_failure is not None:
-            self.on_failure(connection, error, judgement)
+            judgement = self.on_failure(connection, error, judgement, stage.in_transaction)
         return judgement
 
     def end_if_given_up(self, connection: Connection, error: BaseException, *, streaming: bool = False) -> None:

@@ -54,6 +54,7 @@ class PoolStats:
         lost: Loans that were never returned; the pool took their slots back.
         leaks: Loans reported as held for too long.
         retries: Retries by the executor, by verdict.
+        schema_lag: Reads that named what a replica did not have yet, and were answered by the primary.
         failovers: How often another one of several servers became the primary.
         lost_writes: Writes that were acknowledged, and lost by these failovers, as far as GTIDs tell.
         closed: Whether the pool is closed.
@@ -85,6 +86,7 @@ class PoolStats:
     leaks: int
     retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     failovers: int = 0
+    schema_lag: int = 0
     lost_writes: int = 0
     closed: bool = False
     by_host: Mapping[str, PoolStats] = dataclasses.field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from pymysql.err import MySQLError
 
 from improved_db import Host, ImprovedDb
 from tests.fakes import Caller, eventually
@@ -239,6 +240,30 @@ def test_readers_that_wait_take_half_of_the_slots_at_most(urls: list[str], stand
         assert db.stats().timed_out == 0
         waited = sum(stats.discarded.get("the replica was behind", 0) for stats in db.stats().by_host.values())
         assert 1 <= waited <= 4, "two slots of each replica"
+
+
+def test_what_a_replica_does_not_have_yet_is_read_on_the_primary(
+    urls: list[str], replicas: Replicas, standing: Callable[[], None]
+) -> None:
+    """Scenario 37: a new column or table, on a replica that lags; what no server has is the error that it is."""
+    with ImprovedDb(listed(urls), causal_reads=False) as db:
+        standing()
+        db.execute_query("insert into t values (1)")
+        db.execute_query("alter table t add column name varchar(9) default 'new'")
+        assert db.reader.fetch_value("select name from t") == "new"
+        with db.reader.stream("select name from t") as rows:
+            assert list(rows) == [("new",)]
+        with db.reader.pipeline() as pipe:
+            handle = pipe.execute_query("select name from t")
+        assert handle.result() == (("new",),)
+        assert db.stats().schema_lag == 3
+        for statement in ("select nothing from t", "select * from nowhere"):
+            with pytest.raises(MySQLError) as caught:
+                db.reader.execute_query(statement)
+            assert caught.value.args[0] in {1054, 1146}
+        with db.reader.transaction() as tx, pytest.raises(MySQLError, match="1054"):
+            tx.execute_query("select name from t")
+    replicas.run(0, "alter table test.t drop column name")
 
 
 def test_token_carries_to_another_program(urls: list[str], standing: Callable[[], None]) -> None:
