@@ -47,6 +47,21 @@ def test_what_was_written_on_one_node_is_read_on_the_others_at_once(db: Improved
     assert [stats.acquired > pairs // 4 for stats in db.stats().by_host.values()] == [True] * 3
 
 
+def test_token_of_a_galera_stands_for_what_is_committed(db: ImprovedDb, galera: TemporaryCluster) -> None:
+    """Another program reads what this one has written, on any node; what is no token is answered by the writer."""
+    with ImprovedDb(galera.url, monitor_interval=0.3, deadline=20) as other:
+        other.wait(20, role="replica")
+        for number in range(20):
+            db.execute_query(INSERT, number)
+            assert other.execute_query(NEWEST, after=db.causal_token()) == ((number,),)
+            with other.reader.transaction(after=db.causal_token()) as tx:
+                assert tx.fetch_value(NEWEST) == number
+        served = [stats.acquired for stats in other.stats().by_host.values()]
+        assert other.execute_query(NEWEST, after=b"garbage") == ((19,),)
+        assert [stats.acquired for stats in other.stats().by_host.values()] == [served[0] + 1, *served[1:]]
+        assert sum(served[1:]) == 40
+
+
 def test_node_that_rejects_queries_answers_nothing(db: ImprovedDb, galera: TemporaryCluster) -> None:
     """Scenario 70: it says that it is ready, and refuses every table; a writer is left, a reader is not asked."""
     db.execute_query(INSERT, 1)
