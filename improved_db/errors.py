@@ -86,9 +86,11 @@ class VerdictError(ImprovedDbError, pymysql.err.OperationalError):
         acked_rows: For `exec_many(atomic=False)`: how many rows, from the first, are surely committed; None elsewhere.
         unknown_rows: For the same: the numbers, from 0, of the rows in doubt.
         token: For `exactly_once`: if ``improved_db_outcomes`` has this token, the transaction was committed.
+        host: Which of several servers the last attempt was on; empty if there is one, or it got no connection.
     """
 
     verdict: str = "unknown"
+    host: str = ""
     acked_rows: int | None = None
     unknown_rows: range | None = None
     token: bytes | None = None

@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from improved_db.errors import ImprovedDbError, StatementError
+from improved_db.errors import ImprovedDbError, StatementError, VerdictError
 from improved_db.execution.ending import end as end_on_server
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Action, Unit, decide
@@ -208,11 +208,17 @@ class Loans:
         message.started_at = loan.started_at
         message.failed_at = failed_at
         message.waited, message.ran = loan.taken_at - loan.started_at, failed_at - loan.taken_at
-        if self.on_failure is not None:
-            message.host = loan.connection._address
+        message.host = self.name_host(final, loan.connection)
         if unit is not Unit.BULK_CHUNKS:  # each attempt of those begins behind the rows that are already committed
             message.lasted = failed_at - loan.taken_at
         return message
+
+    def name_host(self, error: BaseException, connection: Connection) -> str:
+        """Let an error of ours say on which of several servers it happened; return that server; of one, nothing."""
+        host = "" if self.on_failure is None else connection._address
+        if isinstance(error, VerdictError):
+            error.host = host
+        return host
 
     def _holds_another(self, thread: str) -> bool:
         return any(borrowed.thread == thread for borrowed in self._pool.borrowed())

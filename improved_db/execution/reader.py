@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, overload
 
 from improved_db.execution.pipeline import Pipeline, execute_each, pipelined, run_each
 from improved_db.execution.stream import Stream, streamed
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from typing_extensions import Unpack
+
     from improved_db.execution.executor import Executor
     from improved_db.execution.transaction import Transaction
+    from improved_db.settings import typed
     from improved_db.sql.composed import Query
 
 T = TypeVar("T")
@@ -51,40 +54,22 @@ class Reader(Queries):
 
     @overload
     def execute_query(
-        self,
-        query: Query,
-        args: Any = None,
-        *,
-        dictcursor: Literal[False] = False,
-        return_one: Literal[False] = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        after: bytes | None = None,
+        self, query: Query, args: Any = None, **options: Unpack[typed.TuplesOnReader]
     ) -> Rows[TupleRow]: ...
     @overload
     def execute_query(
-        self,
-        query: Query,
-        args: Any = None,
-        *,
-        dictcursor: Literal[True],
-        return_one: Literal[False] = False,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        after: bytes | None = None,
+        self, query: Query, args: Any = None, **options: Unpack[typed.DictsOnReader]
     ) -> Rows[DictRow]: ...
     @overload
     def execute_query(
-        self,
-        query: Query,
-        args: Any = None,
-        *,
-        dictcursor: bool = False,
-        return_one: bool,
-        idempotent: bool | None = None,
-        timeout: float | None = None,
-        after: bytes | None = None,
-    ) -> Any: ...
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneTupleOnReader]
+    ) -> TupleRow | None: ...
+    @overload
+    def execute_query(
+        self, query: Query, args: Any = None, **options: Unpack[typed.OneDictOnReader]
+    ) -> DictRow | None: ...
+    @overload
+    def execute_query(self, query: Query, args: Any = None, **options: Unpack[typed.AnyShapeOnReader]) -> Any: ...
     def execute_query(
         self,
         query: Query,

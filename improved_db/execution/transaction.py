@@ -290,7 +290,9 @@ class Transaction(Queries):
             elif not self._connection._in_transaction():
                 self._end()
         self._failure, self._judgement = error, judgement
-        return explained(error_for(what, error), error, self._stage.statement, judgement.verdict)
+        final = explained(error_for(what, error), error, self._stage.statement, judgement.verdict)
+        self._executor.loans.name_host(final, self._connection)
+        return final
 
     def _ping_timeout(self) -> float:
         if self._deadline is None:

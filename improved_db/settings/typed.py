@@ -212,6 +212,49 @@ class AnyShapeOnPool(AnyShapeInTransaction, OnPool, total=False):
     """As `AnyShape`."""
 
 
+class OnReader(TypedDict, total=False):
+    """What `Reader.execute_query` takes, besides the shape of the rows."""
+
+    idempotent: bool | None
+    timeout: float | None
+    after: bytes | None
+
+
+class TuplesOnReader(OnReader, total=False):
+    """As `Tuples`."""
+
+    dictcursor: Literal[False]
+    return_one: Literal[False]
+
+
+class DictsOnReader(OnReader, total=False):
+    """As `Dicts`."""
+
+    dictcursor: Required[Literal[True]]
+    return_one: Literal[False]
+
+
+class OneTupleOnReader(OnReader, total=False):
+    """As `OneTuple`."""
+
+    dictcursor: Literal[False]
+    return_one: Required[Literal[True]]
+
+
+class OneDictOnReader(OnReader, total=False):
+    """As `OneDict`."""
+
+    dictcursor: Required[Literal[True]]
+    return_one: Required[Literal[True]]
+
+
+class AnyShapeOnReader(OnReader, total=False):
+    """As `AnyShape`."""
+
+    dictcursor: bool
+    return_one: bool
+
+
 class Streaming(TypedDict, total=False):
     """How the rows of a stream come."""
 

@@ -83,7 +83,9 @@ def test_writes_on_a_frozen_primary_are_cut_when_another_one_is_accepted(shop: S
     assert eventually(lambda: shop.primary() is None)
     replicas.promote(1)
     replicas.refollow(2, 1)
-    assert isinstance(write(), OutcomeUnknown)
+    lost = write()
+    assert isinstance(lost, OutcomeUnknown)
+    assert lost.host == shop.replicas.address(0)
     db.execute_query(INSERT)
     assert shop.primary() == 1
     replicas.servers[0].resume()

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: They count the server's sessions, of which the monitor has one; or the retries of a call, which waits for a primary
-#: instead; or tell what is wrong with a config, which the plugin changes.
+#: They count the server's sessions, of which the monitor has one; or the retries and errors of a call, which waits for
+#: a primary instead; or tell what is wrong with a config, which the plugin changes.
 OF_ONE_POOL = (
     "test_killing_any_session_at_any_moment_costs_no_read",
     "test_reads_ride_through_a_restart",
@@ -19,6 +19,7 @@ OF_ONE_POOL = (
     "test_with_block_opens_on_use_and_closes_at_its_end",
     "test_sessions_end_with_the_block",
     "test_cancellation_ends_the_sleep_before_a_retry",
+    "test_readers_of_a_server_that_went_away_get_the_drivers_error",
     "test_a_config_of_the_wrong_type",
     "test_a_server_that_no_source_has_named_is_told_of",
 )

@@ -106,7 +106,7 @@ def test_each_reading_verb_of_the_reader_asks_a_replica(db: ImprovedDb) -> None:
     answers = [
         reader.execute_query(WHO)[0][0],
         reader.execute_query(WHO, dictcursor=True)[0]["name"],
-        reader.execute_query(WHO, return_one=True)[0],
+        (reader.execute_query(WHO, return_one=True) or ("nobody",))[0],
         db.execute_query(WHO, read_only=True)[0][0],
         reader.run_transaction(lambda tx: tx.fetch_value(WHO)),
         next(iter(reader.execute_each("select name from who where name <> %s", ["z"])))[0][0],

@@ -16,11 +16,13 @@ from improved_db import (
     Enabled,
     Event,
     Finding,
+    Host,
     Identifier,
     ImprovedDb,
     OutcomeUnknown,
     PoolStats,
     PoolTimeout,
+    Reader,
     RetryPolicy,
     Rows,
     Seen,
@@ -80,6 +82,26 @@ def fetched(db: ImprovedDb, tx: Transaction) -> None:
     assert_type(db.fetch_one("select 1"), tuple[Any, ...] | None)
     assert_type([pet.name for pet in db.fetch_all("select 1", row_type=Pet)], list[str])
     assert_type(db.fetch_column("select 1"), list[Any])
+
+
+def several_servers(db: ImprovedDb, token: bytes) -> None:
+    """Hosts, the reader, tokens; what writes is no attribute of a reader."""
+    hosts: list[str | Host] = ["mysql://app@db1/shop", Host("db2", role="replica", weight=2, zone="b", max_size=4)]
+    assert_type(ImprovedDb(hosts, topology="static", read_preference="nearest", zone="b"), ImprovedDb)
+    assert_type(ImprovedDb(["mysql://app@db1/shop", "mysql://app@db2/shop"], max_replication_lag=2.0), ImprovedDb)
+    assert_type(db.reader, Reader)
+    assert_type(db.reader.execute_query("select 1", after=token), Rows)
+    assert_type(db.reader.execute_query("select 1", dictcursor=True), Rows[dict[str, Any]])
+    assert_type(db.reader.execute_query("select 1", return_one=True), tuple[Any, ...] | None)
+    assert_type(db.reader.fetch_all("select 1", row_type=Pet), Rows[Pet])
+    assert_type(db.reader.run_transaction(lambda tx: tx.fetch_column("select 1")), list[Any])
+    with db.reader.transaction(after=token) as tx, db.reader.stream("select 1", dictcursor=True) as rows:
+        assert_type(tx, Transaction)
+        assert_type(rows, Stream[dict[str, Any]])
+    assert_type(db.execute_query("select 1", read_only=True, after=db.causal_token()), Rows)
+    assert_type([host.lag for host in db.hosts()], list[float | None])
+    assert_type(db.stats().by_host["db1:3306"].idle, int)
+    db.wait(5.0, role="replica")
 
 
 class Shop:
