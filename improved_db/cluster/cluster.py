@@ -85,7 +85,7 @@ class Cluster:
             self._servers[cluster.hosts[0].address].adopt(adopted)
         self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
         self._roles.on_change.append(self._changed)
-        self._roles.on_down.append(self._is_down)
+        self._roles.on_gone.append(self._is_gone)
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
         self._schema_lag = 0
         self.needs: Needs = Needs(self._roles, causal_reads=cluster.causal_reads)
@@ -195,8 +195,8 @@ class Cluster:
             ends = view.state is HostState.UP and view.facts is not None and view.facts.read_only is True
             self._servers[before.primary].retire(PRIMARY, force=not ends and isinstance(self._roles, Monitor))
 
-    def _is_down(self, address: str) -> None:
-        """Cut the reads on a server that is down, so that another one answers them.
+    def _is_gone(self, address: str) -> None:
+        """Cut the reads on a server that is down, or is not the one that has this name now: another one answers them.
 
         Writes go on waiting for their own answer: they may have been applied, and no other server may repeat them yet.
         """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from improved_db.clock import Clock
     from improved_db.cluster.probe import ProbeDriver
-    from improved_db.cluster.topology import Kind, Topology
+    from improved_db.cluster.topology import HostView, Kind, Topology
 
 logger: logging.Logger = logging.getLogger("improved_db.cluster")
 
@@ -43,7 +43,8 @@ class Monitor:
     Attributes:
         on_change: Called, in the monitor's thread, with the topologies before and after, when another server is the
             primary. The one before is the last one that had a primary.
-        on_down: Called, in the monitor's thread, with the address of a server that is DOWN now.
+        on_gone: Called, in the monitor's thread, with the address of a server that is DOWN now, or in whose place
+            another one answers.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Monitor:
             idle: Seconds without a borrower after which the thread ends.
         """
         self.on_change: list[Callable[[Topology, Topology], object]] = []
-        self.on_down: list[Callable[[str], object]] = []
+        self.on_gone: list[Callable[[str], object]] = []
         self._drivers = drivers
         self._clock = clock
         self._kind: Kind = kind
@@ -190,8 +191,8 @@ class Monitor:
             for told in self.on_change:
                 _tell(partial(told, led, after))
         for address, view in after.hosts.items():
-            if view.state is HostState.DOWN and before.hosts[address].state is not HostState.DOWN:
-                for hears in self.on_down:
+            if _is_gone(before.hosts[address], view):
+                for hears in self.on_gone:
                     _tell(partial(hears, address))
         self.wake()
 
@@ -203,6 +204,14 @@ class Monitor:
         """Start anew in a forked child, and leave the parent's connections alone."""
         self._rounds.abandon()
         self._begin()
+
+
+def _is_gone(before: HostView, after: HostView) -> bool:
+    """Say whether a server went DOWN, or its name has moved to another server."""
+    if after.state is HostState.DOWN:
+        return before.state is not HostState.DOWN
+    old, new = (None if view.facts is None else view.facts.identity for view in (before, after))
+    return old is not None and new is not None and old != new
 
 
 def _tell(listener: Callable[[], object]) -> None:

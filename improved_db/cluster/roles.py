@@ -23,27 +23,38 @@ MOVING: Final = 30.0
 
 def assign(ground: Ground, choice: Choice, accepted: Accepted | None) -> dict[str, HostView]:
     """Return the views, each with its role, why it has it, and what is remembered of it."""
-    found: dict[str, HostView] = {}
-    for address, view in ground.views.items():
-        if ground.previous.kind == "static":
-            role: Role = "unfit" if address in ground.barred else view.assigned or "unknown"
-            found[address] = replace(view, role=role, why=ground.barred.get(address, view.why))
-        elif address == choice.primary:
-            found[address] = replace(view, role="primary", why=choice.why, stray=False)
-        elif view.state is HostState.DOWN or view.facts is None:
-            found[address] = replace(view, role="unknown", why=view.error)
-        elif accepted is None and ground.unasked():
-            found[address] = replace(view, role="unknown", why=choice.why)
-        elif not ground.previous.is_fresh(view, ground.now):
-            found[address] = replace(view, role="unknown" if view.role == "primary" else view.role)
-        elif address in ground.barred:
-            found[address] = replace(view, role="unfit", why=ground.barred[address])
-        elif ground.previous.kind == "replication":
-            found[address] = _replicating(ground, view, choice, accepted)
-        else:
-            role, why = _of_group(ground, view)
-            found[address] = replace(view, role=role, why=why)
-    return found
+    return {address: _assigned(ground, view, choice, accepted) for address, view in ground.views.items()}
+
+
+def _assigned(ground: Ground, view: HostView, choice: Choice, accepted: Accepted | None) -> HostView:
+    address, kind = view.address, ground.previous.kind
+    if kind == "static":
+        role: Role = "unfit" if address in ground.barred else view.assigned or "unknown"
+        return _with(view, role, ground.barred.get(address, view.why))
+    if address == choice.primary:
+        return _with(view, "primary", choice.why, stray=False)
+    if view.state is HostState.DOWN or view.facts is None:
+        return _with(view, "unknown", view.error)
+    if accepted is None and ground.unasked():
+        return _with(view, "unknown", choice.why)
+    if not ground.previous.is_fresh(view, ground.now):
+        return _with(view, "unknown" if view.role == "primary" else view.role, view.why)
+    if address in ground.barred:
+        return _with(view, "unfit", ground.barred[address])
+    if kind == "replication":
+        return _replicating(ground, view, choice, accepted)
+    return _with(view, *_of_group(ground, view))
+
+
+def _with(
+    view: HostView, role: Role, why: str, *, quarantined: bool | None = None, stray: bool | None = None
+) -> HostView:
+    """Return the view with a role; the same object if nothing in it is new."""
+    quarantined = view.quarantined if quarantined is None else quarantined
+    stray = view.stray if stray is None else stray
+    if (view.role, view.why, view.quarantined, view.stray) == (role, why, quarantined, stray):
+        return view
+    return replace(view, role=role, why=why, quarantined=quarantined, stray=stray)
 
 
 def _of_group(ground: Ground, view: HostView) -> tuple[Role, str]:
@@ -61,16 +72,14 @@ def _replicating(ground: Ground, view: HostView, choice: Choice, accepted: Accep
     facts = facts_of(view)
     primary = ground.views.get(choice.primary) if choice.primary is not None else None
     if view.address in choice.rivals:
-        return replace(view, role="unfit", why="takes writes, as another server does")
+        return _with(view, "unfit", "takes writes, as another server does")
     errant = _errant(ground, view, primary)
     if view.quarantined and not _is_repaired(view, primary, errant):
         name = "another server" if accepted is None else accepted.address
         writes = "it still takes writes" if facts.read_only is False else "it has not followed that one yet"
-        return replace(view, role="unfit", why=f"was superseded by {name}; {writes}", stray=False)
+        return _with(view, "unfit", f"was superseded by {name}; {writes}", stray=False)
     stray = facts.read_only is False and (view.stray or _follows_by_mistake(ground, view, primary))
-    view = replace(view, quarantined=False, stray=stray)
-    role, why = _role(ground, view, primary, errant)
-    return replace(view, role=role, why=why)
+    return _with(view, *_role(ground, view, primary, errant), quarantined=False, stray=stray)
 
 
 def _follows_by_mistake(ground: Ground, view: HostView, primary: HostView | None) -> bool:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         """What says who is what: roles that were said, or a monitor that discovers them."""
 
         on_change: list[Callable[[Topology, Topology], object]]
-        on_down: list[Callable[[str], object]]
+        on_gone: list[Callable[[str], object]]
 
         @property
         def topology(self) -> Topology:

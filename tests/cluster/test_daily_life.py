@@ -12,6 +12,7 @@ from improved_db import ImprovedDb, ServerRefused
 from tests.cluster.nodes import ask
 from tests.cluster.replicas import eventually
 from tests.cluster.shop import INSERT
+from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,25 @@ def test_replicas_that_are_too_far_behind_are_not_read_from(cluster: TemporaryCl
             cluster.delay(node, 0)
         assert eventually(lambda: all(host.lag == 0.0 for host in strict.hosts()[1:]))
         assert strict.reader.fetch_value(COUNT) == 1
+
+
+def test_a_name_that_moves_to_another_server_takes_its_readers_along(cluster: TemporaryCluster) -> None:
+    """Scenario 87: connections that are open go on to the old server, whose data nobody looks after any more."""
+    ask(cluster.primary, "create table test.pets (id int auto_increment primary key)")
+    cluster.settle()
+    primary, old, new = cluster.nodes
+    which = "select @@port"
+    with Proxy(("127.0.0.1", int(old.port or 0))) as name:
+        urls = [cluster.urls[0], cluster.urls[1].replace(str(old.port), str(name.port))]
+        with ImprovedDb(urls, monitor_interval=0.2, read_preference="replica") as db:
+            assert db.reader.fetch_value(which) == old.port
+            name.target = ("127.0.0.1", int(new.port or 0))
+            mine = db.reader.fetch_value("select connection_id()")
+            others = ask(old, f"select id from information_schema.processlist where user = 'app' and id != {mine}")
+            for (session,) in others:  # the monitor's, which then looks the name up
+                ask(old, f"kill {session}")
+            assert eventually(lambda: db.reader.fetch_value(which) == new.port)
+            assert primary.port not in {old.port, new.port}
 
 
 def test_statements_that_are_wrong_eject_no_server(shop: Shop) -> None:
