@@ -15,7 +15,7 @@ from improved_db.cluster.views import HostState
 if TYPE_CHECKING:
     from improved_db.cluster.evidence import Choice, Ground
     from improved_db.cluster.gtid import GtidSet
-    from improved_db.cluster.views import Accepted, HostView, Role
+    from improved_db.cluster.views import Accepted, HostFacts, HostView, Role
 
 #: Seconds for which a replica counts as running after its history grew, where it does not say whether it runs.
 MOVING: Final = 30.0
@@ -74,7 +74,7 @@ def _replicating(ground: Ground, view: HostView, choice: Choice, accepted: Accep
     if view.address in choice.rivals:
         return _with(view, "unfit", "takes writes, as another server does")
     errant = _errant(ground, view, primary)
-    if view.quarantined and not _is_repaired(view, primary, errant):
+    if view.quarantined and not _is_repaired(ground, view, primary, errant):
         name = "another server" if accepted is None else accepted.address
         writes = "it still takes writes" if facts.read_only is False else "it has not followed that one yet"
         return _with(view, "unfit", f"was superseded by {name}; {writes}", stray=False)
@@ -120,15 +120,24 @@ def _errant(ground: Ground, view: HostView, primary: HostView | None) -> GtidSet
     return mine.history.minus(primary.facts.history) or None
 
 
-def _is_repaired(view: HostView, primary: HostView | None, errant: GtidSet | None) -> bool:
-    """Say whether a superseded server has become a replica of its successor."""
-    facts = facts_of(view)
-    if facts.read_only is not True or facts.replicating is False or errant or primary is None or primary.facts is None:
+def _is_repaired(ground: Ground, view: HostView, primary: HostView | None, errant: GtidSet | None) -> bool:
+    """Say whether a superseded server has become a replica of its successor.
+
+    Its answer before this one is compared, as in `_errant`: it has to have been a replica by then.
+    """
+    facts, before = facts_of(view), ground.previous.hosts[view.address].facts
+    if errant or primary is None or primary.facts is None or not _only_follows(facts):
         return False
-    mine, theirs = facts.history, primary.facts.history
+    if before is None or not _only_follows(before) or before.at >= primary.facts.at:
+        return False
+    mine, theirs = before.history, primary.facts.history
     if mine is None or theirs is None:
         return follows(view, primary)
     return theirs.contains(mine) and (follows(view, primary) or mine.contains(theirs))
+
+
+def _only_follows(facts: HostFacts) -> bool:
+    return facts.read_only is True and facts.replicating is not False
 
 
 def _moves(ground: Ground, view: HostView, primary: HostView | None) -> bool:

@@ -250,6 +250,15 @@ def test_a_repaired_old_primary_is_a_replica_and_may_be_promoted_again() -> None
     assert scene.why("b") == "was superseded by a; it still takes writes"
 
 
+def test_a_repaired_old_primary_is_known_under_load_too() -> None:
+    """The answers of a round are not of one instant: a replica that is asked later always has a little more."""
+    scene = failed_over()
+    for number in range(8, 14):
+        leader = writer("b", f"0-1-7,0-2-{number}", replicas=2)
+        scene.round(leader, replica("a", "b", f"0-1-7,0-2-{number + 1}"), replica("c", "b", f"0-1-7,0-2-{number}"))
+    assert scene.roles["a"] == "replica"
+
+
 def test_another_server_under_the_primarys_name_is_another_primary() -> None:
     """A name that moved to another machine: its sessions, its term and its history are new."""
     scene = led_by_a()
