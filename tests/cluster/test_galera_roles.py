@@ -65,13 +65,3 @@ def test_a_frozen_node_is_left_when_the_others_have_voted(galera: TemporaryClust
     assert eventually(lambda: roles(db) == ["replica", "primary", "replica"], 60.0)
     db.execute_query(INSERT)
     assert db.fetch_value("select count(*) from pets") == 3
-
-
-def test_a_node_without_its_cluster_gets_nothing(galera: TemporaryCluster, db: ImprovedDb) -> None:
-    """Scenario 69: it answers SELECT 1, and refuses every table; its number of the view is no vote."""
-    db.execute_query(INSERT)
-    for node in galera.nodes[1:]:
-        node.kill()
-    assert eventually(lambda: roles(db)[0] == "unfit", 60.0)
-    assert "is not in the cluster" in db.hosts()[0].why
-    assert "primary" not in roles(db)
