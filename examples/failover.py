@@ -47,7 +47,7 @@ def main() -> None:
             cluster.primary.kill()
             time.sleep(1)
             print("a second after the kill:", ", ".join(f"{host.role} {host.state}" for host in shop.hosts()))
-            cluster.promote(cluster.replicas[0])
+            cluster.promote()
             report = reports.get(timeout=20)
             stop.set()
         print("inserts:", dict(sum((writer.result() for writer in writers), Counter[str]())))

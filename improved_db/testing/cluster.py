@@ -115,7 +115,9 @@ class TemporaryCluster:
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"mysql://{APP}@{addresses}/test"
 
-    def promote(self, node: TemporaryServer, *, apply_received: bool = True, demote: bool = True) -> None:
+    def promote(
+        self, node: TemporaryServer | None = None, *, apply_received: bool = True, demote: bool = True
+    ) -> TemporaryServer:
         """Make *node* the primary; the other servers that answer become its replicas.
 
         If the old primary answers, this is a planned switch: it refuses writes first, *node* applies all that it has,
@@ -124,15 +126,20 @@ class TemporaryCluster:
         is started. A replica that has more than *node* is rebuilt.
 
         Args:
-            node: One of `nodes`; it has to run.
+            node: One of `nodes`; it has to run. None takes the replica that has received most.
             apply_received: Wait until *node* has applied what it received. Without, this is lost, too.
             demote: False leaves an old primary that answers as it is, as if the two could not see each other: both
                 take writes then. What *node* has not received of the old primary's is not in its history.
 
+        Returns:
+            The new primary.
+
         Raises:
             RuntimeError: *node* does not run, or could not apply all; or another server could not follow it.
         """
-        self._check(node)
+        self._check(self.primary if node is None else node)
+        if node is None:
+            node = max(filter(_answers, self.replicas), key=self._replication.received, default=self.primary)
         if not _answers(node):
             raise RuntimeError(f"{node!r} cannot become the primary: it does not answer")
         old, others = self.primary, [other for other in self.nodes if other is not node and _answers(other)]
@@ -148,6 +155,7 @@ class TemporaryCluster:
         for other in others:
             if demote or other is not old:
                 self._follow_or_rebuild(other)
+        return node
 
     def follow(self, node: TemporaryServer) -> None:
         """Make *node* a read-only replica of `primary`; it keeps what it has.

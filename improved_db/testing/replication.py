@@ -5,6 +5,7 @@ Knows the statements of replication by GTID. Does not know which server is to be
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,24 @@ from typing import TYPE_CHECKING, Any
 from improved_db.testing.asking import PATIENCE, ask, ask_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from improved_db.testing.binary import ServerBinary
     from improved_db.testing.server import TemporaryServer
 
 _POLL = 0.005
 _MEANWHILE = 1000
+
+
+def _of_mariadb(position: str) -> int:
+    """Count the transactions of ``0-1-930,1-2-7``: each domain has numbers of its own."""
+    return sum(int(gtid.rpartition("-")[2]) for gtid in position.split(",") if gtid)
+
+
+def _of_mysql(position: str) -> int:
+    """Count the transactions of ``uuid:1-930:940, uuid:1-7``."""
+    ranges = [(int(first), int(last or first)) for first, last in re.findall(r":(\d+)(?:-(\d+))?", position)]
+    return sum(last - first + 1 for first, last in ranges)
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Words:
         follow: Makes the server a replica of the server at a port.
         delay: Makes a replica late by a number of seconds.
         position: An expression for all transactions that the server has.
+        count: How many transactions a position has.
         wait: Waits for a position, for a number of seconds; the answer 0 means that it was reached.
         continue_from: What an old primary has to be told before it follows another server.
         let_root_write: Lets root write on a read-only server.
@@ -48,6 +63,7 @@ class Words:
     follow: str
     delay: str
     position: str
+    count: Callable[[str], int]
     wait: str
     continue_from: tuple[str, ...]
     let_root_write: tuple[str, ...]
@@ -71,6 +87,7 @@ _MARIADB = Words(
     "MASTER_SSL=0, MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos",
     delay="CHANGE MASTER TO MASTER_DELAY={seconds}",
     position="@@global.gtid_current_pos",
+    count=_of_mariadb,
     wait="MASTER_GTID_WAIT('{position}', {seconds})",
     continue_from=("SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos",),
     let_root_write=(),
@@ -88,6 +105,7 @@ _MYSQL = Words(
     "SOURCE_PASSWORD='', SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=86400, SOURCE_AUTO_POSITION=1",
     delay="CHANGE REPLICATION SOURCE TO SOURCE_DELAY={seconds}",
     position="@@global.gtid_executed",
+    count=_of_mysql,
     wait="WAIT_FOR_EXECUTED_GTID_SET('{position}', {seconds})",
     continue_from=(),
     let_root_write=("SET GLOBAL super_read_only = 0",),
@@ -182,6 +200,14 @@ class Replication:
         """Let *node* receive no more, and wait until it has applied what it received."""
         ask(node.socket, f"STOP {self._words.noun} IO_THREAD", f"START {self._words.noun} SQL_THREAD")
         self._await_position(node, self.status(node)[self._words.received])
+
+    def received(self, node: TemporaryServer) -> int:
+        """Return how many transactions *node* has received of its primary, or has otherwise."""
+        texts = [
+            str(self.status(node).get(self._words.received, "")),
+            *ask(node.socket, f"SELECT {self._words.position}")[0],
+        ]
+        return max(self._words.count(text) for text in texts)
 
     def empty(self, node: TemporaryServer, statements: tuple[str, ...]) -> None:
         """Make *node* replicate from no server and forget its history; run *statements* outside of any history.

@@ -79,12 +79,12 @@ def kill(cluster: TemporaryCluster) -> None:
     """The primary dies; a replica applies what it has received, and is promoted."""
     old = cluster.primary
     old.kill()
-    cluster.promote(cluster.replicas[0])
+    cluster.promote()
 
 
 def switch(cluster: TemporaryCluster) -> None:
     """A planned switch."""
-    cluster.promote(cluster.replicas[0])
+    cluster.promote()
 
 
 def freeze(cluster: TemporaryCluster) -> None:
@@ -92,14 +92,14 @@ def freeze(cluster: TemporaryCluster) -> None:
     old = cluster.primary
     old.pause()
     never.wait(0.3)
-    cluster.promote(cluster.replicas[0])
+    cluster.promote()
 
 
 def freeze_until_noticed(cluster: TemporaryCluster) -> None:
     """The primary stands still for so long that every program knows it before another one is promoted."""
     cluster.primary.pause()
     never.wait(5.0)
-    cluster.promote(cluster.replicas[0])
+    cluster.promote()
 
 
 def name_of(failover: Failover) -> str:
@@ -150,7 +150,7 @@ def test_ledger_is_true_after_failovers_of_a_primary_with_replicas(
         claims = load.end()
         lost = sum(len(report.lost) for report in reports)
         logger.info("resumed after %s s; %s; %d lost, as the reports say", resumed, dict(claims), lost)
-        assert load.ledger.lies(books, lost) == [], f"seed {seed}"
+        assert load.ledger.lies(books, lost)[:20] == [], f"seed {seed}"
         assert db.stats().failovers == len(failovers)
     assert load.ledger.longest < DEADLINE + GRACE, f"seed {seed}"
     assert max(resumed.values()) < RESUMED, f"seed {seed}"
@@ -178,7 +178,7 @@ def test_ledger_is_true_after_failovers_of_a_galera(galera: TemporaryCluster, ro
         claims = load.end()
         logger.info("resumed after %s s; %s", resumed, dict(claims))
         galera.settle()
-        assert load.ledger.lies(books) == []
+        assert load.ledger.lies(books)[:20] == []
     assert load.ledger.longest < DEADLINE + GRACE
     assert max(resumed.values()) < RESUMED
     assert claims[Claim.ACKNOWLEDGED] > 10 * claims[Claim.UNKNOWN], claims

@@ -113,6 +113,20 @@ def test_promotion_after_a_kill_loses_what_the_replica_had_not_received(cluster:
     assert [rows(node) for node in (second, third)] == [[1, 3], [1, 3]]
 
 
+def test_promotion_of_no_node_takes_the_one_that_has_received_most(cluster: TemporaryCluster) -> None:
+    """Any other choice loses what this one has."""
+    first, second, third = cluster.nodes
+    ask(first, TABLE)
+    cluster.settle()
+    cluster.stop_replication(second)
+    ask(first, "INSERT INTO t VALUES (1)")
+    until_rows(third, [1])
+    first.kill()
+    assert cluster.promote() is third
+    cluster.settle()
+    assert rows(second) == [1]
+
+
 def test_promotion_without_apply_received_loses_what_was_not_applied(cluster: TemporaryCluster) -> None:
     """A tool that does not wait for the relay log loses transactions that were on the new primary's disk."""
     first, second, third = cluster.nodes
