@@ -54,8 +54,10 @@ class Ledger:
         longest: How long the slowest call took, in seconds.
     """
 
-    def __init__(self, db: ImprovedDb) -> None:
+    def __init__(self, db: ImprovedDb, pause: float = 0.0) -> None:
+        """Write by *db*; each writer rests for *pause* seconds after each write."""
         self.longest = 0.0
+        self._pause = pause
         self._db = db
         self._entries: list[Entry] = []
         self._stop = threading.Event()
@@ -92,7 +94,7 @@ class Ledger:
 
     def _write(self, writer: int, write: Callable[[int], object], *, in_transaction: bool) -> None:
         number = writer * 1_000_000_000
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause):
             number += 1
             started_at = monotonic()
             claim = Claim.ACKNOWLEDGED
