@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from improved_db.execution.executor import Executor
     from improved_db.execution.observed import Times as Instants
     from improved_db.failures.raising import Failed
+    from improved_db.observe.spool import Spool
     from improved_db.pool.pool import Pool
     from improved_db.pool.snapshot import PoolStats
     from improved_db.settings.settings import Settings
@@ -98,6 +99,7 @@ class Observer:
         self._slow_after = float("inf") if settings.slow_query_threshold is None else settings.slow_query_threshold
         self._listeners: list[Callable[[Call], object]] = []
         self._watches: list[Watch] = []
+        self._spool: Spool | None = None
         self._executors: list[Callable[[], Executor | None]] = []
         if settings.statements:
             self.tally = Tally(
@@ -135,21 +137,19 @@ class Observer:
         if os.environ.get("IMPROVED_DB_SPOOL"):
             from improved_db.observe import spool  # noqa: PLC0415  # most programs are one process
 
-            shared = spool.shared()
-            if shared is not None:
-                pool.reports.on_round = shared.write_if_due
+            self._spool = spool.shared()
+            if self._spool is not None:
+                pool.reports.on_round = self._spool.write_if_due
 
     def closing(self) -> None:
         """Hear that the pool is about to be closed: what it counted stays in the spool."""
-        if os.environ.get("IMPROVED_DB_SPOOL") and self.is_open:
+        if self._spool is not None and self.is_open:
             from improved_db.observe import metrics, spool  # noqa: PLC0415  # as above
 
-            shared = spool.shared()
             name = next((name for name, observer in metrics.observers() if observer is self), self.name)
-            if shared is not None:
-                values = metrics.of_pool(name, self, spool.STATEMENTS)
-                living.discard(self)
-                shared.closes(values)
+            values = metrics.of_pool(name, self, spool.STATEMENTS)
+            living.discard(self)
+            self._spool.closes(values)
 
     def _executor(self) -> Executor | None:
         """Return the executor of the primary, or of the one server; None if it is gone."""
