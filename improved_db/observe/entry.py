@@ -118,7 +118,7 @@ class Entry:
         self.codes[code] = self.codes.get(code, 0) + 1
 
     def retried(self, verdict: str) -> None:
-        """Count an attempt that is made again."""
+        """Count a retry."""
         self.retries[verdict] = self.retries.get(verdict, 0) + 1
 
     def fade(self, factor: float) -> None:

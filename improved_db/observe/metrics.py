@@ -78,7 +78,7 @@ FAMILIES: Final = (
     Family("improved_db_rows_total", "counter", ("direction",), "Rows returned (read) or changed (written)."),
     Family("improved_db_slow_statements_total", "counter", (), "Calls that took slow_query_threshold or longer."),
     Family("improved_db_outcomes_unknown_total", "counter", (), "Calls that may or may not have been applied."),
-    Family("improved_db_retries_total", "counter", ("verdict",), "Attempts that were made again."),
+    Family("improved_db_retries_total", "counter", ("verdict",), "Retries."),
     Family(
         "improved_db_retry_budget_left_ratio", "gauge", (),
         "How much of the retry budget is left, from 0 to 1; the least of several processes.", "least",

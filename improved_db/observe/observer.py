@@ -78,7 +78,7 @@ class Observer:
         on_measure: Hears how long waits, uses and openings took; or None.
         pool_times: How long waits ("wait"), uses ("use") and openings ("open") took.
         errors: Calls that failed, by verdict and code.
-        retries: Attempts that were made again, by verdict.
+        retries: Retries, by verdict of the attempt before.
         slow_calls: How many calls were slow.
         unknown_calls: How many may or may not have been applied.
     """

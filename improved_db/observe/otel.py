@@ -1,9 +1,8 @@
 """OpenTelemetry: spans and metrics by its conventions for databases, on ``opentelemetry-api`` alone.
 
-Each call of a verb is one CLIENT span, which begins and ends when the call is over, with the call's own times: so a
-sampler sees all of its attributes, a call that nobody samples costs nothing more, and it is never the current span.
-Spans of other instrumentations stay as they are: those of PyMySQL's are made at cursors and at ``pymysql.connect``,
-which these verbs do not use.
+Each call of a verb is one CLIENT span. The span is made when the call is over, with the call's own times. So a sampler
+sees all of its attributes, and the span is never the current one. Other instrumentations stay as they are: PyMySQL's
+works at cursors and at ``pymysql.connect``, which these verbs do not use.
 
 No span and no metric has a value of the caller's or a text of the server's: the text is the statement's normal form,
 an error is its number or the name of its class.

@@ -68,12 +68,24 @@ OBSERVED: Final[tuple[tuple[str, str, bool, str, Any], ...]] = (
     ("db.client.connection.max", "{connection}", False, "Connections allowed.", _number(lambda s, _: s.max_size)),
     ("db.client.connection.idle.max", "{connection}", False, "Idle ones allowed.", _number(lambda s, _: s.max_size)),
     ("db.client.connection.idle.min", "{connection}", False, "Connections kept.", _number(lambda s, _: s.min_size)),
-    ("db.client.connection.pending_requests", "{request}", False, "Who waits.", _number(lambda s, _: s.waiting)),
-    ("db.client.connection.timeouts", "{timeout}", True, "Waits in vain.", _number(lambda s, _: s.timed_out)),
+    (
+        "db.client.connection.pending_requests",
+        "{request}",
+        False,
+        "Callers that wait.",
+        _number(lambda s, _: s.waiting),
+    ),
+    ("db.client.connection.timeouts", "{timeout}", True, "Callers that got none.", _number(lambda s, _: s.timed_out)),
     ("improved_db.connections_closed", "{connection}", True, "Connections closed, by reason.", _closed),
     ("improved_db.leaks", "{connection}", True, "Connections held for too long.", _number(lambda s, _: s.leaks)),
-    ("improved_db.retries", "{retry}", True, "Attempts made again, by verdict.", _retries),
-    ("improved_db.outcomes_unknown", "{call}", True, "Calls in doubt.", _number(lambda _, o: o.unknown_calls)),
+    ("improved_db.retries", "{retry}", True, "Retries, by verdict of the attempt before.", _retries),
+    (
+        "improved_db.outcomes_unknown",
+        "{call}",
+        True,
+        "Calls that may be applied.",
+        _number(lambda _, o: o.unknown_calls),
+    ),
     ("improved_db.slow_statements", "{call}", True, "Slow calls.", _number(lambda _, o: o.slow_calls)),
 )
 

@@ -1,8 +1,9 @@
 """Several processes as one: each writes its metrics into a folder, and each reads those of all.
 
-``$IMPROVED_DB_SPOOL`` names the folder. A process writes its own file every few seconds, when a pool closes and when it
-ends. What is shown comes from the files alone, its own included, so that every process shows the same. The counters of
-a process that has ended are added to one file, under a lock, and never leave it: so no sum falls.
+``$IMPROVED_DB_SPOOL`` names the folder, which processes of one machine, or of one container, share. A process writes
+its own file every few seconds, when a pool closes and when it ends. What is shown comes from the files alone, its own
+included, so that every process shows the same. The counters of a process that has ended are added to one file, under a
+lock, and never leave it: so no sum falls.
 
 A file that another program wrote, or that was not written to its end, is left out, and the log says so.
 

@@ -31,7 +31,7 @@ class Statement:
         errors_by_verdict: The same, by the value of the `Verdict`.
         errors_by_code: The same, by the server's error number as text, or by the name of the error's class; at most
             eight, then ``"other"``.
-        retries: Attempts that were made again, of this statement or of a transaction that it ended.
+        retries: Retries of this statement, or of a transaction that failed at it.
         retries_by_verdict: The same, by verdict.
         unknown: Calls that may or may not have been applied.
         slow: Calls that took as long as ``slow_query_threshold``, or longer.

@@ -173,7 +173,7 @@ class Tally:
         return entry
 
     def retried(self, query: str, verdict: str) -> None:
-        """Count an attempt that is made again."""
+        """Count a retry."""
         entry = self._texts.get(query) or self.entry(query)
         entry.retried(verdict)
 

@@ -134,7 +134,7 @@ def test_a_summary_is_cut_between_two_words() -> None:
 
 @given(st.lists(VALUES, min_size=1, max_size=4), CONDITIONS, st.sampled_from(["", "LIMIT 1234567", "ORDER BY a"]))
 def test_no_value_is_in_a_form_and_a_form_is_its_own(values: list[str], condition: str, tail: str) -> None:
-    """What is shown to everyone has nobody's data in it."""
+    """What anything shows has no data of the caller's in it."""
     for text in statements(values, condition, tail):
         form = normal_form(text)
         shown = [value for value in [*values, condition.rsplit(maxsplit=1)[-1]] if value.strip("'") in form]

@@ -410,7 +410,7 @@ def test_the_trace_is_at_the_end_of_the_statement_and_disturbs_nothing(rig: Rig,
 
 
 def test_without_a_sampled_span_and_extras_there_is_no_comment(rig: Rig, traces: Traces) -> None:
-    """An id that leads nowhere helps nobody."""
+    """An id that leads nowhere is noise."""
     db = rig.db(direct=True, max_size=1)
     query = "select info from information_schema.processlist where id = connection_id()"
     with traced(db, traces, sql_comment=True):
