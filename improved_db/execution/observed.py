@@ -202,7 +202,7 @@ def in_transaction(
     stage: Stage,
     args: object,
     exchange: Callable[[], T],
-    verdict: Callable[[], Verdict | None] = lambda: None,
+    verdict: Callable[[BaseException], Verdict | None],
 ) -> T:
     """Run *exchange*, a statement on a connection that its caller has already, and tell the observer of it.
 
@@ -224,7 +224,7 @@ def in_transaction(
         call = Call(stage.statement, args, kind="transaction", started_at=taken_at)
         call.connected(taken_at)
         if not (stage.token_written and isinstance(error, OutcomeUnknown)):  # the token will tell
-            observer.done(call.ends(now(), error, verdict()))
+            observer.done(call.ends(now(), error, verdict(error)))
         raise
     times = Span(taken_at - stage.waited, taken_at, now())
     stage.waited = 0.0

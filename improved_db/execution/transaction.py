@@ -243,14 +243,19 @@ class Transaction(Queries):
     def _told(self, args: object, exchange: Callable[[], Any]) -> Any:
         """Run *exchange* as `_guarded` does, and tell the observer how its statement went."""
         self._refuse_if_over()
-        return in_transaction(self._executor, self._stage, args, partial(self._guarded, exchange), self._verdict)
+        return in_transaction(self._executor, self._stage, args, partial(self._noted, exchange), self._verdict)
 
-    def _verdict(self) -> Verdict | None:
-        return None if self._judgement is None else self._judgement.verdict
+    def _verdict(self, error: BaseException) -> Verdict | None:
+        """Return what is known after *error*; None if it is not the failure that was judged last."""
+        judged = self._failure is not None and (error is self._failure or error.__cause__ is self._failure)
+        return self._judgement.verdict if judged and self._judgement is not None else None
 
     def _guarded(self, exchange: Callable[[], Any], *, streaming: bool = False) -> Any:
         """Run *exchange* if the transaction is open, and note what it did to the transaction."""
         self._refuse_if_over(streaming=streaming)
+        return self._noted(exchange)
+
+    def _noted(self, exchange: Callable[[], Any]) -> Any:
         try:
             result = exchange()
         except StatementError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymysql.err import IntegrityError, OperationalError
 
-from improved_db import ConfigError, ImprovedDb, OutcomeUnknown, PoolTimeout, RepeatedStatements
+from improved_db import ConfigError, ImprovedDb, OutcomeUnknown, PoolTimeout, RepeatedStatements, StatementError
 from improved_db.aio import AsyncImprovedDb
 from improved_db.execution.observed import Call
 from improved_db.observe.entry import Entry
@@ -103,8 +103,11 @@ def test_errors_are_counted_by_verdict_and_number(db: ImprovedDb) -> None:
     for _ in range(2):
         with pytest.raises(IntegrityError):
             db.execute_query("insert into t values (1, %s)", 2)
-    with db.transaction() as tx, pytest.raises(IntegrityError):
-        tx.execute_query("insert into t values (1, %s)", 2)
+    with db.transaction() as tx:
+        with pytest.raises(IntegrityError):
+            tx.execute_query("insert into t values (1, %s)", 2)
+        with pytest.raises(StatementError):
+            tx.execute_query("update t set n = %s", (1, 2))
     with db.pipeline() as pipe:
         pipe.execute_query("insert into t values (7, %s)", 2)
         refused = pipe.execute_query("insert into t values (1, %s)", 2)
@@ -116,6 +119,8 @@ def test_errors_are_counted_by_verdict_and_number(db: ImprovedDb) -> None:
     statement = row(db, "INSERT")
     assert (statement.calls, statement.errors, dict(statement.errors_by_code)) == (6, 4, {"1062": 4})
     assert dict(statement.errors_by_verdict) == {"permanent": 4}
+    unsent = row(db, "UPDATE")
+    assert (unsent.errors_by_code, unsent.errors_by_verdict) == ({"StatementError": 1}, {"not_sent": 1})
 
 
 def test_a_statement_that_gets_no_connection_is_an_error_of_its_wait(rig: Rig) -> None:
