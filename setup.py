@@ -80,7 +80,11 @@ setup(
         "console_scripts": ["improved-db = improved_db.cli.main:main"],
         "pytest11": ["pytest_improved_db = pytest_improved_db"],
     },
-    package_data={"improved_db": ["py.typed"], "improved_db.wire": ["_rows.pyi"]},
+    package_data={
+        "improved_db": ["py.typed"],
+        "improved_db.wire": ["_rows.pyi"],
+        "improved_db.observe.page": ["page.*"],
+    },
     exclude_package_data={"improved_db.wire": ["_rows.c"]},
     ext_modules=[] if os.environ.get("IMPROVED_DB_PURE") == "1" else EXTENSIONS,
     options=elsewhere(),

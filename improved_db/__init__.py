@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from improved_db.execution.stream import Stream
     from improved_db.execution.transaction import Transaction
     from improved_db.observe.events import Event
+    from improved_db.observe.page.monitor import Monitor
     from improved_db.observe.statement import Statement, Statements
     from improved_db.observe.watch import Seen, Watch
     from improved_db.pool.snapshot import PoolStats
@@ -74,6 +75,7 @@ __all__ = [
     "ImprovedDbError",
     "Listener",
     "LoanSpent",
+    "Monitor",
     "OutcomeUnknown",
     "Pipeline",
     "PoolClosed",
@@ -124,6 +126,7 @@ _LATER = {
     "Host": "settings.hosts",
     "HostStatus": "cluster.status",
     "Reader": "execution.reader",
+    "Monitor": "observe.page.monitor",
     "Seen": "observe.watch",
     "Statement": "observe.statement",
     "Statements": "observe.statement",

@@ -27,7 +27,7 @@ from improved_db.wire.connection import Connection
 from improved_db.wire.pymysql_driver import OPTIONS, PARAMETERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from improved_db.execution.transaction import Transaction
     from improved_db.execution.transactional import Decorator
     from improved_db.observe.events import Event
+    from improved_db.observe.page.monitor import Monitor
     from improved_db.observe.statement import Statements
     from improved_db.observe.watch import Watch
     from improved_db.pool.snapshot import PoolStats
@@ -670,6 +671,37 @@ class ImprovedDb(Queries):
             A context manager that gives a `Watch`.
         """
         return self._observer.watch()
+
+    def monitor(
+        self,
+        *,
+        token: str | None = None,
+        auth: Callable[[Mapping[str, str]], object] | None = None,
+        public: bool = False,
+        allowed_hosts: Sequence[str] = (),
+        interval: float = 2.0,
+    ) -> Monitor:
+        """Return a page about this pool for a browser: charts, statements, errors, who has connections, events.
+
+        ``monitor.wsgi`` and ``monitor.asgi`` are applications to mount anywhere, ``monitor.django_view`` is a view, and
+        ``monitor.serve()`` is a server of its own. The page shows no value of a statement and changes nothing.
+
+        Args:
+            token: Only requests that have this secret see the page; at least 16 characters.
+            auth: A function of the request's headers, by names in lower case, that says whether it may see the page.
+            public: Everyone who reaches the page may see it.
+            allowed_hosts: By which host names it may be reached, besides those of the loopback.
+            interval: Seconds between two points of the charts.
+
+        Raises:
+            ConfigError: Not exactly one of *token*, *auth* and *public* is given, or an argument is invalid.
+        """
+        from improved_db.observe.page.live import monitor_of  # noqa: PLC0415  # only this method needs it
+
+        source = self._observer, self._pool, self._settings
+        return monitor_of(
+            *source, token=token, auth=auth, public=public, allowed_hosts=allowed_hosts, interval=interval
+        )
 
     def events(self, after: int = 0, kind: str | None = None) -> list[Event]:
         """Return what has happened, the oldest first: the latest thousand events, and the latest 200 slow calls.

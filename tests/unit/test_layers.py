@@ -37,7 +37,9 @@ FLOORS: Final = {
 #: An outside module lives in these rooms, and in whatever lies inside them.
 ROOMS: Final = {
     "argparse": {"cli"},
-    "threading": {"critical", "pool", "cluster", "execution.multiplex", "testing", "cli.bench"},
+    "threading": {
+        *("critical", "pool", "cluster", "execution.multiplex", "testing", "cli.bench", "observe.page.serving"),
+    },
     "time": {"clock", "testing", "cli"},
     "tenacity": {"execution.retry"},
     "opentelemetry": {"observe.otel", "observe.otel_metrics"},

@@ -33,6 +33,7 @@ NAMES = {
     "Identifier",
     "ImprovedDb",
     "Listener",
+    "Monitor",
     "Pipeline",
     "PoolStats",
     "Reader",
