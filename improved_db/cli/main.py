@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The commands in the order of the help; each is a module of this folder.
-COMMANDS: Final = ("ping", "query", "load", "bench", "doctor", "config", "playground")
+COMMANDS: Final = ("ping", "query", "load", "bench", "doctor", "top", "monitor", "config", "playground")
 
 #: What the exit codes mean.
 ENDINGS: Final = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -94,8 +95,9 @@ def on_terminal(*arguments: str, typed: str = "", **more: str) -> Ran:
             os.write(leader, typed.encode())
         seen = b""
         try:
-            while part := os.read(leader, 65536):
+            while select.select([leader], [], [], 60)[0] and (part := os.read(leader, 65536)):
                 seen += part
+            process_.kill()  # it is silent for too long, or has closed its terminal
         except OSError:  # a terminal without a process
             pass
         del screen
