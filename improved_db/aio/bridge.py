@@ -1,7 +1,7 @@
 """From coroutines to threads: who waits, in which thread a call is made, what its cancellation does.
 
 A connection is in use by one thread at a time, so there are as many threads as connections, and as many places: a
-coroutine waits for a place without a thread, and whoever has one finds a thread and a connection.
+coroutine waits for a place without a thread; one that has a place finds a thread and a connection.
 
 Knows event loops, futures and threads. Does not know statements.
 """

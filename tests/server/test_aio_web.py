@@ -48,7 +48,7 @@ def served(app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def watcher(database: dict[str, Any]) -> Iterator[ImprovedDb]:
-    """A table of notes, and somebody to look at it."""
+    """A table of notes, and a pool to look at it with."""
     with ImprovedDb(database, max_size=2) as db:
         db.execute_query("create table note (id int auto_increment primary key, text varchar(20))")
         yield db
@@ -121,7 +121,7 @@ def test_starlette_ends_the_statement_of_a_request_that_takes_too_long(
 
 
 def test_starlette_ends_the_stream_of_a_client_that_went_away(watcher: ImprovedDb, database: dict[str, Any]) -> None:
-    """Its rows would be computed for nobody."""
+    """The server would go on computing rows that no client reads."""
     watcher.exec_many("insert into note (text) values (%s)", ["a", "b", "c"])
 
     async def rows(request: Any) -> Any:

@@ -11,7 +11,7 @@ from tests.fakes import Caller, FakeConnection, FakePool, ThreadedPool, eventual
 
 
 def test_a_revoked_connection_is_ended_closed_and_never_lent_again() -> None:
-    """While it is being ended, the slot is nobody else's: what ends it must not meet another borrower's statement."""
+    """While it is being ended, no other borrower has the slot: what ends it must not meet another statement."""
     fake = FakePool(max_size=1)
     loan = fake.pool.acquire(1)
     seen: list[FakeConnection] = []
