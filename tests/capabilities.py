@@ -29,6 +29,7 @@ PROBES: Final[dict[str, tuple[str, ...]]] = {
     "sequences": ("create sequence counter", "select nextval(counter)"),
     "snapshot isolation": ("select @@innodb_snapshot_isolation",),
     "VALUES alone": ("values (1)",),
+    "SKIP LOCKED": ("create table probe (a int)", "select a from probe for update skip locked"),
     "RETURNING": ("create table probe (a int)", "insert into probe values (1) returning a"),
     "inet6 and uuid": ("create table probe (a inet6, b uuid)",),
     "a password without TLS": (
