@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from improved_db import ImprovedDb, LoanSpent, PoolTimeout
+from tests.fakes import Caller, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,3 +127,17 @@ def test_pandas_reads_from_the_connection_itself(db: ImprovedDb) -> None:
     db.execute_query("insert into t values (1), (2)")
     with closing(db.dbapi_connection()) as connection, pytest.warns(UserWarning, match="pandas only supports"):
         assert pd.read_sql("select n from t order by n", connection)["n"].tolist() == [1, 2]
+
+
+def test_another_thread_can_end_a_statement_and_the_connection_goes_on(database: dict[str, Any]) -> None:
+    """That is how a program cancels: it keeps the number of the session, and has the server end the statement."""
+    with ImprovedDb(database, max_size=2) as db, db.connection() as connection:
+        number, slow = connection.thread_id(), "select count(*) from information_schema.columns where sleep(30) = 0"
+        caller = Caller(lambda: connection.query(slow))
+        seen = "select count(*) from information_schema.processlist where id = %s and info like 'select count%%'"
+        eventually(lambda: db.fetch_value(seen, number))
+        db.execute_query("kill query %s", number)
+        with pytest.raises(pymysql.err.OperationalError) as caught:
+            caller.result()
+        assert caught.value.args[0] in {1317, 1028}
+        assert session(connection) == number

@@ -80,3 +80,14 @@ def test_reference_has_every_public_name() -> None:
     for page, names in modules.items():
         text = pages.text_of(f"docs/reference/{page}.md")
         assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_every_expectation_names_tests_that_exist() -> None:
+    """A promise without a test is a wish."""
+    rows = [line for line in pages.text_of("docs/explanation/expectations.md").splitlines() if line.startswith("| ")]
+    named = {
+        row: re.findall(r"`(tests/[\w/.]+)`", row.rpartition(" | ")[2]) for row in rows if "Expectation" not in row
+    }
+    assert len(named) == 38
+    assert [row for row, tests in named.items() if not tests] == []
+    assert [test for tests in named.values() for test in tests if not (pages.ROOT / test).is_file()] == []
