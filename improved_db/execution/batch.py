@@ -18,12 +18,12 @@ from improved_db.failures.decide import Unit, decide
 from improved_db.failures.raising import CallersOwn, Failed, error_for
 from improved_db.failures.verdict import Fate, Verdict
 from improved_db.pool.openers import own_copy
-from improved_db.sql.session_state import touches
+from improved_db.sql.session_state import AT, KEEPING, LOW_LINE, touches
 from improved_db.sql.statement import is_read_only
 from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from improved_db.execution.executor import Executor
     from improved_db.failures.verdict import Judgement
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Bytes of statements that may be on their way, written and not yet answered. The sockets' buffers always have room for
 #: these, so neither side waits for the other to read.
 IN_FLIGHT: Final = 65_536
+
+#: How many statements are bound before the first of them are sent; the server works on these while more are bound.
+AT_ONCE: Final = 128
 
 #: How a statement begins that may share a round trip: its effect depends on no other statement of the session. All
 #: others run alone, as by `execute_query`.
@@ -86,9 +89,27 @@ def bind(connection: Connection, statement: Statement) -> bool:
     except StatementError as error:
         statement.settle(error=error)
         return True
-    if sql[:3].lower() not in SHARING or len(sql) > IN_FLIGHT:
+    beginning = sql[:3].lower()
+    if beginning not in SHARING or len(sql) > IN_FLIGHT:
         return False
+    if beginning in KEEPING and AT not in sql and LOW_LINE not in sql:
+        return True
     return not touches(sql, connection.encoding)
+
+
+def bind_some(connection: Connection, left: deque[Statement], sharing: deque[Statement]) -> bool:
+    """Bind the next statements, at most AT_ONCE, and move those that may share a round trip from *left* to *sharing*.
+
+    Returns:
+        Whether the statement after them, if there is one, may share it, too.
+    """
+    for _ in range(AT_ONCE):
+        if not left or not bind(connection, left[0]):
+            return False
+        statement = left.popleft()
+        if statement.error is None:
+            sharing.append(statement)
+    return bool(left)
 
 
 def run_alone(executor: Executor, statement: Statement, failed: Failed | None, deadline: float | None) -> None:
@@ -114,7 +135,17 @@ def interrupted(statement: Statement) -> BaseException:
 class Window:
     """Statements on one connection: some are sent and not yet answered; the others wait until there is room."""
 
-    def __init__(self, connection: Connection, waiting: deque[Statement]) -> None:
+    def __init__(
+        self, connection: Connection, waiting: deque[Statement], more: Callable[[], bool] | None = None
+    ) -> None:
+        """Begin with nothing sent.
+
+        Args:
+            connection: Sends and reads.
+            waiting: The statements, bound.
+            more: Adds some to *waiting*; returns whether there may be more.
+        """
+        self._more: Callable[[], bool] | None = more
         self.waiting: deque[Statement] = waiting
         self.sent: deque[Statement] = deque()
         self._connection: Connection = connection
@@ -122,14 +153,22 @@ class Window:
 
     def answers(self) -> Iterator[tuple[Statement, Any]]:
         """Send as many statements as there is room for; yield each with its result, or with the server's error."""
-        while self.waiting or self.sent:
-            if self.waiting and self._bytes <= IN_FLIGHT // 2:
+        sent, waiting, read = self.sent, self.waiting, self._connection._read_answer
+        while True:
+            while self._bytes <= IN_FLIGHT // 2 and (waiting or self._more is not None):
+                if self._more is not None and not waiting and not self._more():
+                    self._more = None
                 batch = self._next_batch()
-                self.sent.extend(batch)
-                self._connection._send_each([statement.sql for statement in batch])
-            statement = self.sent[0]
-            answer = self._connection._read_answer(statement.dict_rows, more=len(self.sent) > 1)
-            self.sent.popleft()
+                if batch:
+                    sent.extend(batch)
+                    self._connection._send_each([statement.sql for statement in batch])
+                elif waiting:  # the next one is so long that it has to wait for an answer
+                    break
+            if not sent:
+                return
+            statement = sent[0]
+            answer = read(statement.dict_rows, more=len(sent) > 1)
+            sent.popleft()
             self._bytes -= len(statement.sql)
             yield statement, answer
 
@@ -146,7 +185,13 @@ class Exchange:
     """Statements that share one connection of the pool."""
 
     def __init__(
-        self, executor: Executor, loan: Loan[Connection], waiting: deque[Statement], *, others: bool = False
+        self,
+        executor: Executor,
+        loan: Loan[Connection],
+        waiting: deque[Statement],
+        *,
+        more: Callable[[], bool] | None = None,
+        others: bool = False,
     ) -> None:
         """Prepare to run.
 
@@ -154,12 +199,13 @@ class Exchange:
             executor: Its loans judge failures.
             loan: Has the connection; `run` returns the loan.
             waiting: The statements.
+            more: As for `Window`.
             others: Whether other threads own some of them: for those an interrupt is a lost connection.
         """
         self._executor: Executor = executor
         self._others: bool = others
         self._loan: Loan[Connection] = loan
-        self._window: Window = Window(loan.connection, waiting)
+        self._window: Window = Window(loan.connection, waiting, more)
         self._worst: Judgement | None = None
         # To the observer a read of another thread is that thread's own call.
         self._shares: Shares | None = None if others else Shares(executor, loan.taken_at - loan.started_at)

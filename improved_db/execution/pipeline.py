@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 from improved_db import records
 from improved_db.errors import StatementError
-from improved_db.execution.batch import Exchange, Statement, bind, interrupted, run_alone
+from improved_db.execution.batch import Exchange, Statement, bind_some, interrupted, run_alone
 from improved_db.execution.executor import check_batch_size
 from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.rows import R_co, Rows, rows_from, rows_made
@@ -53,12 +53,13 @@ class Handle(Generic[R_co]):
             OutcomeUnknown: The server may or may not have applied the statement.
             pymysql.err.MySQLError: What the server or the driver said of this statement.
         """
-        if not self.done:
+        statement = self._statement
+        if statement.outcome is None and statement.error is None:
             self._pipeline.flush()
         self._asked = True
-        if self._statement.error is not None:
-            raise self._statement.error
-        rows = rows_from(self._statement.outcome)
+        if statement.error is not None:
+            raise statement.error
+        rows = rows_from(statement.outcome)
         return (rows[0] if rows else None) if self._return_one else rows
 
     def _unasked_error(self) -> BaseException | None:
@@ -122,7 +123,9 @@ class Pipeline:
         if not collected:
             return
         self._run(collected)
-        self._unasked = [handle for handle in self._unasked if handle._unasked_error() is not None]
+        self._unasked = [
+            handle for handle in self._unasked if handle._statement.error is not None and not handle._asked
+        ]
 
     def finish(self) -> None:
         """Send what is left, and raise the first error that no ``result()`` has raised; called at the end of the block.
@@ -218,23 +221,20 @@ def _run_some(executor: Executor, left: deque[Statement], deadline: float | None
     loan = executor.persist(lambda: executor.loans.borrow(deadline), deadline)
     connection = loan.connection
     sharing: deque[Statement] = deque()
+    number = len(left)
     try:
-        if executor.may_share(connection):
-            while left and bind(connection, left[0]):
-                sharing.append(left.popleft())
+        more = executor.may_share(connection) and bind_some(connection, left, sharing)
     except BaseException:
         executor.pool.release(loan)
         raise
-    if not sharing:
+    if not more and len(sharing) <= 1:
         executor.pool.release(loan)
-        if left:
-            run_alone(executor, left.popleft(), None, deadline)
+        if not sharing and len(left) == number:
+            sharing.append(left.popleft())
+        if sharing:
+            run_alone(executor, sharing[0], None, deadline)
         return
-    if len(sharing) == 1 and not sharing[0].done:
-        executor.pool.release(loan)
-        run_alone(executor, sharing[0], None, deadline)
-        return
-    exchange = Exchange(executor, loan, deque(statement for statement in sharing if not statement.done))
+    exchange = Exchange(executor, loan, sharing, more=partial(bind_some, connection, left, sharing) if more else None)
     exchange.run(deadline)
     for statement, failed in exchange.retried:
         run_alone(executor, statement, failed, deadline)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What PyMySQL writes as a list in parentheses.
 _SEQUENCES: Final = frozenset({tuple, list, set, frozenset})
+#: The usual scalars; to ask whether a value is a Mapping costs more than to escape it.
+_SCALARS: Final = frozenset({int, str})
 
 
 def bind(connection: Session, query: str, args: object) -> bytes:
@@ -41,17 +43,17 @@ def bind(connection: Session, query: str, args: object) -> bytes:
     try:
         if args is None:
             text = query
+        elif type(args) in _SCALARS or not isinstance(args, (tuple, list, Mapping)):
+            text = query % (connection.escape(args),)
         elif isinstance(args, (tuple, list)):
             if args and type(args[0]) in _SEQUENCES and rows_given(query, args):
                 raise StatementError("args is a list of rows: use exec_many")
             text = query % tuple(map(connection.escape, args)) if args else query
-        elif isinstance(args, Mapping):
+        else:
             wrong = mapping_misfit(query) if args else None
             if wrong is not None:
                 raise StatementError(wrong)
             text = query % {name: connection.escape(value) for name, value in args.items()} if args else query
-        else:
-            text = query % (connection.escape(args),)
         if "()" in text and _has_empty_list(args):
             raise StatementError("")  # `_misfit` finds it
         if connection.encoding in STRAYS:

@@ -27,6 +27,7 @@ from improved_db.wire.columns import row_kind
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
 from improved_db.wire.handshake import ENDED, Handshake
+from improved_db.wire.results import read_at_once
 from improved_db.wire.streaming import forget_stream, is_streaming, next_rows, start_stream, streamed_columns
 from improved_db.wire.values import escape_text
 
@@ -217,7 +218,14 @@ class Connection(Handshake):
             pymysql.err.MySQLError: The connection is lost, and the answers with it.
         """
         self._next_seq_id = 1
-        self._row_kind = dict if dict_rows else tuple
+        kind = dict if dict_rows else tuple
+        result = read_at_once(self, kind)
+        if result is not None:
+            self._affected_rows = result.affected_rows or 0
+            if not more:
+                self._phase = None
+            return result
+        self._row_kind = kind
         try:
             return self._finish()
         except err.MySQLError as error:

@@ -23,6 +23,7 @@ from improved_db.wire.buffer import Buffer
 from improved_db.wire.columns import keys
 from improved_db.wire.decoders import SKIP
 from improved_db.wire.packets import (
+    EOF,
     HEADER,
     LOCAL_INFILE,
     OK,
@@ -34,7 +35,7 @@ from improved_db.wire.packets import (
     ok_fields,
     want,
 )
-from improved_db.wire.row_packets import known_shape, read_row_packets, read_shape, remember_shape
+from improved_db.wire.row_packets import FIVE, SHORT_EOF, known_shape, read_row_packets, read_shape, remember_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -233,6 +234,48 @@ def read_query_result(session: Session, unbuffered: bool = False, row_kind: type
         del error  # otherwise its traceback would hold this frame, and this frame the error
 
 
+def read_at_once(session: Session, row_kind: type) -> Result | None:
+    """Read the next answer in one step if it has come whole, and begins like the last one on this connection.
+
+    If it does not, the buffer stays as it is, and `read_query_result` has to read; it calls the converters again.
+
+    Args:
+        session: The connection; its ``_next_seq_id`` is that of the answer's first packet.
+        row_kind: As for `read_query_result`.
+
+    Returns:
+        The result, or None.
+    """
+    buffer, known = session._rfile, session._known
+    if known is None or type(buffer) is not Buffer:
+        return None
+    prefix, sequence, shape, encoding, use_unicode = known
+    data, start = buffer.data, buffer.position
+    if (
+        not data.startswith(prefix, start)
+        or prefix[HEADER - 1] != session._next_seq_id
+        or session.encoding != encoding
+        or session.use_unicode != use_unicode
+        or not shape.fits(session.decoders)
+    ):
+        return None
+    rows: list[Any] = []
+    try:
+        place, sequence = shape.decoder(row_kind).run(data, start + len(prefix), sequence, rows)
+    except Exception:
+        return None
+    eof = data[place : place + SHORT_EOF]
+    if len(eof) < SHORT_EOF or eof[HEADER] != EOF or not eof.startswith(FIVE) or eof[HEADER - 1] != sequence:
+        return None
+    result = _of_rows(shape, rows, row_kind)
+    result._end(session, eof[HEADER:])
+    if result.has_next:
+        return None
+    buffer.position = place + SHORT_EOF
+    buffer.trim()
+    return result
+
+
 def read_rows(result: Any, max_rows: int) -> list[Any]:
     """Return the next rows of a result that is being streamed.
 
@@ -267,12 +310,17 @@ def _read_answer(session: Session, buffer: Buffer, unbuffered: bool, row_kind: t
     eof = read_row_packets(session, buffer, shape, shape.decoder(row_kind), rows, whole=True)
     assert eof is not None  # because of whole=True
     buffer.trim()
+    result = _of_rows(shape, rows, row_kind)
+    result._end(session, eof)
+    return result
+
+
+def _of_rows(shape: Shape, rows: list[Any], row_kind: type) -> Result:
     result = Result()
     result._shape = shape
     result.description = shape.description
     result.affected_rows = len(rows)
     result.rows = rows if row_kind is dict and rows else tuple(rows)  # what fetchall of the cursors gives
-    result._end(session, eof)
     return result
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from improved_db.wire.packets import Session
 
 
-#: The length of the usual EOF packet.
+#: The length of the usual EOF packet, as its header has it, and its size with the header.
 FIVE: Final = b"\5\0\0"
+SHORT_EOF: Final = HEADER + 5
 
 #: No server has more than 4,096 in a result. One that announces more could send definitions for ever.
 MOST_COLUMNS: Final = 0xFFFF
@@ -130,13 +131,13 @@ def read_row_packets(
 def _short_eof(session: Session, buffer: Buffer) -> bytes | None:
     """If the next packet is a usual EOF packet and has come whole, consume and return it; otherwise return None."""
     data, start = buffer.data, buffer.position
-    if len(data) < start + 9 or data[start + HEADER] != EOF or data[start : start + 3] != FIVE:
+    if len(data) < start + SHORT_EOF or data[start + HEADER] != EOF or data[start : start + 3] != FIVE:
         return None
     if data[start + 3] != session._next_seq_id:
         return None
-    buffer.position = start + 9
+    buffer.position = start + SHORT_EOF
     session._next_seq_id = (session._next_seq_id + 1) & 255
-    return data[start + HEADER : start + 9]
+    return data[start + HEADER : start + SHORT_EOF]
 
 
 def _is_plain_row(session: Session, buffer: Buffer) -> bool:
