@@ -337,18 +337,18 @@ class ImprovedDb(Queries):
 
     @overload
     def execute_each(
-        self, query: Query, args_iterable: Iterable[Any], *, batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, batch_size: int = 300
     ) -> Iterator[Rows[TupleRow]]: ...
     @overload
     def execute_each(
-        self, query: Query, args_iterable: Iterable[Any], *, row_type: type[dict[str, Any]], batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: type[dict[str, Any]], batch_size: int = 300
     ) -> Iterator[Rows[DictRow]]: ...
     @overload
     def execute_each(
-        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., T], batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., T], batch_size: int = 300
     ) -> Iterator[Rows[T]]: ...
     def execute_each(
-        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., Any] = tuple, batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., Any] = tuple, batch_size: int = 300
     ) -> Iterator[Rows[Any]]:
         """Run one statement for each of many arguments, many in a round trip, and yield the rows of each in order.
 

@@ -120,7 +120,7 @@ class Reader(Queries):
         return pipelined(partial(run_each, self.executor))
 
     def execute_each(
-        self, query: Query, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 100
+        self, query: Query, args_iterable: Iterable[Any], *, row_type: type[Any] = tuple, batch_size: int = 300
     ) -> Iterator[Rows[Any]]:
         """Run one statement for each of many arguments; see `ImprovedDb.execute_each`."""
         return execute_each(self.executor, query, args_iterable, row_type=row_type, batch_size=batch_size)

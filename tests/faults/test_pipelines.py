@@ -152,6 +152,43 @@ def test_many_large_results_block_neither_side(db: ImprovedDb) -> None:
     assert {len(handle.result()[0][0]) for handle in handles} == {1_000_000}
 
 
+def test_statements_of_all_kinds_run_in_order_however_many(db: ImprovedDb) -> None:
+    """More are bound while the first are on their way; what cannot be sent, goes alone or is long keeps its place."""
+    queries: list[tuple[str, Any]] = [("select %s", number) for number in range(700)]
+    queries[150] = ("set @place = 1", None)
+    queries[151] = ("select @place", None)
+    queries[300] = ("select %s, %s", 1)
+    queries[301] = ("select length(%s)", "x" * 60_000)
+    queries[302:450] = [("select %s, %s", 1)] * 148
+    with contextlib.suppress(StatementError), db.pipeline() as pipe:
+        handles = [pipe.execute_query(*query) for query in queries]
+    for place, handle in enumerate(handles):
+        if queries[place][0] == "select %s, %s":
+            with pytest.raises(StatementError):
+                handle.result()
+        elif place not in {150, 151, 301}:
+            assert handle.result() == ((place,),)
+    assert handles[151].result() in {((1,),), ((None,),)}  # the pool resets a session before it lends it again
+    assert handles[301].result() == ((60_000,),)
+
+
+def test_an_answer_that_ends_otherwise_than_the_last_one_is_read_all_the_same(db: ImprovedDb) -> None:
+    """An error after the columns, no row, other columns, rows as dicts, a row that is longer than one read."""
+    queries = ["select id from t"] * 2 + ["select id from t where id = (select 1 union select 2)"] * 2
+    queries += ["select id from t where id > 5", "select id, n from t", "select repeat('x', 300000)"] * 3
+    db.exec_many(INSERT, range(3))
+    with contextlib.suppress(MySQLError), db.pipeline() as pipe:
+        handles = [pipe.execute_query(query) for query in queries]
+        dicts = pipe.execute_query("select id, n from t where id = 1", dictcursor=True)
+    for query, handle in zip(queries, handles, strict=True):
+        if "union" in query:
+            with pytest.raises(OperationalError):
+                handle.result()
+        else:
+            assert handle.result() == db.execute_query(query)
+    assert dicts.result() == ({"id": 1, "n": 0},)
+
+
 # --- lost connections ------------------------------------------------------------------------------------------------
 
 STATEMENTS = ["select 0 + 0", INSERT % 1, "select 0 + 2", INSERT % 3, "select 0 + 4", INSERT % 5]
