@@ -356,7 +356,13 @@ class Cluster:
         by_host = {address: server.stats() for address, server in self._servers.items()}
         found = summed(self.settings.name, by_host.values())
         failovers, lost = self._failovers.count, self._failovers.lost
-        found = dataclasses.replace(found, failovers=failovers, lost_writes=lost, schema_lag=self._schema_lag)
+        found = dataclasses.replace(
+            found,
+            failovers=failovers,
+            lost_writes=lost,
+            schema_lag=self._schema_lag,
+            monitor_late=self._roles.late,
+        )
         return dataclasses.replace(found, closed=self._closed, by_host=by_host)
 
     def borrowed(self) -> list[Borrowed]:

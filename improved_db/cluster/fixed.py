@@ -35,11 +35,13 @@ class Fixed:
     Attributes:
         on_change: Called with the topology before and the one after, when another server becomes the primary.
         on_gone: Never called: it is not known whether a server is down.
+        late: 0: no server is asked.
     """
 
     def __init__(self, hosts: Sequence[HostSettings], *, in_order: bool, clock: Clock) -> None:
         """Take the roles of the settings; *in_order*: the first server that works is the primary."""
         self.on_change: list[Callable[[Topology, Topology], object]] = []
+        self.late: int = 0
         self.on_gone: list[Callable[[str], object]] = []
         self._waiters = Waiters(clock)
         self._now = clock.now

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
         on_gone: list[Callable[[str], object]]
 
         @property
+        def late(self) -> int:
+            """How often the servers were asked too late, by this process's own fault."""
+
+        @property
         def topology(self) -> Topology:
             """Who is what now."""
 

@@ -55,6 +55,8 @@ class PoolStats:
         leaks: Loans reported as held for too long.
         retries: Retries by the executor, by verdict.
         schema_lag: Reads that named what a replica did not have yet, and were answered by the primary.
+        monitor_late: How often several servers were asked too late, because this program did not run: it was stopped,
+            or a thread of it held the interpreter. A server that was silent then is not taken for dead.
         failovers: How often another one of several servers became the primary.
         lost_writes: Writes that were acknowledged, and lost by these failovers, as far as GTIDs tell.
         closed: Whether the pool is closed.
@@ -87,6 +89,7 @@ class PoolStats:
     retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     failovers: int = 0
     schema_lag: int = 0
+    monitor_late: int = 0
     lost_writes: int = 0
     closed: bool = False
     by_host: Mapping[str, PoolStats] = dataclasses.field(default_factory=dict)
