@@ -698,7 +698,7 @@ class ImprovedDb(Queries):
         """
         from improved_db.observe.page.live import monitor_of  # noqa: PLC0415  # only this method needs it
 
-        source = self._observer, self._pool, self._settings
+        source = self._observer, self._parts, self._settings
         return monitor_of(
             *source, token=token, auth=auth, public=public, allowed_hosts=allowed_hosts, interval=interval
         )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from improved_db.cluster.routes import Roles
     from improved_db.cluster.status import HostStatus
     from improved_db.cluster.views import Topology
+    from improved_db.pool.loan import Loan
     from improved_db.pool.pool import Pool
     from improved_db.pool.snapshot import PoolStats
     from improved_db.pool.stats import Borrowed, Listener
@@ -367,8 +368,16 @@ class Cluster:
 
     def borrowed(self) -> list[Borrowed]:
         """Return the loans that are out, the oldest first."""
-        out = [one for server in self._servers.values() for pool in server.every() for one in pool.borrowed()]
-        return sorted(out, key=lambda one: -one.seconds)
+        return [borrowed for _, borrowed in self.loans_out()]
+
+    def loans_out(self) -> list[tuple[Loan[Connection], Borrowed]]:
+        """Return the same, each with its loan."""
+        out = [pair for pool in self.members() for pair in pool.loans_out()]
+        return sorted(out, key=lambda pair: -pair[1].seconds)
+
+    def members(self) -> list[Pool[Connection]]:
+        """Return the pools of all servers, also those that are closed and may have connections in use."""
+        return [pool for server in self._servers.values() for pool in server.every()]
 
     def hosts(self) -> list[HostStatus]:
         """Return what is known of each server, in the order of the settings."""

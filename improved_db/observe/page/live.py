@@ -18,7 +18,7 @@ from improved_db.observe.page.answer import Refusal, number, only
 from improved_db.observe.page.history import Numbers
 from improved_db.observe.page.monitor import Monitor
 from improved_db.observe.page.source import meanings, short_place, worded
-from improved_db.pool.stats import PoolStats
+from improved_db.pool.snapshot import PoolStats
 from improved_db.settings.options import HIDDEN
 from improved_db.settings.settings import PoolSettings, Settings
 from improved_db.sql.normal import normal_form
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
 
+    from improved_db.assembly import Assembly
     from improved_db.observe.observer import Observer
     from improved_db.observe.statement import Statement
-    from improved_db.pool.pool import Pool
 
 _LIMIT: Final = 100
 _STACK: Final = 30  # frames
@@ -58,33 +58,47 @@ class LiveSource:
         tabs: The parts of the page.
     """
 
-    def __init__(self, observer: Observer, pool: Pool[Any], settings: Settings) -> None:
-        """Look at a pool, and hold it no longer than its own program does."""
+    def __init__(self, observer: Observer, parts: Assembly, settings: Settings) -> None:
+        """Look at a pool, or at those of several servers, and hold them no longer than their own program does."""
         self.title: str = observer.name
         self.tabs: tuple[str, ...] = ("overview", "pool", "statements", "slow", "errors", "borrowed", "events")
         self._observer = observer
-        self._pool = weakref.ref(pool)
+        if settings.cluster is not None:
+            self.tabs += ("hosts",)
+        self._parts = weakref.ref(parts)
         self._settings = settings
 
     def each_round(self, call: Callable[[], object]) -> None:
         """Have *call*, a method, called in each round of the pool's maintenance, for as long as its object is there."""
-        pool, method = self._pool(), weakref.WeakMethod(call)
-        if pool is None:
-            return
-        before = pool.reports.on_round
+        method = weakref.WeakMethod(call)
 
-        def on_round() -> None:
-            before()
-            if (alive := method()) is not None:
-                alive()
+        def also(before: Callable[[], object]) -> Callable[[], None]:
+            def on_round() -> None:
+                before()
+                if (alive := method()) is not None:
+                    alive()
 
-        pool.reports.on_round = on_round
+            return on_round
+
+        pools = self._pools()
+        for pool in [] if pools is None else pools.members():
+            pool.reports.on_round = also(pool.reports.on_round)
+
+    def _pools(self) -> Any:
+        """Return the pool, or the cluster; None if the program has dropped it."""
+        parts = self._parts()
+        return None if parts is None else parts.pools
+
+    def _stats(self) -> PoolStats | None:
+        pools = self._pools()
+        stats: PoolStats | None = None if pools is None else pools.stats()
+        return stats
 
     # --- the charts ------------------------------------------------------------------------------------------------
 
     def numbers(self) -> Numbers:
         """Return the gauges and sums of now."""
-        stats, observer = self._observer.stats(), self._observer
+        stats, observer = self._stats(), self._observer
         counts, rows = empty(), 0
         for entry in (observer.tally.by_verb() if observer.tally is not None else {}).values():
             counts = added(counts, entry.counts)
@@ -120,14 +134,15 @@ class LiveSource:
             "slow": self._slow,
             "errors": self._errors,
             "borrowed": self._borrowed,
+            "hosts": self._hosts,
         }.get(name)
-        if found is None:
+        if found is None or name not in self.tabs:
             raise Refusal(404, "there is nothing here; data/overview says what there is")
         only(query, ())
         return found()
 
     def _overview(self) -> dict[str, Any]:
-        stats = self._observer.stats()
+        stats = self._stats()
         driver, server = self._observer.versions
         gauges = ("max_size", "min_size", "idle", "used", "opening", "waiting", "closed", *_COUNTED)
         return {
@@ -145,9 +160,9 @@ class LiveSource:
         """Return what is wrong now, in words."""
         if stats is None or stats.closed:
             return ["the pool is closed"]
-        wrong, pool, recent = [], self._pool(), wall() - _RECENT
-        if stats.waiting and pool is not None:
-            out = pool.borrowed()
+        wrong, pools, recent = [], self._pools(), wall() - _RECENT
+        if stats.waiting and pools is not None:
+            out = pools.borrowed()
             holder = f"; the oldest has been out for {out[0].seconds:.1f} s" if out else ""
             full = f"{stats.used} of {stats.max_size} connections are in use"
             wrong.append(f"{full} and {stats.waiting} callers wait{holder}")
@@ -169,7 +184,7 @@ class LiveSource:
         return wrong
 
     def _pool_data(self) -> dict[str, Any]:
-        settings, stats = self._settings, self._observer.stats()
+        settings, stats = self._settings, self._stats()
         return {
             "settings": [*_rows(settings.pool, PoolSettings), *_own_rows(settings), *_connect_rows(settings)],
             "counters": [
@@ -236,11 +251,11 @@ class LiveSource:
         ]
 
     def _borrowed(self) -> list[dict[str, Any]]:
-        pool = self._pool()
-        if pool is None:
+        pools = self._pools()
+        if pools is None:
             return []
         frames, rows = sys._current_frames(), []
-        for loan, out in pool.loans_out():
+        for loan, out in pools.loans_out():
             stack = _stack(frames.get(loan.thread.ident or 0))
             rows.append(
                 {
@@ -254,6 +269,10 @@ class LiveSource:
             )
         return rows
 
+    def _hosts(self) -> list[dict[str, Any]]:
+        parts = self._parts()
+        return [] if parts is None else [dataclasses.asdict(status) for status in parts.cluster().hosts()]
+
     def _event(self, event: Any) -> dict[str, Any]:
         details = {**event.details}
         if details.get("place"):
@@ -262,9 +281,9 @@ class LiveSource:
         return {**shown, "details": details}
 
 
-def monitor_of(observer: Observer, pool: Pool[Any], settings: Settings, **access: Any) -> Monitor:
-    """Return the page of one pool; *access* is that of `Monitor`."""
-    source = LiveSource(observer, pool, settings)
+def monitor_of(observer: Observer, parts: Assembly, settings: Settings, **access: Any) -> Monitor:
+    """Return the page of one pool, or of a cluster; *access* is that of `Monitor`."""
+    source = LiveSource(observer, parts, settings)
     monitor = Monitor(source, **access)
     source.each_round(monitor.history.sample)
     return monitor

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const NAMES = { overview: "Overview", pool: "Pool", statements: "Statements", slow: "Slow", errors: "Errors",
-    borrowed: "Borrowed", events: "Events" };
+    borrowed: "Borrowed", events: "Events", hosts: "Hosts" };
   const main = document.getElementById("main"), state = document.getElementById("state");
   let tabs = [], interval = 2, paused = false, points = [], timer = 0, running = false, filter = "";
 
@@ -215,6 +215,14 @@
         text("statement", "Statement now", { show: (row) => el("code", {}, row.statement) }),
         text("stack", "Where the thread is", { show: (row) => el("details", { open: true }, el("summary", {}, row.place || "stack"), el("pre", {}, row.stack.join("\n"))) })], told, { sort: "seconds" })
         : nothing("No connection is out.");
+    },
+    async hosts() {
+      const told = await get("hosts");
+      return table([text("host", "Server"), text("role", "Role"), text("state", "State"), text("why", "Why"),
+        { key: "lag", title: "Behind", tip: "how far it is behind the primary", show: (row) => row.lag === null ? "?" : time(row.lag) },
+        { key: "rtt", title: "Answer", tip: "how long its last answer took", show: (row) => row.rtt === null ? "?" : time(row.rtt) },
+        count("in_use", "In use"), count("idle", "Idle"), count("waiting", "Wait"), count("served", "Served"),
+        count("failures", "Failures", { bad: true }), seconds("ejected_for", "Ejected for")], told, {});
     },
     async events() {
       const told = await get("events");
