@@ -151,6 +151,9 @@ class PyMySQLDriver:
             raise
         if self._idle_limit is None:
             self._learn(connection)
+        elif connection._identity_query is None and self._identity_query is not None:
+            # It began to connect before the first one knew how to ask, and may be ended on the server only if it says.
+            connection._identify(self._identity_query)
         connection._statement_limit = self._max_packet
         connection._resettable, connection._pipelines = self._resettable, self._pipelines
         if self._configure is not None:

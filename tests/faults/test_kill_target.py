@@ -10,10 +10,15 @@ import pytest
 from improved_db import ImprovedDb
 from improved_db.testing import TemporaryServer
 from improved_db.wire.ending import mark
+from improved_db.wire.pymysql_driver import PyMySQLDriver
+from tests.fakes import Caller
 from tests.faults import fake_server
+from tests.faults.faults import Gate, delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.faults.harness import Rig
 
 
 def several(name_of: Callable[[int], str | None]) -> fake_server.FakeServer:
@@ -83,3 +88,20 @@ def test_two_servers_of_one_machine_have_two_names(options: dict[str, Any]) -> N
                 names.append(mark(first).server)
     assert names[0] != names[1]
     assert all(names)
+
+
+def test_a_connection_that_began_before_the_first_one_was_there_knows_its_server_too(rig: Rig) -> None:
+    """Two openers start together, as they do in a pool: without its server's name the session could not be ended."""
+    driver = PyMySQLDriver(lambda: {**rig.options, "port": rig.proxy.port})
+    gate = Gate(rig.proxy)
+    rig.proxy.on_query(b"set names", delay(gate))
+    second = Caller(driver.connect)
+    rig.proxy.wait_until(lambda: gate.waiting == 1)
+    connections = [driver.connect()]
+    gate.open()
+    connections.append(second.result())
+    names = {connection._server_identity for connection in connections}
+    for connection in connections:
+        driver.close(connection)
+    assert len(names) == 1
+    assert "" not in names
