@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -159,28 +158,6 @@ def test_replicas_that_follow_another_writer_overrule_the_primary(shop: Shop) ->
     db.execute_query(INSERT)
     assert (shop.rows(0), shop.rows(1)) == (1, 2)
     assert shop.role(0) == "unfit"
-
-
-def test_an_interrupt_while_waiting_for_a_primary_leaves_nothing(shop: Shop) -> None:
-    """Scenario 89: Ctrl-C ends the call at once; afterwards the program goes on as before."""
-    shop.replicas.servers[0].kill()
-    over = threading.Event()
-
-    def interrupt() -> None:
-        eventually(lambda: shop.primary() is None)
-        over.wait(0.3)  # wherever the call waits then
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    with pytest.raises(KeyboardInterrupt):
-        shop.db.execute_query(INSERT)
-    interrupter.join()
-    shop.replicas.servers[0].restart()
-    shop.db.execute_query(INSERT)
-    stats = shop.db.stats()
-    assert (stats.used, stats.waiting, stats.opening) == (0, 0, 0)
-    assert shop.rows(0) == 2
 
 
 def test_a_reader_whose_replica_is_promoted_never_writes(shop: Shop) -> None:
