@@ -74,6 +74,7 @@ def test_node_that_rejects_queries_answers_nothing(db: ImprovedDb, galera: Tempo
     assert ask(galera.nodes[2], "select count(*) from t") == ((2,),)
 
 
+@pytest.mark.soak
 def test_node_without_a_majority_gets_nothing_until_the_group_is_back(db: ImprovedDb, galera: TemporaryCluster) -> None:
     """Scenario 69: it answers SELECT 1, and refuses every table; the write waits."""
     first, second, third = galera.nodes
