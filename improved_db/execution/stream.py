@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from improved_db.clock import MonotonicClock
+from improved_db.errors import StatementError
 from improved_db.execution.executor import check_batch_size, check_timeout
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
@@ -50,6 +51,7 @@ class Stream(Generic[R_co]):
         self._connection = connection
         self._batch_size = batch_size
         self._timeout = timeout
+        self._over = False
 
     def __iter__(self) -> Iterator[R_co]:
         while batch := self.batch():
@@ -62,8 +64,11 @@ class Stream(Generic[R_co]):
         meanwhile.
 
         Raises:
+            StatementError: The block of the stream has ended, and its connection may be another caller's.
             pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is retried.
         """
+        if self._over:
+            raise StatementError("the block of the stream has ended: read its rows inside the block")
         began_at = self._now()
         try:
             batch: list[R_co] = self._connection._next_rows(self._batch_size, self._timeout)
@@ -74,6 +79,10 @@ class Stream(Generic[R_co]):
             self.seconds += self._now() - began_at
         self.rows += len(batch)
         return batch
+
+    def _end(self) -> None:
+        """Read no more: the connection is returned, or the transaction goes on."""
+        self._over = True
 
 
 @contextlib.contextmanager
@@ -108,6 +117,7 @@ def streamed(
             stream.error = stream.error or interrupt
         raise
     finally:
+        stream._end()
         if call is not None:
             call.streamed(loan.taken_at - loan.started_at, stream.seconds, stream.rows)
             executor.ended(call, stream.error)

@@ -66,6 +66,7 @@ def streamed_in(
     try:
         yield stream
     finally:
+        stream._end()
         if call is not None:
             call.streamed(0.0, stream.seconds, stream.rows)
             executor.ended(call, stream.error)
@@ -81,6 +82,8 @@ class _StreamInTransaction(Stream[Any]):
         self._tx = tx
 
     def batch(self) -> list[Any]:
+        if self._over:
+            return super().batch()  # says so, which is no failure of the transaction
         batch: list[Any] = self._tx._guarded(super().batch, streaming=True)
         return batch
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pymysql.err
 import pytest
 
-from improved_db import ImprovedDb
+from improved_db import ImprovedDb, StatementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,3 +102,20 @@ def test_statement_without_rows_streams_nothing(db: ImprovedDb) -> None:
         assert rows.columns == ()
         assert list(rows) == []
     assert db.execute_query("select name from numbers where n = 1") == (("x",),)
+
+
+@pytest.mark.parametrize("where", ["pool", "transaction"])
+def test_a_stream_read_after_its_block_takes_no_rows_of_another(database: dict[str, Any], where: str) -> None:
+    """The connection is another caller's by then, and an empty list would look like a result without rows."""
+    with ImprovedDb(database, max_size=1) as db, contextlib.ExitStack() as stack:
+        one = db if where == "pool" else stack.enter_context(db.transaction())
+        with one.stream("select 1 as n") as early:
+            assert list(early) == [(1,)]
+        with one.stream("select 2 as n union all select 3") as rows:
+            with pytest.raises(StatementError, match="the block of the stream has ended"):
+                early.batch()
+            assert early.columns == ("n",)
+            assert list(rows) == [(2,), (3,)]
+        with pytest.raises(StatementError, match="the block of the stream has ended"):
+            list(rows)
+        assert one.fetch_value("select 4") == 4
