@@ -135,6 +135,8 @@ def hint(query: str, said: str) -> str:
         return "write no quotes around %s: improved_db adds them"
     if "?" in bare and "%s" not in query:
         return "placeholders are %s and %(name)s, not ?"
+    if "{}" in bare:
+        return "the places {} of SQL are filled by format(): SQL(...).format(Identifier(name))"
     if re.search(r";\s*\S", bare):
         return "execute_query takes one statement at a time: run them one after the other"
     return ""

@@ -15,6 +15,7 @@ import pymysql.err
 import pytest
 
 from improved_db import (
+    SQL,
     ConfigError,
     Identifier,
     ImprovedDb,
@@ -259,6 +260,7 @@ SENT: list[tuple[str, Callable[[Any], object], int, str]] = [
         "no quotes around %s",
     ),
     ("a list as a value", lambda db: db.execute_query("select %s", ([1, 2],)), 1241, "it is for IN %s alone"),
+    ("places of SQL left open", lambda db: db.execute_query(SQL("select * from {}")), 1064, "filled by format()"),
     ("question marks without args", lambda db: db.execute_query("select ? from pets"), 1064, "placeholders are %s"),
 ]
 
