@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PLACE: Final = frozenset({"host", "port", "unix_socket"})
 
 
+#: The topologies that take the roles from the settings, and ask no server.
+SAID: Final = frozenset({"static", "sequential"})
+
 Role = Literal["primary", "replica"]
 
 
@@ -199,6 +202,11 @@ def cluster_of(
     """
     members = _members(found)
     topology, roles = _roles(members, options.get("topology"))
+    if topology in SAID and options.get("max_replication_lag") is not None:
+        raise ConfigError(
+            f"max_replication_lag needs servers that are asked how far they are, and topology={topology!r} asks none; "
+            "leave one of them out"
+        )
     hosts: list[HostSettings] = []
     for member, role in zip(members, roles, strict=True):
         connect = ConnectOptions(_resolved(member, found, for_one))
@@ -263,7 +271,7 @@ def _roles(members: Sequence[Member], topology: str | None) -> tuple[str | None,
     roles = [member.role for member in members]
     if topology is None and any(roles):
         topology = "static"
-    if topology not in {"static", "sequential"}:
+    if topology not in SAID:
         if any(roles):
             raise ConfigError(
                 f"role= is for topology='static', but topology={topology!r} discovers the roles; leave one of them out"

@@ -96,11 +96,11 @@ def test_options_of_the_cluster_are_read_and_have_defaults() -> None:
     """Few, and each may stand in the URL."""
     assert cluster(URL) == ClusterSettings(hosts=tuple(hosts(URL)))
     told = cluster(
-        URL + "?topology=sequential&read_preference=nearest&max_replication_lag=5&causal_reads=off&causal_timeout=0.5"
+        URL + "?topology=group&read_preference=nearest&max_replication_lag=5&causal_reads=off&causal_timeout=0.5"
         "&monitor_interval=1&zone=b"
     )
     assert told == ClusterSettings(
-        hosts=told.hosts, topology="sequential", read_preference="nearest", max_replication_lag=5.0,
+        hosts=told.hosts, topology="group", read_preference="nearest", max_replication_lag=5.0,
         causal_reads=False, causal_timeout=0.5, monitor_interval=1.0, zone="b",
     )  # fmt: skip
     assert cluster(URL, on_failover=print).on_failover is print
@@ -149,6 +149,8 @@ def test_roles_that_are_said_make_the_topology_static() -> None:
         ("mysql://a,b", {"role": "primary"}, "unknown option 'role'"),
         ([Host("a", role="primary"), Host("b", role="primary")], {}, "needs exactly one primary, not 2"),
         ([Host("a", role="replica"), Host("b", role="replica")], {}, "needs exactly one primary, not 0"),
+        ("mysql://a,b?topology=sequential", {"max_replication_lag": 2}, "topology='sequential' asks none"),
+        ([Host("a", role="replica"), "b"], {"max_replication_lag": 2}, "topology='static' asks none"),
         ([Host("a", role="replica"), "b"], {"topology": "galera"}, "role= is for topology='static'"),
     ],
 )
