@@ -145,6 +145,20 @@ def test_options_reach_the_server_and_win(folder: Path) -> None:
         assert query(server, "SELECT @@global.wait_timeout, @@innodb_buffer_pool_size") == ((77, 32 << 20),)
 
 
+def test_changed_options_hold_from_the_next_start(folder: Path) -> None:
+    """A replica that was promoted is to be one after its restart, too."""
+    with TemporaryServer() as server:
+        server.options.append("--wait-timeout=78")
+        server.restart()
+        assert query(server, "SELECT @@global.wait_timeout") == ((78,),)
+
+
+def test_environment_reaches_the_server(folder: Path) -> None:
+    """Its time zone comes from there."""
+    with TemporaryServer(environment={"TZ": "ABC-5"}) as server:
+        assert query(server, "SELECT @@system_time_zone") == (("ABC",),)
+
+
 def test_server_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None:
     """The reason is in a log that is about to be removed."""
     with pytest.raises(RuntimeError, match="no-such-option") as caught:
@@ -193,10 +207,11 @@ def test_paused_server_keeps_its_sockets_and_does_not_answer(folder: Path) -> No
     with TemporaryServer() as server:
         server.pause()
         server.pause()
-        assert server.running
+        assert (server.running, server.paused) == (True, True)
         with pytest.raises(pymysql.err.OperationalError):
             query(server, "SELECT 1", read_timeout=0.2)
         server.resume()
+        assert not server.paused
         assert query(server, "SELECT 1") == ((1,),)
 
 
