@@ -79,7 +79,14 @@ def check(ask: Callable[[str, str, dict[str, str]], Told], mount: str) -> None:
     assert ask("GET", "/db/", {**BEARER, "Host": "evil.example.com"}).status == 421
     posted = ask("POST", "/db/data/overview", BEARER)
     assert (posted.status, posted.headers["allow"]) == (405, "GET, HEAD")
-    for wrong in ("statements?limit=-1", "statements?limit=0", "statements?order=x", "overview?x=1", "events?after=x"):
+    for wrong in (
+        "statements?limit=-1",
+        "statements?limit=0",
+        "statements?order=x",
+        "overview?x=1",
+        "events?after=x",
+        "slow?" + "&" * 99,
+    ):
         assert ask("GET", f"/db/data/{wrong}", BEARER).status == 400, wrong
     for absent in ("data/nothing", "nothing", "data/statements/0123"):
         assert ask("GET", f"/db/{absent}", BEARER).status == 404, absent

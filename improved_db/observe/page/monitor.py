@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("improved_db.observe")
 
+_PARAMETERS: Final = 10
 _REASONS: Final = {
     200: "OK", 302: "Found", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 421: "Misdirected Request", 500: "Internal Server Error",
@@ -91,7 +92,9 @@ class Monitor:
         self._access.check_host(headers)
         if method not in {"GET", "HEAD"}:
             raise Refusal(405, "the page only shows, and changes nothing: GET", ("Allow", "GET, HEAD"))
-        parameters = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=10))
+        if query.count("&") > _PARAMETERS:
+            raise Refusal(400, "there are too many parameters")
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
         if "token" in parameters:
             return self._let_in(path, parameters, mount, secure=secure)
         self._access.check(headers)
