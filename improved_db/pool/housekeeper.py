@@ -52,6 +52,9 @@ class Housekeeper(Generic[C]):
     @classmethod
     def look_after(cls, pool: Pool[C], period: float = PERIOD) -> Housekeeper[C]:
         """Give *pool* a housekeeper, whose thread starts when a connection is opened."""
+        # Its thread must not import: a fork in the middle of that leaves the child a module that is locked for ever.
+        import improved_db.pool.snapshot  # noqa: F401, PLC0415  # what `Pool.stats` needs, not at import of the package
+
         housekeeper = cls(pool, period)
         pool.reports.on_opened = housekeeper.attend
         pool.reports.on_closed = housekeeper.stop

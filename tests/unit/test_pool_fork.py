@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from typing import TYPE_CHECKING
@@ -123,6 +124,23 @@ def loans_are_the_parents() -> None:
 def test_loan_of_the_parent_is_refused_in_the_child() -> None:
     """A ``with`` block that was entered before the fork is left twice; only one of them owns the connection."""
     run_alone(loans_are_the_parents, *OPTIONS)
+
+
+def rounds_import_nothing() -> None:
+    """Do what the housekeeper's thread does."""
+    threaded = ThreadedPool(max_size=1, idle_timeout=0.1)
+    housekeeper = Housekeeper(threaded.pool, period=60.0)
+    Housekeeper.look_after(threaded.pool, period=60.0)
+    before = set(sys.modules)
+    threaded.pool.release(threaded.pool.acquire())
+    housekeeper.round(threaded.pool)
+    assert set(sys.modules) - before == set()
+    threaded.pool.close()
+
+
+def test_the_housekeepers_thread_imports_nothing() -> None:
+    """A fork in the middle of an import leaves the child a lock that no thread of its own will ever release."""
+    run_alone(rounds_import_nothing)
 
 
 def housekeeping_goes_on() -> None:
