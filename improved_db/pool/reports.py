@@ -47,6 +47,11 @@ class Reports(Generic[C]):
         self.tell: Callable[..., object] = _nothing
         self.measure: Callable[[str, float], object] = _nothing
         self.on_round: Callable[[], object] = _nothing
+        # Not when the package is imported, for speed, nor when a thread first looks: a child that is forked during an
+        # import in another thread would wait for that import for ever.
+        from improved_db.pool.snapshot import snapshot  # noqa: PLC0415
+
+        self._snapshot = snapshot
         self._name = name
         self._state = state
         self._now = now
@@ -112,12 +117,10 @@ class Reports(Generic[C]):
 
     def stats(self) -> PoolStats:
         """Return every gauge and counter, as of one instant."""
-        from improved_db.pool.snapshot import snapshot  # noqa: PLC0415  # before the lock is taken, and not at import
-
         try:
-            return self._state.stats(snapshot)
+            return self._state.stats(self._snapshot)
         except Reentered:
-            return self._state.look(snapshot)
+            return self._state.look(self._snapshot)
 
     def loans_out(self, longer_than: float) -> list[tuple[Loan[C], Borrowed]]:
         """Return the loans held for *longer_than* seconds or more, the oldest first, each with its report."""

@@ -371,7 +371,7 @@ def test_events_tell_the_story_of_a_pool(rig: Rig) -> None:
         db.execute_query("select 1")
     db.close()
     assert [event.kind for event in db.events() if event.kind != "opened"] == [
-        "drained", "closed", "suspended", "resumed", "refused", "closed", "pool_closed"
+        "closed", "drained", "suspended", "resumed", "refused", "closed", "pool_closed"
     ]  # fmt: skip
     assert db.stats().peak_size == 2
     opened = db.events(kind="opened")
