@@ -67,7 +67,7 @@ def test_reads_one_after_the_other_are_spread_evenly(db: ImprovedDb) -> None:
 
 
 def test_reads_of_a_crowd_are_spread_evenly(trio: Trio) -> None:
-    """Sixteen threads over two replicas, within five in a hundred, unless other work slows one server down: three tries."""
+    """Sixteen threads, two replicas, within five in a hundred; other work may slow one server down: three tries."""
     counts: Counter[str] = Counter()
     for _ in range(3):
         counts = spread_of_a_crowd(trio)
