@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import logging
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,8 @@ def run(page: str) -> list[str]:
     """
     names: dict[str, Any] = {"__name__": "page"}
     wrong = []
+    logs = [log for name, log in logging.root.manager.loggerDict.items() if name.startswith("improved_db")]
+    before = [(log, log.level, log.handlers[:]) for log in logs if isinstance(log, logging.Logger)]
     try:
         for block in blocks(page):
             if missing(block.code):
@@ -75,6 +78,9 @@ def run(page: str) -> list[str]:
         for value in names.values():
             if isinstance(value, ImprovedDb):
                 value.close()
+        for log, level, handlers in before:  # a page may set up logging
+            log.setLevel(level)
+            log.handlers[:] = handlers
     return wrong
 
 
