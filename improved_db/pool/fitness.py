@@ -95,6 +95,6 @@ class Fitness(Generic[C]):
         try:
             check(connection)
         except Exception as error:
-            logger.warning("pool %r: check failed: %s", self._name, error)
+            logger.warning("pool %r: check failed: %s", self._name, str(error))
             return False
         return self._driver.restore(connection)

@@ -82,7 +82,8 @@ class Reports(Generic[C]):
 
     def open_failed(self, error: BaseException) -> None:
         """Report that a connection could not be opened."""
-        logger.info("pool %r: could not connect: %s", self._name, error)
+        # As text: a handler that keeps records would keep the error's frames too, and the loans in them.
+        logger.info("pool %r: could not connect: %s", self._name, str(error))
         number = error.args[0] if error.args and isinstance(error.args[0], int) else None
         self.tell("open_failed", error=type(error).__name__, code=number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,8 +137,11 @@ SCENARIOS = [
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_interrupt_at_any_instant_loses_no_slot(scenario: Callable[[FakePool], None]) -> None:
+def test_interrupt_at_any_instant_loses_no_slot(
+    scenario: Callable[[FakePool], None], caplog: pytest.LogCaptureFixture
+) -> None:
     """Ctrl-C, and a timeout that a signal raises, arrive wherever they like; other pools shrink for ever by it."""
+    caplog.set_level(logging.DEBUG, logger="improved_db")  # a handler that keeps records keeps what is in them
     instant, went_off = 0, True
     while went_off:
         instant += 1
