@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 
-from improved_db import FailoverReport, ImprovedDb, OutcomeUnknown
+from improved_db import FailoverReport, ImprovedDb, OutcomeUnknown, ServerRefused
 from improved_db.testing import TemporaryCluster
 
 THREADS = 8
@@ -29,7 +29,12 @@ def write(shop: ImprovedDb, number: int, stop: threading.Event, acknowledged: li
             seen["outcome unknown"] += 1
         else:
             acknowledged.append(number)
-            seen["seen at once" if shop.reader.execute_query(LOOK_UP, number) else "gone at the next read"] += 1
+            try:
+                found = shop.reader.execute_query(LOOK_UP, number)
+            except ServerRefused:  # the primary had just died, and the replicas stand still
+                seen["not read: no server could answer"] += 1
+            else:
+                seen["seen at once" if found else "gone at the next read"] += 1
     return seen
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -51,6 +55,17 @@ def missing(code: str) -> bool:
     """Whether a program begins with the import of a package that is not installed."""
     found = re.match(r"(?:import|from) (\w+)", code)
     return found is not None and find_spec(found[1]) is None
+
+
+def run_apart(page: str) -> list[str]:
+    """Run the programs of a page, as `run` does, in a process of their own."""
+    program = f"import json, sys; from tests.server.pages import run; sys.stdout.write(json.dumps(run({page!r})))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        return [f"{page}: {done.stderr}"]
+    wrong: list[str] = json.loads(done.stdout)
+    return wrong
 
 
 def run(page: str) -> list[str]:
