@@ -689,7 +689,7 @@ class ImprovedDb(Queries):
         Args:
             token: Only requests that have this secret see the page; at least 16 characters.
             auth: A function of the request's headers, by names in lower case, that says whether it may see the page.
-            public: Everyone who reaches the page may see it.
+            public: Every visitor who reaches the page may see it.
             allowed_hosts: By which host names it may be reached, besides those of the loopback.
             interval: Seconds between two points of the charts.
 

@@ -44,7 +44,7 @@ def tls_unverified(patient: Patient) -> Iterator[Found]:
     """TLS with a server that proved nothing."""
     given = patient.settings.connect.get("ssl_verify_cert")
     if patient.cipher and _is_foreign(patient) and given in (None, False, "none"):
-        why = "the connection is encrypted, but the other end may be anyone"
+        why = "the connection is encrypted, but the other end may be any machine"
         yield Found("ssl_verify_cert", "no", why, "add ?ssl_mode=VERIFY_IDENTITY&ssl_ca=/path/to/ca.pem to the URL")
 
 

@@ -153,7 +153,7 @@ def rights(patient: Patient) -> Iterator[Found]:
     """What a stolen password could do."""
     for (grant,) in patient.rows("show grants"):
         if re.match(r"GRANT (ALL PRIVILEGES|.*\bSUPER\b.*) ON \*\.\*", grant):
-            why = "a program with this account can change everything on the server, and so can whoever takes it over"
+            why = "a program with this account can change everything on the server, and so can a thief of it"
             do = "CREATE USER app ...; GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO app"
             yield Found("account", patient.account, why, do)
             return

@@ -1,4 +1,4 @@
-"""What has been written, and which server has it: read your own writes, and those of whoever gave you a token.
+"""What has been written, and which server has it: read your own writes, and those of the program that gave you a token.
 
 A GTID of MariaDB names its domain, the server that wrote it and a number; a replica counts numbers alone. So a number
 stands for the same write only in one history: if another server is the primary now, and does not have that write, the

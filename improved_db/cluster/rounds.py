@@ -34,7 +34,7 @@ logger: logging.Logger = logging.getLogger("improved_db.cluster")
 
 #: Seconds in which a server has to answer.
 PATIENCE: Final = 1.0
-#: Seconds between two rounds while there is no primary, somebody waits, or a change is younger than `RESTLESS`.
+#: Seconds between two rounds while there is no primary, a caller waits, or a change is younger than `RESTLESS`.
 SHORT_INTERVAL: Final = 0.25
 RESTLESS: Final = 30.0
 #: Seconds between two rounds at the least.
@@ -47,10 +47,10 @@ class Owner(Protocol):
     """Who wants to know."""
 
     def goes_on(self) -> bool:
-        """Say whether there is still someone to look for."""
+        """Say whether there is still a server to look for."""
 
     def is_wanted(self) -> bool:
-        """Say whether somebody waits for a change."""
+        """Say whether a caller waits for a change."""
 
     def changed(self, before: Topology, after: Topology) -> None:
         """Hear of a new topology."""

@@ -1,4 +1,4 @@
-"""Who may see the page: who has the token, whom the program's own check lets in, or everyone; and by which host names.
+"""Who may see the page: who has the token, whom the program's own check lets in, or every visitor; under which names.
 
 The check of the host stops DNS rebinding: a foreign site whose name points here cannot read the page in a browser.
 

@@ -28,7 +28,7 @@ class Numbers(NamedTuple):
         waiting: Callers that wait for one.
         calls: Calls so far.
         errors: Those that failed.
-        retries: Attempts that were made again.
+        retries: Retries.
         rows: Rows returned or changed.
         counts: Calls so far by duration, one number for each bucket.
     """
