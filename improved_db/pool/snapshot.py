@@ -114,7 +114,11 @@ def snapshot(name: str, rack: Rack[Any], *, closed: bool) -> PoolStats:
         waiting=len(rack.waiters),
         acquired_at_once=counters.acquired - counters.waited,
         closed=closed,
-        **{**vars(counters), "discarded": dict(counters.discarded), "retired": dict(counters.retired)},
+        **{
+            **{name: getattr(counters, name) for name in counters.__slots__},
+            "discarded": dict(counters.discarded),
+            "retired": dict(counters.retired),
+        },
     )
 
 

@@ -46,6 +46,11 @@ RULES: Final = frozenset({"closed", "drained", "resized", "max_lifetime", "idle_
 class Counters:
     """The counters of a pool, changed under its lock only; each is explained in `PoolStats`."""
 
+    __slots__ = (
+        *("acquired", "waited", "wait_seconds", "use_seconds", "timed_out", "refused", "opened", "open_seconds"),
+        *("open_errors", "peak_size", "discarded", "retired", "lost", "leaks"),
+    )
+
     def __init__(self) -> None:
         self.acquired: int = 0
         self.waited: int = 0

@@ -324,7 +324,11 @@ class Connection(Handshake):
 
     def _is_alive(self) -> bool:
         """Say, without a round trip, whether an idle session is still there: a healthy one has nothing to read."""
-        if self._sock is None or self._phase is not None or bool(getattr(self._rfile, "data", b"")):
+        try:
+            unread = self._rfile.data
+        except AttributeError:  # as in `_is_clean`
+            unread = b""
+        if self._sock is None or self._phase is not None or unread:
             return False
         if not self._poller.poll(0):
             return True
