@@ -121,7 +121,7 @@ def load(
 
 _OURS: Final = OWN | {"hosts"}
 #: The options that say how several servers are used.
-_OF_CLUSTER: Final = frozenset(ClusterSettings.__dataclass_fields__) & OWN
+_OF_CLUSTER: Final = frozenset(ClusterSettings._fields) & OWN
 
 
 def chosen(config: Sealed, environ: Secret[Mapping[str, str]], given: Options) -> tuple[Sealed, str, Options]:

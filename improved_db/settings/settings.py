@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from improved_db.errors import ConfigError
 from improved_db.settings.options import HIDDEN, answered, checked
@@ -162,8 +162,7 @@ class ConnectOptions(Mapping[str, object]):
         return {name: _plain(name, value) for name, value in current.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings:
+class HostSettings(NamedTuple):
     """One server of several.
 
     Attributes:
@@ -183,8 +182,7 @@ class HostSettings:
     max_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
+class ClusterSettings(NamedTuple):
     """How several servers are used; with one address nothing of it has an effect.
 
     Attributes:

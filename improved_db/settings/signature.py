@@ -39,11 +39,23 @@ def signature_with_options(driver: Mapping[str, Parameter]) -> Signature:
     Returns:
         Our options, then the driver's, without second spellings and refused ones.
     """
-    kinds = (PoolSettings, Settings, ClusterSettings)
-    fields = {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
-    ours = [_option(name, fields[name].default, fields[name].type) for name in sorted(OWN & fields.keys())]
-    ours.append(_option("retry", DEFAULT_RETRY, "RetryPolicy | tenacity.Retrying | None"))
-    ours.append(_option("ssl_mode", None, "str | None"))
+    ours = {
+        field.name: _option(field.name, field.default, field.type)
+        for kind in (PoolSettings, Settings)
+        for field in dataclasses.fields(kind)
+        if field.name in OWN
+    }
+    defaults, types = ClusterSettings._field_defaults, ClusterSettings.__annotations__
+    ours |= {
+        name: _option(name, defaults[name], getattr(types[name], "__forward_arg__", types[name]))
+        for name in ClusterSettings._fields
+        if name in OWN
+    }
+    own = [
+        *(ours[name] for name in sorted(ours)),
+        _option("retry", DEFAULT_RETRY, "RetryPolicy | tenacity.Retrying | None"),
+        _option("ssl_mode", None, "str | None"),
+    ]
     theirs = [
         _option(name, name == "autocommit" or parameter.default, "Any")
         for name, parameter in driver.items()
@@ -51,7 +63,7 @@ def signature_with_options(driver: Mapping[str, Parameter]) -> Signature:
     ]
     either = Parameter.POSITIONAL_OR_KEYWORD
     config = Parameter("config", either, default=None, annotation="str | Mapping[str, Any] | Callable[[], Any] | None")
-    return Signature([Parameter("self", either), config, *ours, *theirs], return_annotation="None")
+    return Signature([Parameter("self", either), config, *own, *theirs], return_annotation="None")
 
 
 def _option(name: str, default: object, annotation: object) -> Parameter:
