@@ -33,9 +33,7 @@ from improved_db.errors import (
     TransactionRolledBack,
     VerdictError,
 )
-from improved_db.execution.retry import RetryPolicy
 from improved_db.failures.error_table import Verdict
-from improved_db.pool.stats import Borrowed, Listener
 from improved_db.rows import Rows
 from improved_db.sql.composed import SQL, Identifier
 from improved_db.wire.compiled import compiled
@@ -47,6 +45,7 @@ if TYPE_CHECKING:
     from improved_db.compat.dropin import Enabled, enable
     from improved_db.execution.pipeline import Handle, Pipeline
     from improved_db.execution.reader import Reader
+    from improved_db.execution.retry import RetryPolicy
     from improved_db.execution.stream import Stream
     from improved_db.execution.transaction import Transaction
     from improved_db.observe.events import Event
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from improved_db.observe.statement import Statement, Statements
     from improved_db.observe.watch import Seen, Watch
     from improved_db.pool.snapshot import PoolStats
+    from improved_db.pool.stats import Borrowed, Listener
     from improved_db.settings.hosts import Host
     from improved_db.sql.durability import Finding
 
@@ -114,7 +114,10 @@ getLogger("improved_db").addHandler(NullHandler())  # else logging prints warnin
 #: Names whose modules not every program needs.
 _LATER = {
     "Enabled": "compat.dropin",
+    "Borrowed": "pool.stats",
     "Finding": "sql.durability",
+    "Listener": "pool.stats",
+    "RetryPolicy": "execution.retry",
     "Handle": "execution.pipeline",
     "Pipeline": "execution.pipeline",
     "Stream": "execution.stream",

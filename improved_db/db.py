@@ -12,9 +12,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from improved_db.assembly import Assembly
 from improved_db.errors import LoanSpent, StatementError
-from improved_db.pool.loan import Loan
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
@@ -94,11 +92,13 @@ class ImprovedDb(Queries):
         del config, options  # a traceback shows the locals of this frame
         self._settings: Settings = load(source, given, driver_options=OPTIONS)
         found = self._settings
+        # With the first object, so that the package is imported sooner.
+        from improved_db.assembly import Assembly  # noqa: PLC0415
+        from improved_db.observe.observer import Observer  # noqa: PLC0415
+
         self._parts = parts = Assembly(found)
         self._pool, self._driver, self._executor = parts.pools, parts.driver, parts.executor
         self._run = parts.run
-        from improved_db.observe.observer import Observer  # noqa: PLC0415  # so that the package is imported sooner
-
         self._observer = Observer(found, parts.pools.clock.now)
         parts.let_look(self._observer)
         self._server: Any = None  # of `ephemeral`
@@ -590,7 +590,7 @@ class ImprovedDb(Queries):
             LoanSpent: The connection was returned before, or is not from this pool.
         """
         loan = getattr(connection, "_loan", None)
-        if not isinstance(loan, Loan) or not self._executor.pool.owns(loan):
+        if loan is None or not self._executor.pool.owns(loan):
             raise LoanSpent("this connection is not from this pool; if connect() opened it, close() it")
         connection._spend()
         self._executor.pool.release(loan)
