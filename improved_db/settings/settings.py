@@ -97,7 +97,7 @@ class ConnectOptions(Mapping[str, object]):
             again: Returns newer ones for each connect.
             hint: What to say of a server that does not answer, if no source has named it.
         """
-        self.hint = hint
+        self.hint: str = hint
         self._values = {name: Secret.of(value) if name in HIDDEN else value for name, value in values.items()}
         self._again = again
 
