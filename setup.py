@@ -25,8 +25,8 @@ OBSERVERS = [
     *OTEL,
     *PROMETHEUS,
     "opentelemetry-sdk<2",
-    "opentelemetry-instrumentation-pymysql<1; python_version >= '3.11'",  # older Pythons get beta releases alone
-    "opentelemetry-instrumentation-sqlalchemy<1; python_version >= '3.11'",
+    "opentelemetry-instrumentation-pymysql>=0.50b0,<1",  # they have beta releases alone
+    "opentelemetry-instrumentation-sqlalchemy>=0.50b0,<1",
 ]
 DOORS = ["SQLAlchemy", "pandas", "Flask", "fastapi", "httpx", "Django", "pymysql-pool==0.5.0", "DBUtils"]
 SERVERS = ["uvicorn", "gunicorn<28", "celery"]

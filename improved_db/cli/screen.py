@@ -46,7 +46,7 @@ class Screen:
     def size(self) -> tuple[int, int]:
         """Return how many columns and rows there are."""
         found = shutil.get_terminal_size()
-        return found.columns, found.lines
+        return found.columns or 80, found.lines or 24  # 0 of a terminal that does not say, on Python 3.10
 
     def show(self, lines: list[str]) -> None:
         """Show a frame."""
