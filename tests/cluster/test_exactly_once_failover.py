@@ -44,7 +44,10 @@ def test_what_the_failover_lost_is_done_once_on_the_new_history(shop: Shop) -> N
     assert (shop.rows(1), tokens(replicas, 1)) == (2, 1)
 
 
-@pytest.mark.parametrize("may_see", [True, False], ids=["may see replication", "may not"])
+@pytest.mark.parametrize(
+    "may_see",
+    [pytest.param(True, id="may see replication"), pytest.param(False, id="may not", marks=pytest.mark.soak)],
+)
 def test_a_commit_in_the_relay_log_is_done_once(may_see: bool, replicas: Replicas) -> None:
     """Scenarios 56, 57: promoted before it had applied all that it had received; asked at once, it knows no such token.
 

@@ -204,7 +204,9 @@ def slow_login(peer: fake_server.Peer) -> None:
     LOGINS["authentication"]["login"](peer)
 
 
-@pytest.mark.parametrize("phase", LOGINS)
+@pytest.mark.parametrize(
+    "phase", [name if name == "greeting" else pytest.param(name, marks=pytest.mark.soak) for name in LOGINS]
+)
 def test_a_deadline_is_kept_while_the_connection_for_kill_drips(phase: str) -> None:
     """The statement's answer does not come, and neither does the session from which it is to be ended."""
     greeting = LOGINS[phase].get("greeting", slow_login)

@@ -102,6 +102,8 @@ def test_every_example_is_run() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_example_prints_what_it_says(name: str, url: str) -> None:
     """Examples are what people copy."""
+    if url and name == "failover":
+        pytest.skip("it has servers of its own, whatever the URL")
     ran = run(url, EXAMPLES / f"{name}.py")
     assert ran.returncode == 0, ran.stderr
     assert re.fullmatch("\n".join(EXPECTED[name]) + "\n", ran.stdout), ran.stdout

@@ -68,7 +68,11 @@ def cut(text: bytes, measure: Callable[[bytes], int]) -> list[bytes]:
     return characters
 
 
-@pytest.mark.parametrize("charset", SERVERS)
+#: The largest takes five seconds.
+CHARSETS = [pytest.param(name, marks=pytest.mark.soak) if name == "gb18030" else name for name in SERVERS]
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
 def test_no_character_but_the_refused_ones_is_an_escape_or_a_quote_to_the_server(charset: str) -> None:
     """Nor does one take the byte behind it along, be that the backslash that escapes a quote."""
     measure = SERVERS[charset]
