@@ -186,14 +186,17 @@ class Observer:
 
     def _on_slow(self, entry: Entry, query: str, times: Instants, result: Any) -> None:
         self.slow_calls += 1
-        self.slow.write(entry, _succeeded(query, None, times, result))
+        try:
+            self.slow.write(entry, _succeeded(query, None, times, result))
+        except Exception as error:
+            self._complain("pool %r: a slow statement could not be logged", error)
 
     def done(self, call: Call) -> None:
         """Hear that a call has ended, which was not a success at its first attempt, or no plain statement."""
         try:
             self._done(call)
-        except Exception:
-            logger.exception("pool %r: a call could not be noted", self.name)
+        except Exception as error:
+            self._complain("pool %r: a call could not be noted", error)
 
     def _done(self, call: Call) -> None:
         entry = self._entry(call.query) if self.tally is None else self.tally.done(call)
@@ -231,19 +234,30 @@ class Observer:
     def _tell(self, call: Call) -> None:
         for watch in watching.get():
             if watch in self._watches:
-                watch.hear(call)
+                self._let_hear(watch.hear, call)
         for listener in self._listeners:
-            try:
-                listener(call)
-            except Exception:
-                logger.exception("pool %r: a listener of calls failed", self.name)
+            self._let_hear(listener, call)
+
+    def _let_hear(self, listener: Callable[[Call], object], call: Call) -> None:
+        try:
+            listener(call)
+        except Exception as error:
+            self._complain("pool %r: a listener of calls failed", error)
+
+    def _complain(self, text: str, error: Exception) -> None:
+        """Log *error*. A log that fails too must not make the statement look failed."""
+        with contextlib.suppress(Exception):
+            logger.error(text, self.name, exc_info=error)
 
     def _measure(self, kind: str, seconds: float) -> None:
         times = self.pool_times[kind]
         times.counts[bucket(seconds)] += 1
         times.seconds += seconds
         if self.on_measure is not None:
-            self.on_measure(kind, seconds)
+            try:
+                self.on_measure(kind, seconds)
+            except Exception as error:
+                self._complain("pool %r: a listener of durations failed", error)
 
     # --- what others ask -------------------------------------------------------------------------------------------
 

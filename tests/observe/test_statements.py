@@ -257,6 +257,40 @@ def test_a_slow_statement_is_one_line_with_fields(rig: Rig, caplog: pytest.LogCa
     assert (event.details["statement"], event.details["place"]) == (extra["db_digest"], extra["place"])
 
 
+class Refusing(logging.Filter):
+    """A log filter of the program's that has a fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Fail on each record."""
+        raise RuntimeError(f"this filter has a fault: {record.levelname}")
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_log_filter_that_raises_lets_no_applied_statement_look_failed(rig: Rig, statistics: bool) -> None:
+    """Each statement is slow here, so each is logged; the filter raises, and the rows are there all the same."""
+    db = rig.db(direct=True, max_size=2, slow_query_threshold=1e-9, statements=100 if statistics else 0)
+    refusing = Refusing()
+    loggers = [logging.getLogger(f"improved_db.{name}") for name in ("slow", "observe")]
+    for each in loggers:
+        each.addFilter(refusing)
+    try:
+        db.execute_query("insert into t values (1, 1)")
+        with db.transaction() as tx:
+            tx.execute_query("insert into t values (2, 2)")
+        with db.pipeline() as pipe:
+            pipe.execute_query("insert into t values (3, 3)")
+        db.exec_many("insert into t values (%s, %s)", [(4, 4), (5, 5)])
+        with db.stream("select id from t order by id") as rows:
+            assert len(list(rows)) == 5
+        with pytest.raises(IntegrityError):  # the server's error, not the filter's
+            db.execute_query("insert into t values (1, 1)")
+    finally:
+        for each in loggers:
+            each.removeFilter(refusing)
+    assert db.fetch_column("select id from t order by id") == [1, 2, 3, 4, 5]
+    assert db.stats().used == 0
+
+
 def test_a_slow_failure_and_slow_statements_without_statistics_are_logged_too(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,7 +34,7 @@ ON_THE_PRIMARY = [
     "select uuid()",
     "select sleep(1)",
     "select last_insert_id()",
-    "select * from pets into outfile '/tmp/x'",
+    "select * from pets into outfile 'pets.txt'",
     "insert into pets values (1)",
     "select 1; select 2",
     "select '\\'' ",
