@@ -10,7 +10,8 @@ import inspect
 from collections import Counter
 from collections.abc import Mapping
 from itertools import starmap
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_origin
 
 from improved_db.errors import StatementError
 
@@ -21,16 +22,28 @@ if TYPE_CHECKING:
 _FIELDS = ("_fields", "__dataclass_fields__", "__attrs_attrs__", "__struct_fields__")
 
 
-def check(row_type: object) -> None:
-    """Complain, before anything is sent, about what can make no row.
+def checked(row_type: Any) -> Any:
+    """Return *row_type* without parameters (`tuple` for ``tuple[int, str]``), or complain before anything is sent.
 
     Raises:
-        StatementError: *row_type* is not callable.
+        StatementError: *row_type* can make no row.
     """
-    if not callable(row_type):
+    if row_type is tuple or row_type is dict:  # most calls
+        return row_type
+    if inspect.iscoroutinefunction(row_type):
+        raise StatementError("row_type is a coroutine function; calls of improved_db block, and cannot await it")
+    bare = get_origin(row_type)
+    if bare is None:
+        bare = row_type
+    elif not isinstance(bare, type) or bare is UnionType:
+        raise StatementError(
+            f"row_type must be one class, not {row_type}; fetch_one returns None by itself if no row matches"
+        )
+    if not callable(bare):
         raise StatementError(
             f"row_type must be tuple, dict, a class or a callable of the row's values, not a {type(row_type).__name__}"
         )
+    return bare
 
 
 def converted(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], row_type: Callable[..., Any]) -> Iterable[Any]:
@@ -45,7 +58,7 @@ def converted(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], row_type:
         StatementError: The columns do not fit the fields of a class; the text names them.
     """
     if not isinstance(row_type, type):
-        return starmap(row_type, rows)
+        return _called(rows, columns, row_type)
     make: Any = row_type
     if issubclass(row_type, Mapping):
         _refuse_repeated(columns, row_type)
@@ -57,7 +70,24 @@ def converted(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], row_type:
         return _records(rows, columns, row_type)
     if issubclass(row_type, (tuple, list, set, frozenset)):
         return map(row_type, rows)
-    return starmap(row_type, rows)
+    return _called(rows, columns, row_type)
+
+
+def _called(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], make: Callable[..., Any]) -> Iterable[Any]:
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # some of Python's own have none
+        return starmap(make, rows)
+    try:
+        signature.bind(*columns)
+    except TypeError as error:
+        what = getattr(make, "__name__", type(make).__name__)
+        many = f"{len(columns)} column{'s' * (len(columns) != 1)}"
+        raise StatementError(
+            f"row_type {what} does not take the {many} of the statement ({_listed(columns)}): {error}; "
+            "a callable gets the values of a row, each by itself, and a class of your own is best a dataclass"
+        ) from None
+    return starmap(make, rows)
 
 
 def _records(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], record: type) -> Iterable[Any]:

@@ -164,7 +164,7 @@ def execute_each(
     executor: Executor, query: Query, args_iterable: Iterable[Any], *, row_type: Callable[..., Any], batch_size: int
 ) -> Iterator[Any]:
     """Run *query* for each of many arguments and yield the rows of each; see `ImprovedDb.execute_each`."""
-    records.check(row_type)
+    row_type = records.checked(row_type)
     check_batch_size(batch_size)
     if not isinstance(query, str):
         query, _ = compose(query, many=True)

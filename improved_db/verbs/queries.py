@@ -67,17 +67,18 @@ class Queries(abc.ABC):
             query: The statement.
             args: As for `execute_query`.
             row_type: `tuple`; `dict`; a NamedTuple, dataclass, attrs, msgspec or pydantic class, whose fields the
-                columns fill by name; or any other callable, which gets the values of a row.
+                columns fill by name; or any other callable, which gets the values of a row, in the order of the
+                columns.
             timeout: Seconds the statement may run.
 
         Returns:
             `Rows`, as of `execute_query`; empty if no row matched.
 
         Raises:
-            StatementError: The columns do not fit the fields of *row_type*; the text names them.
+            StatementError: The columns do not fit *row_type*; the text names them.
             pymysql.err.MySQLError: As for `execute_query`.
         """
-        records.check(row_type)
+        row_type = records.checked(row_type)
         result = self._result(query, args, row_type is dict, timeout)
         rows = result.rows or ()
         if row_type is not tuple and row_type is not dict and result.description:

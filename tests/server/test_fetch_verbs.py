@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Optional, TypeVar
 
 import attrs
 import msgspec
@@ -15,6 +15,8 @@ from improved_db import ImprovedDb, RowNotFound, StatementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+T = TypeVar("T")
 
 
 class PetTuple(NamedTuple):
@@ -57,6 +59,21 @@ class PetStruct(msgspec.Struct):
 
 class PetModel(pydantic.BaseModel):
     """A pet."""
+
+    id: int
+    name: str
+
+
+@dataclasses.dataclass
+class PetBox(Generic[T]):
+    """A pet, whatever its number is."""
+
+    id: T
+    name: str
+
+
+class PetPlain:
+    """A pet whose author forgot @dataclass."""
 
     id: int
     name: str
@@ -128,6 +145,30 @@ def test_builtin_kinds_of_rows(verbs: Any) -> None:
     assert verbs.fetch_all(PETS, row_type=dict) == ({"id": 1, "name": "Rex"}, {"id": 2, "name": "Tom"})
     assert verbs.fetch_all(PETS, row_type=list) == ([1, "Rex"], [2, "Tom"])
     assert verbs.fetch_all(PETS, row_type=OrderedDict)[0] == OrderedDict(id=1, name="Rex")
+
+
+def test_a_class_with_its_parameters_is_that_class(verbs: Any) -> None:
+    """Called with the values it would cut a text into letters, or fill the fields in the order of the columns."""
+    names = "select name from pets order by id"
+    assert verbs.fetch_all(names, row_type=tuple[str]) == (("Rex",), ("Tom",))
+    assert verbs.fetch_all(names, row_type=list[str]) == (["Rex"], ["Tom"])
+    assert verbs.fetch_one(PETS, row_type=dict[str, Any]) == {"id": 1, "name": "Rex"}
+    assert verbs.fetch_one("select name, id from pets", row_type=PetBox[int]) == PetBox(id=1, name="Rex")
+
+
+def test_a_callable_that_does_not_take_the_columns_is_an_error_that_names_them(verbs: Any) -> None:
+    for row_type in (lambda number: number, PetPlain, PetTuple._make):
+        with pytest.raises(StatementError, match=r"does not take the 2 columns of the statement \('id', 'name'\)"):
+            verbs.fetch_all(PETS, row_type=row_type)
+
+
+def test_what_makes_no_row_is_refused_before_anything_is_sent(verbs: Any) -> None:
+    async def later(*values: object) -> object:
+        return values
+
+    for row_type in (later, Optional[PetData], PetData | None):  # noqa: UP045  # the same, but no class
+        with pytest.raises(StatementError, match="row_type"):
+            verbs.fetch_all("this is no statement", row_type=row_type)
 
 
 def test_a_row_type_that_is_not_callable_is_refused_before_anything_is_sent(verbs: Any) -> None:
