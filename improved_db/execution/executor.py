@@ -6,6 +6,7 @@ what users type.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,6 +17,7 @@ from improved_db.execution.observed import Call
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import SERVERS_LIMITS, Failed, causes, note_limit
+from improved_db.sql.session_state import forgotten
 from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
 
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from improved_db.wire.connection import Connection
 
 T = TypeVar("T")
+logger: logging.Logger = logging.getLogger("improved_db.pool")
+
+FORGOTTEN: Final = (
+    "a call that ran %s alone has no effect on later calls: each takes any connection, and the pool makes a changed "
+    "session new; write with db.transaction() as tx, or with db.connection(), or set init_command or configure"
+)
 
 #: Seconds that the server has to end an overdue statement by itself, before we end it from a second connection.
 GRACE: Final = 0.2
@@ -102,6 +110,7 @@ class Executor:
         self.loans: Loans = Loans(pool, driver, autocommit=autocommit)
         self._autocommit = autocommit
         self._limit = limit
+        self._told: set[str] = set()
         self.multiplexer: Multiplexer | None = None
         self.note: Callable[[str, object, Times, Any], object] | None = None
         self.observer: Observer | None = None
@@ -226,12 +235,20 @@ class Executor:
             self.pool.release(loan)
         else:
             self.loans.return_loan(loan, deadline)
-        note = self.note
+        if result.description is None and not result.affected_rows:
+            self._tell_if_forgotten(query)
         if call is not None:
             call.took(loan, result)
-        elif note is not None:
+        elif (note := self.note) is not None:
             note(query, args, loan, result)
         return result
+
+    def _tell_if_forgotten(self, query: str) -> None:
+        """Log a statement whose only effect was on a session that no later call can count on; each kind once."""
+        word = forgotten(query)
+        if word and word not in self._told:
+            self._told.add(word)
+            logger.warning(FORGOTTEN, word)
 
     def perform(
         self,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
+
+from improved_db.sql.tokens import tokens_of
 
 # Texts, which `re` compiles with their first use: most programs never need them.
 _PERCENT: Final = r"(?s)%(?:\(([^()]*)\)s|(s)|(%)|)"
@@ -18,7 +21,17 @@ _COLON: Final = r"(?<![:\w]):[A-Za-z_]\w*"
 _INSERT: Final = r"(?i)\s*(?:insert|replace)\b"
 _VALUES_OF_ARGS: Final = r"(?i)\bvalues?\s*%s"  # a tuple is a row with its parentheses
 _IN: Final = r"(?i)\bin\s*\(?\s*%s"
+_TAKES_A_LIST: Final = r"(?is)\bin\s*\(?\s*\Z|\bvalues?\s*(?:%s\s*,\s*)*\Z"
+_TABLE: Final = r"(?i)\b(?:from|into|update|join|table)\s+%"
+_LIMIT: Final = r"(?i)\b(?:limit|offset)\s+%"
+_NUMBER: Final = r"-?[0-9][-+.0-9e]*"
 _WITHIN_QUOTES: Final = r"'%(?:s|\(\w+\)s)'|\"%(?:s|\(\w+\)s)\""
+
+
+#: Without one of these, no place of a statement is within quotes or a comment.
+_OPENING: Final = ("'", '"', "`", "/*", "--", "#")
+#: A longer text has its values in it: it is not read, which would take long, nor kept.
+LONG: Final = 10_000
 
 
 class Places(NamedTuple):
@@ -48,6 +61,52 @@ def places_of(query: str) -> Places:
         elif not doubled and lone is None:
             lone = found.start()
     return Places(positional, tuple(names), lone)
+
+
+def _numbered(query: str) -> Iterator[tuple[int | str, re.Match[str]]]:
+    """Yield each place, by its number from 1 or its name, and where it is."""
+    number = 0
+    for found in re.finditer(_PERCENT, query):
+        name, positional, _ = found.groups()
+        number += bool(positional)
+        if positional or name is not None:
+            yield (name if positional is None else number), found
+
+
+@functools.lru_cache(256)
+def enclosed(query: str) -> frozenset[int | str]:
+    """Return the places that stand within quotes or a comment, which the quotes of a value's literal would end."""
+    if not any(sign in query for sign in _OPENING):
+        return frozenset()
+    inside = [
+        range(token.start, token.end)
+        for token in tokens_of(query, filled=True)
+        if token.kind in {"text", "name", "comment"}
+    ]
+    return frozenset(place for place, found in _numbered(query) if any(found.start() in span for span in inside))
+
+
+def enclosed_misfit(place: int | str, literal: str) -> str | None:
+    """Say what is wrong with a literal whose place is `enclosed`; nothing is, if it is a number."""
+    if re.fullmatch(_NUMBER, literal):
+        return None
+    return (
+        f"write no quotes around a placeholder (parameter {place!r}), and put none into a comment: improved_db adds "
+        "the quotes, and the signs of LIKE belong to the value"
+    )
+
+
+def list_misfit(query: str, place: int | str) -> str | None:
+    """Say why *place* takes no list of one value, which would count there as the value itself."""
+    if place in _places_of_lists(query):
+        return None
+    return f"a list is for IN alone (parameter {place!r}); for a JSON column pass json.dumps(value)"
+
+
+@functools.lru_cache(256)
+def _places_of_lists(query: str) -> frozenset[int | str]:
+    takes = [(place, re.search(_TAKES_A_LIST, query[: found.start()])) for place, found in _numbered(query)]
+    return frozenset(place for place, _ in takes) - {place for place, found in takes if found is None}
 
 
 @functools.lru_cache(256)
@@ -95,7 +154,7 @@ def rows_given(query: str, args: tuple[object, ...] | list[object]) -> bool:
     return (
         re.match(_INSERT, query) is not None
         and re.search(_VALUES_OF_ARGS, query) is None
-        and all(isinstance(row, (tuple, list, Mapping)) for row in args)
+        and all(isinstance(row, Mapping if places_of(query).names else (tuple, list)) for row in args)
     )
 
 
@@ -115,8 +174,13 @@ def row_misfit(values: str, row: object) -> str | None:
         return None
     if len(row) == places.positional:
         return None
-    if len(row) == 1 and hasattr(row[0], "tolist"):
-        return f"is a {type(row[0]).__name__}: pass rows.tolist()"
+    kind = type(row[0]).__name__ if len(row) == 1 else ""
+    if kind and hasattr(row[0], "tolist"):
+        return f"is a {kind}: pass rows.tolist()"
+    if kind and isinstance(row[0], (Iterator, AbstractSet)):
+        return f"is a {kind}, and no sequence of values: pass tuple(row)"
+    if not places.positional:
+        return f"has {_counted(len(row), 'value')}, and the statement has 0 places; placeholders are %s or %(name)s"
     return f"has {_counted(len(row), 'value')}, and the statement has {_counted(places.positional, 'place')}"
 
 
@@ -139,6 +203,18 @@ def hint(query: str, said: str) -> str:
         return "the places {} of SQL are filled by format(): SQL(...).format(Identifier(name))"
     if re.search(r";\s*\S", bare):
         return "execute_query takes one statement at a time: run them one after the other"
+    return _hint_about_a_place(query, near)
+
+
+def _hint_about_a_place(query: str, near: str) -> str:
+    """Return what to add if the server stopped at the value of a place that takes another."""
+    text = near.startswith("''")
+    if text and re.search(_TABLE, query):
+        return "a name of a table is no value: SQL(...).format(Identifier(name))"
+    if text and re.search(_LIMIT, query):
+        return "LIMIT and OFFSET take an int, not a str"
+    if not near.startswith("'(") and re.search(_IN, query):
+        return "for IN %s put the list into a tuple: (ids,)"
     return ""
 
 

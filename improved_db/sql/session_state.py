@@ -73,6 +73,21 @@ _QUOTED: Final = re.compile(rb"'[^'\\]*'|\"[^\"\\]*\"|`[^`]*`")
 _LOCKING: Final = re.compile(rb"get_lock|release_lock|release_all_locks", re.IGNORECASE)
 
 
+#: Statements whose only effect is on their session; not SET GLOBAL and its like.
+_FORGOTTEN: Final = r"""(?ix) \s* (?:
+    (?P<one> begin (?! \s+ not\b ) | use | lock | prepare ) \b
+  | (?P<start> start ) \s+ transaction \b
+  | (?P<set> set ) \s+ (?! (?: global | persist | persist_only | password | statement | default | resource ) \b
+                        | @@ (?: global | persist | persist_only ) \b )
+)"""
+
+
+def forgotten(query: str) -> str:
+    """Return the first word of a statement that changes nothing but its session, such as SET; "" for any other."""
+    found = re.match(_FORGOTTEN, query)
+    return "" if found is None else found[found.lastgroup or 0].upper()
+
+
 def is_suspect(sql: bytes) -> bool:
     """Say whether a statement has a character or word that may set a user variable or take a named lock."""
     return AT in sql or (LOW_LINE in sql and b"_lock" in sql.lower())

@@ -150,7 +150,9 @@ def is_read_only(query: str) -> bool:
 def returns_rows(query: str) -> bool:
     """Say whether *query* is a statement that does nothing but return rows."""
     verb = _outermost(query)[0]
-    return verb in _QUERIES - {"WITH"} or verb in _EXPLAINS or verb == "SHOW"
+    if verb == "WITH":
+        return {"UPDATE", "DELETE"}.isdisjoint(token.key for token in clear_tokens(query))
+    return verb in _QUERIES or verb in _EXPLAINS or verb == "SHOW"
 
 
 def ends_transaction(query: str) -> str:

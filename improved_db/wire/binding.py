@@ -10,22 +10,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pymysql import err
 
 from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn
-from improved_db.sql.placeholders import mapping_misfit, misfit, rows_given
+from improved_db.sql.placeholders import (
+    LONG,
+    enclosed,
+    enclosed_misfit,
+    list_misfit,
+    mapping_misfit,
+    misfit,
+    rows_given,
+)
 from improved_db.wire.values import STRAYS, refuse_strays
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from improved_db.wire.packets import Session
 
 #: What PyMySQL writes as a list in parentheses.
 _SEQUENCES: Final = frozenset({tuple, list, set, frozenset})
 #: The usual scalars; to ask whether a value is a Mapping costs more than to escape it.
 _SCALARS: Final = frozenset({int, str})
+
+_ROWS_GIVEN: Final = "args is a list of rows: use exec_many; for a JSON column pass json.dumps(value)"
 
 
 def bind(connection: Session, query: str, args: object) -> bytes:
@@ -43,17 +55,14 @@ def bind(connection: Session, query: str, args: object) -> bytes:
     try:
         if args is None:
             text = query
-        elif type(args) in _SCALARS or not isinstance(args, (tuple, list, Mapping)):
-            text = query % (connection.escape(args),)
         elif isinstance(args, (tuple, list)):
-            if args and type(args[0]) in _SEQUENCES and rows_given(query, args):
-                raise StatementError("args is a list of rows: use exec_many")
-            text = query % tuple(map(connection.escape, args)) if args else query
+            text = _with_sequence(connection, query, args) if args else query
+        elif type(args) not in _SCALARS and isinstance(args, Mapping):
+            text = _with_mapping(connection, query, args) if args else query
         else:
-            wrong = mapping_misfit(query) if args else None
-            if wrong is not None:
-                raise StatementError(wrong)
-            text = query % {name: connection.escape(value) for name, value in args.items()} if args else query
+            if len(query) <= LONG and enclosed(query):
+                _refuse_enclosed(connection, query, args)
+            text = query % (connection.escape(args),)
         if "()" in text and _has_empty_list(args):
             raise StatementError("")  # `_misfit` finds it
         if connection.encoding in STRAYS:
@@ -66,10 +75,31 @@ def bind(connection: Session, query: str, args: object) -> bytes:
     raise complaint
 
 
+def _with_sequence(connection: Session, query: str, args: tuple[Any, ...] | list[Any]) -> str:
+    if len(query) <= LONG and enclosed(query):
+        _refuse_enclosed(connection, query, args)
+    if not _SEQUENCES.isdisjoint(map(type, args)):
+        if rows_given(query, args):
+            raise StatementError(_ROWS_GIVEN)
+        _refuse_lone_lists(query, args)
+    return query % tuple(map(connection.escape, args))
+
+
+def _with_mapping(connection: Session, query: str, args: Mapping[Any, Any]) -> str:
+    if len(query) <= LONG and enclosed(query):
+        _refuse_enclosed(connection, query, args)
+    wrong = mapping_misfit(query)
+    if wrong is not None:
+        raise StatementError(wrong)
+    _refuse_lone_lists(query, args)
+    return query % {name: connection.escape(value) for name, value in args.items()}
+
+
 def _misfit(connection: Session, query: str, args: object, error: Exception) -> StatementError:
     """Find what does not fit; the codec's own error is not kept, because it holds the whole statement."""
-    values = enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
-    for place, value in args.items() if isinstance(args, Mapping) else values:
+    if isinstance(args, (tuple, list)) and rows_given(query, args):
+        return StatementError(_ROWS_GIVEN)
+    for place, value in _values(args):
         unfit = _no_value(value)
         if unfit is not None:
             what, sign, advice = unfit.partition("; ")
@@ -87,11 +117,34 @@ def _misfit(connection: Session, query: str, args: object, error: Exception) -> 
         return StatementError(f"the charset {connection.encoding} cannot encode the statement")
     if isinstance(error, err.ProgrammingError):
         return StatementError(str(error))
-    if isinstance(args, (tuple, list)) and rows_given(query, args):
-        return StatementError("args is a list of rows: use exec_many")
     complaint = StatementError(misfit(query, args))
     complaint.__cause__ = error
     return complaint
+
+
+def _values(args: object) -> Iterable[tuple[Any, Any]]:
+    """Return each value with its place: a name, or a number from 1."""
+    if isinstance(args, Mapping):
+        return args.items()
+    return enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
+
+
+def _refuse_enclosed(connection: Session, query: str, args: object) -> None:
+    """Refuse texts within quotes: the quotes of their literals would end there, and the text would be SQL."""
+    places = enclosed(query)
+    for place, value in _values(args):
+        wrong = enclosed_misfit(place, connection.escape(value)) if place in places else None
+        if wrong is not None:
+            raise StatementError(wrong)
+
+
+def _refuse_lone_lists(query: str, args: object) -> None:
+    """Refuse a list of one value where it would not be a list: a server takes ('a') for 'a'."""
+    for place, value in _values(args):
+        if type(value) is list and len(value) == 1:
+            wrong = list_misfit(query, place)
+            if wrong is not None:
+                raise StatementError(wrong)
 
 
 def _has_empty_list(args: object) -> bool:

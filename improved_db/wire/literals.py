@@ -44,7 +44,7 @@ class Escaping(Protocol):
         """Return *obj* as an SQL literal."""
 
 
-def rows_to_sql(values: str, rows: Sequence[Any], connection: Escaping) -> str:
+def rows_to_sql(values: str, rows: Sequence[Any], connection: Escaping, *, lone_lists: bool = True) -> str:
     """Return rows as SQL, with commas between them: ``(1,'a'),(2,'b')``.
 
     Args:
@@ -52,12 +52,13 @@ def rows_to_sql(values: str, rows: Sequence[Any], connection: Escaping) -> str:
         rows: At least one. Mappings if *values* has names; else sequences, or lone values for a single ``%s``. Up to
             some thousand rows at a time are fastest.
         connection: Decides the escaping: by its ``encoders``, and by whether a backslash escapes on its server.
+        lone_lists: Whether to write a list of one value, in parentheses, which the server takes for the value.
 
     Returns:
         Text, to be encoded with the connection's encoding.
 
     Raises:
-        StatementError: A row does not fit *values*.
+        StatementError: A row does not fit *values*, or has a lone list.
         pymysql.err.ProgrammingError: A value has no literal: nan, infinity.
         TypeError: A value has no literal: a dict.
     """
@@ -67,9 +68,9 @@ def rows_to_sql(values: str, rows: Sequence[Any], connection: Escaping) -> str:
             f"invalid placeholders: use either %s or %(name)s, and write a literal percent sign as %%: {values!r}"
         )
     if template.names is None:
-        columns = [escape_column(column, connection) for column in _positional(rows, template.width)]
+        columns = [escape_column(column, connection, lone_lists) for column in _positional(rows, template.width)]
     else:
-        named = {name: escape_column(column, connection) for name, column in _named(rows, template.names)}
+        named = {name: escape_column(column, connection, lone_lists) for name, column in _named(rows, template.names)}
         columns = [named[name] for name in template.names]
     return _join(template.pieces, columns, len(rows))
 
@@ -121,9 +122,11 @@ def _join(pieces: tuple[str, ...], columns: Sequence[list[str]], count: int) -> 
     return "".join(text)
 
 
-def escape_column(column: Sequence[Any], connection: Escaping) -> list[str]:
+def escape_column(column: Sequence[Any], connection: Escaping, lone_lists: bool = True) -> list[str]:
     """Return the literals of *column*, each the same as ``connection.escape`` returns; raise as that does."""
     kinds = set(map(type, column)) if _escapes_as_pymysql(connection) else set()
+    if list in kinds and not lone_lists and any(type(value) is list and len(value) == 1 for value in column):
+        raise StatementError("a list is for IN alone; for a JSON column pass json.dumps(value)")
     if len(kinds) == 2 and type(None) in kinds and connection.encoders.get(type(None)) is converters.escape_None:
         others = iter(escape_column([value for value in column if value is not None], connection))
         return ["NULL" if value is None else next(others) for value in column]

@@ -150,6 +150,81 @@ UNSENT: list[tuple[str, Callable[[Any], object], str]] = [
         lambda db: db.execute_query(INSERT, [(1, "a", 1.0)]),
         "args is a list of rows: use exec_many",
     ),
+    (
+        "rows by name without exec_many",
+        lambda db: db.execute_query("insert into pets (id) values (%(id)s)", [{"id": 1}]),
+        "args is a list of rows: use exec_many",
+    ),
+    (
+        "a list for a JSON column",
+        lambda db: db.execute_query("insert into pets (id, name) values (%s, %s)", (1, ["a"])),
+        "a list is for IN alone (parameter 2); for a JSON column pass json.dumps(value)",
+    ),
+    (
+        "a list for a JSON column, by name",
+        lambda db: db.execute_query("update pets set name = %(name)s", {"name": ["a"]}),
+        "a list is for IN alone (parameter 'name')",
+    ),
+    (
+        "a list for a JSON column in a row",
+        lambda db: db.exec_many(INSERT, [(1, "a", 1.0), (2, ["b"], 1.0)]),
+        "row 2: a list is for IN alone (parameter 2)",
+    ),
+    (
+        "quotes around a text",
+        lambda db: db.execute_query("select * from pets where name = '%s'", ("Rex",)),
+        "write no quotes around a placeholder (parameter 1)",
+    ),
+    (
+        "quotes around a text, by name",
+        lambda db: db.execute_query('select * from pets where name = "%(n)s"', {"n": "Rex"}),
+        "write no quotes around a placeholder (parameter 'n')",
+    ),
+    (
+        "quotes around a single value",
+        lambda db: db.execute_query("select * from pets where name = '%s'", " or 1=1 -- "),
+        "write no quotes around a placeholder (parameter 1)",
+    ),
+    (
+        "quotes around the second value",
+        lambda db: db.execute_query("select * from pets where id = '%s' and name = '%s'", (100, "Rex")),
+        "write no quotes around a placeholder (parameter 2)",
+    ),
+    (
+        "quotes around NULL",
+        lambda db: db.execute_query("select * from pets where name = '%s'", (None,)),
+        "write no quotes around a placeholder (parameter 1)",
+    ),
+    (
+        "percent signs of LIKE in the statement",
+        lambda db: db.execute_query("select * from pets where name like '%%%s%%'", ("Rex",)),
+        "the signs of LIKE belong to the value",
+    ),
+    (
+        "a text in a comment",
+        lambda db: db.execute_query("select 1 /* %s */", ("*/ from pets /*",)),
+        "write no quotes around a placeholder (parameter 1), and put none into a comment",
+    ),
+    (
+        "quotes in exec_many",
+        lambda db: db.exec_many("insert into pets (id, name) values (%s, '%s')", [(1, "a")]),
+        "row 1: write no quotes around a placeholder (parameter 2)",
+    ),
+    (
+        "question marks in exec_many",
+        lambda db: db.exec_many("insert into pets (id, name) values (?, ?)", [(1, "a")]),
+        "row 1 has 2 values, and the statement has 0 places; placeholders are %s or %(name)s",
+    ),
+    (
+        "rows that are generators",
+        lambda db: db.exec_many(INSERT, [iter((1, "a", 1.0))]),
+        "row 1 is a tuple_iterator, and no sequence of values",
+    ),
+    (
+        "exec_many of a WITH",
+        lambda db: db.exec_many("with a as (select 1) select * from a where 1 = %s", [(1,)]),
+        "exec_many discards results",
+    ),
     ("exec_many of a SELECT", lambda db: db.exec_many("select %s", [(1,)]), "exec_many discards results"),
     ("exec_many of a SHOW", lambda db: db.exec_many("show tables like %s", [("a",)]), "exec_many discards results"),
     (
@@ -254,10 +329,22 @@ SENT: list[tuple[str, Callable[[Any], object], int, str]] = [
         "one statement at a time",
     ),
     (
-        "quotes around a placeholder",
-        lambda db: db.execute_query("select * from pets where name = '%s'", ("Rex",)),
+        "one value for IN",
+        lambda db: db.execute_query("select * from pets where id in %s", [1]),
         1064,
-        "no quotes around %s",
+        "for IN %s put the list into a tuple: (ids,)",
+    ),
+    (
+        "a table as a value",
+        lambda db: db.execute_query("select * from %s", ("pets",)),
+        1064,
+        "a name of a table is no value: SQL(...).format(Identifier(name))",
+    ),
+    (
+        "a text as a limit",
+        lambda db: db.execute_query("select * from pets limit %s", ("1",)),
+        1064,
+        "LIMIT and OFFSET take an int, not a str",
     ),
     ("a list as a value", lambda db: db.execute_query("select %s", ([1, 2],)), 1241, "it is for IN %s alone"),
     ("places of SQL left open", lambda db: db.execute_query(SQL("select * from {}")), 1064, "filled by format()"),
@@ -472,6 +559,37 @@ def test_values_of_a_subclass_and_bytes_in_other_clothes_are_what_they_are(db: I
     """Written as their `str()` they would be wrong without a word."""
     grade = enum.IntEnum("grade", {"A": 1})
     assert db.fetch_one("select %s, %s, %s", (grade.A, memoryview(b"x"), np.int64(3))) == (1, b"x", 3)
+
+
+def test_a_number_may_stand_in_quotes_and_a_list_behind_in(db: ImprovedDb) -> None:
+    """What cannot go wrong is not refused."""
+    assert db.fetch_value("select '$[%s]' /* %s */", (2, 3)) == "$[2]"
+    assert db.fetch_value("select '100%%', %s", "a's") == "100%"
+    assert db.fetch_value("select date_format(%s, '%%Y %%s')", ("2026-11-27",)) == "2026 00"
+    for query in ("id in %s", "id IN(%s)", "id in\n%s", "(id) in %s"):
+        assert db.fetch_column(f"select id from pets where {query}", ([100],)) == [100]
+    assert db.fetch_column("select id from pets where id in %(ids)s", {"ids": [100]}) == [100]
+    assert db.fetch_column("select id from pets where (id, name) in %s", ([(100, "Rex")],)) == [100]
+    assert db.fetch_column("select id from pets where id in %s", ([(100,)],)) == [100]
+    assert db.fetch_column(SQL("select id from pets where id in {}").format([100])) == [100]
+    assert db.execute_query("insert into pets (id) values %s", ([7],)).rowcount == 1
+
+
+def test_a_statement_that_only_changes_its_session_is_told_of(db: ImprovedDb, caplog: pytest.LogCaptureFixture) -> None:
+    """The next call may run on another connection; it had no effect, and said nothing."""
+    for query in ("start transaction", "BEGIN", "set time_zone = '+00:00'", "use mysql", "lock tables pets write"):
+        caplog.clear()
+        db.execute_query(query)
+        db.execute_query(query)
+        assert [query.split()[0].upper() in record.getMessage() for record in caplog.records] == [True], query
+    caplog.clear()
+    db.execute_query("set global long_query_time = @@global.long_query_time")
+    db.execute_query("delete from pets where id = 0")
+    with db.connection() as connection:
+        db.execute_query(connection, "set @a = 1")
+    with db.transaction() as tx:
+        tx.execute_query("set @a = 1")
+    assert caplog.records == []
 
 
 def test_a_row_that_the_server_refuses_is_narrowed_down(db: ImprovedDb) -> None:
