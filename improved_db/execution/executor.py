@@ -16,7 +16,7 @@ from improved_db.execution.loans import Loans
 from improved_db.execution.observed import Call
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
-from improved_db.failures.raising import SERVERS_LIMITS, Failed, causes, note_limit
+from improved_db.failures.raising import SERVERS_LIMITS, Failed, named_limit, note_limit, note_passed
 from improved_db.sql.session_state import forgotten
 from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
@@ -287,13 +287,9 @@ class Executor:
         try:
             return connection._run_limited(limited or query, args, dict_rows, patience, overtime, end)
         except DriverError as error:
-            if (
-                overdue
-                or error.args[0] in SERVERS_LIMITS
-                or any(isinstance(link, TimeoutError) for link in causes(error))
-            ):
-                by_timeout = timeout is not None and (left is None or timeout <= left)
-                note_limit(error, f"timeout={timeout:g} s" if by_timeout else "the deadline of the call")
+            if overdue or error.args[0] in SERVERS_LIMITS:
+                note_limit(error, named_limit(timeout, left))
+            note_passed(error, timeout, left)
             raise
 
     # --- any other work --------------------------------------------------------------------------------------------

@@ -196,11 +196,11 @@ class Loans:
             at_commit=stage.at_commit,
         )
         last = decision.finally_
+        if deadline is not None and isinstance(told, DriverError) and _given_up(told):
+            note_limit(told, "the deadline of the call")
         # If the caller's code made an error of its own out of ours, the caller gets that one: but not if the outcome is
         # unknown, because a caller could read it as "not applied".
         final = own if own is not told and last is not Action.RAISE_UNKNOWN else error_for(last, told)
-        if deadline is not None and isinstance(told, DriverError) and _given_up(told):
-            note_limit(told, "the deadline of the call")
         final = explained(final, told, stage.statement, judgement.verdict)
         if isinstance(final, DriverError) and final.args[0] in WAITED and self._holds_another(loan.thread.name):
             final.args = (final.args[0], f"{final.args[1]}; {HOLDS_ANOTHER}", *final.args[2:])

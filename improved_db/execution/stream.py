@@ -10,12 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from improved_db.clock import MonotonicClock
-from improved_db.errors import StatementError
+from improved_db.errors import StatementError, StatementTimeout
 from improved_db.execution.executor import check_batch_size, check_timeout
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
+from improved_db.failures.raising import explained, note_passed
+from improved_db.failures.verdict import Verdict
 from improved_db.rows import R_co
 from improved_db.sql.statement import is_read_only
+from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,15 +68,27 @@ class Stream(Generic[R_co]):
 
         Raises:
             StatementError: The block of the stream has ended, and its connection may be another caller's.
+            StatementTimeout: The ``timeout`` has passed.
             pymysql.err.MySQLError: What the server or the driver said; rows may be missing, and nothing is retried.
         """
         if self._over:
             raise StatementError("the block of the stream has ended: read its rows inside the block")
+        try:
+            return self._read()
+        except DriverError as error:
+            late = explained(error, error, "", Verdict.UNKNOWN)
+            if late is error:
+                raise
+            raise late from error
+
+    def _read(self) -> list[R_co]:
         began_at = self._now()
         try:
             batch: list[R_co] = self._connection._next_rows(self._batch_size, self._timeout)
         except BaseException as error:
             self.error = error
+            if self._timeout is not None:
+                note_passed(error, self._timeout, None)
             raise
         finally:
             self.seconds += self._now() - began_at
@@ -138,11 +153,26 @@ def _begin(
     loan = executor.loans.borrow(deadline, note_place=True)
     loan.outlive_thread()
     try:
-        if timeout is not None:
-            check_timeout(timeout)
-        limits = [seconds for seconds in (timeout, executor.loans.left(deadline)) if seconds is not None]
-        loan.connection._start_stream(query, args, dict_rows, seconds=min(limits, default=None))
+        start_in_time(loan.connection, query, args, dict_rows, timeout, executor.loans.left(deadline))
     except BaseException as error:
         unit = Unit.READ if is_read_only(query) else Unit.WRITE
-        raise executor.loans.failed(loan, error, unit, Stage(), deadline=deadline) from error
+        message = executor.loans.failed(loan, error, unit, Stage(), deadline=deadline)
+        if isinstance(message.error, StatementTimeout):
+            message.again = False  # it would take as long again
+        raise message from error
     return loan
+
+
+def start_in_time(
+    connection: Connection, query: str, args: object, row_kind: bool | type, timeout: float | None, left: float | None
+) -> None:
+    """Start a stream within its *timeout* and the *left* seconds of its call; the error says which had passed."""
+    if timeout is not None:
+        check_timeout(timeout)
+    limits = [seconds for seconds in (timeout, left) if seconds is not None]
+    try:
+        connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
+    except DriverError as error:
+        if limits:
+            note_passed(error, timeout, left)
+        raise

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from improved_db.execution.ending import end as end_on_server
-from improved_db.execution.executor import check_batch_size, check_timeout
-from improved_db.execution.stream import Stream
+from improved_db.execution.executor import check_batch_size
+from improved_db.execution.stream import Stream, start_in_time
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.pymysql_driver import END_TIMEOUT
 
@@ -48,10 +48,7 @@ def streamed_in(
 
     def start() -> None:
         tx._stage.statement = query
-        if timeout is not None:
-            check_timeout(timeout)
-        limits = [seconds for seconds in (timeout, tx._executor.loans.left(tx._deadline)) if seconds is not None]
-        connection._start_stream(query, args, row_kind, seconds=min(limits, default=None))
+        start_in_time(connection, query, args, row_kind, timeout, tx._executor.loans.left(tx._deadline))
 
     executor = tx._executor
     call = executor.call(query, args, "stream")
@@ -84,7 +81,7 @@ class _StreamInTransaction(Stream[Any]):
     def batch(self) -> list[Any]:
         if self._over:
             return super().batch()  # says so, which is no failure of the transaction
-        batch: list[Any] = self._tx._guarded(super().batch, streaming=True)
+        batch: list[Any] = self._tx._guarded(self._read, streaming=True)
         return batch
 
 

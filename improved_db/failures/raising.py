@@ -170,6 +170,18 @@ def note_limit(error: BaseException, limit: str) -> None:
         error.limit_passed = limit  # type: ignore[attr-defined]  # the driver's errors carry it to where they are raised
 
 
+def named_limit(timeout: float | None, left: float | None) -> str:
+    """Say which limit of a statement comes first: its *timeout*, or the end of its call in *left* seconds."""
+    by_timeout = timeout is not None and (left is None or timeout <= left)
+    return f"timeout={timeout:g} s" if by_timeout else "the deadline of the call"
+
+
+def note_passed(error: BaseException, timeout: float | None, left: float | None) -> None:
+    """Note which limit had passed if *error* is the end of a wait: *timeout*, or the *left* seconds of the call."""
+    if any(isinstance(link, TimeoutError) for link in causes(error)):
+        note_limit(error, named_limit(timeout, left))
+
+
 def explained(final: BaseException, error: BaseException, statement: str, verdict: Verdict) -> BaseException:
     """Return what the caller gets, as a `StatementTimeout` or with a hint where the driver's error does not say enough.
 
@@ -201,6 +213,8 @@ def error_for(what: Action, error: BaseException) -> BaseException:
     kind, meaning = ERRORS[what]
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = error.args[1] if len(error.args) > 1 else str(error)
+    if hasattr(error, "limit_passed"):
+        text = f"{text}; {error.limit_passed} had passed"
     ours = kind(code, f"{text}; {meaning}", sqlstate=getattr(error, "sqlstate", None))
     ours.__cause__ = error
     return ours

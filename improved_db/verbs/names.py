@@ -68,3 +68,9 @@ class Block(AbstractContextManager[T_co], Generic[T_co]):
 
         def __iter__(self) -> NoReturn:
             raise TypeError(f"iterate over what the block gives: {self._usage}")
+
+        async def __aenter__(self) -> NoReturn:
+            raise TypeError(f"this block is no asynchronous one: {self._usage}; AsyncImprovedDb has those for asyncio")
+
+        async def __aexit__(self, *_: object) -> None:
+            """Never called, but looked for."""

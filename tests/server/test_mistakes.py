@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import enum
 import pickle
@@ -413,6 +414,16 @@ def test_a_stream_without_with_says_so(db: ImprovedDb) -> None:
     with pytest.raises(TypeError, match=r"with db\.stream"):
         list(db.stream("select 1"))  # type: ignore[call-overload]
     assert db.stats().used == 0
+
+
+def test_an_asynchronous_block_leads_to_the_object_for_asyncio(db: ImprovedDb) -> None:
+    async def mistake(block: Any) -> None:
+        async with block:
+            pass
+
+    for block in (db.transaction(), db.connection(), db.stream("select 1")):
+        with pytest.raises(TypeError, match="AsyncImprovedDb"):
+            asyncio.run(mistake(block))
 
 
 def test_a_database_object_does_not_travel_to_another_process(db: ImprovedDb) -> None:

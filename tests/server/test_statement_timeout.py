@@ -89,3 +89,36 @@ def test_a_deadline_in_a_transaction_is_told_as_such_or_as_its_loss(database: di
         db.ping()
         with pytest.raises((StatementTimeout, TransactionLost)), db.transaction() as tx:
             tx.execute_query(SLEEP)
+
+
+def test_a_stream_that_does_not_begin_in_time_says_so_and_is_not_begun_again(database: dict[str, Any]) -> None:
+    """Begun again, it took the same time, and a `timeout` of a fifth of a second took half a minute."""
+    with ImprovedDb(database) as db, pytest.raises(StatementTimeout) as caught, db.stream(SLEEP, timeout=0.2):
+        pass
+    assert is_a_timeout(caught.value, "timeout=0.2 s had passed")
+    assert db.stats().retries == {}
+    with (
+        ImprovedDb(database, deadline=0.4) as db,
+        pytest.raises(StatementTimeout) as caught,
+        db.stream(SLEEP, timeout=5),
+    ):
+        pass
+    assert is_a_timeout(caught.value, "the deadline of the call had passed")
+
+
+def test_a_batch_that_does_not_come_in_time_says_so(db: ImprovedDb) -> None:
+    rows = "select repeat('x', 99999), sleep(if(a.a = 1, 0, 20)) from (select 1 a union all select 2) a"
+    with db.stream(rows, batch_size=1, timeout=0.2) as stream, pytest.raises(StatementTimeout) as caught:
+        for _ in stream:
+            pass
+    assert is_a_timeout(caught.value, "timeout=0.2 s had passed")
+    assert db.execute_query("select 1") == ((1,),)
+
+
+def test_a_stream_in_a_transaction_that_times_out_names_its_limit(db: ImprovedDb) -> None:
+    with (
+        pytest.raises(TransactionLost, match=r"timeout=0\.2 s had passed; the session ended before COMMIT"),
+        db.transaction() as tx,
+        tx.stream(SLEEP, timeout=0.2),
+    ):
+        pass
