@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
 from improved_db.aio.bridge import Bridge
 from improved_db.aio.streams import AsyncStream, AsyncTransaction, Borrowed, undo_of
@@ -17,6 +17,7 @@ from improved_db.db import ImprovedDb
 from improved_db.errors import ConfigError
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options
+from improved_db.verbs.names import OF_ASYNCIO, AsyncBlock, missing
 from improved_db.wire.pymysql_driver import PARAMETERS
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class AsyncImprovedDb(AsyncQueries):
             isolation: As for `ImprovedDb.transaction`.
             read_only: As for `ImprovedDb.transaction`.
         """
-        return self._transaction(isolation, read_only)
+        return AsyncBlock(self._transaction(isolation, read_only), "async with db.transaction() as tx")
 
     @contextlib.asynccontextmanager
     async def _transaction(self, isolation: str | None, read_only: bool) -> AsyncIterator[AsyncTransaction]:
@@ -274,6 +275,17 @@ class AsyncImprovedDb(AsyncQueries):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    if not TYPE_CHECKING:  # a type checker knows the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing(self, name, OF_ASYNCIO)
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("write async with: its end waits for the calls that run")
+
+        def __exit__(self, *_: object) -> None:
+            """Never called, but looked for."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._db!r}>" if "_db" in self.__dict__ else f"<{type(self).__name__}>"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from improved_db.verbs.names import AsyncBlock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
@@ -209,7 +211,8 @@ class AsyncQueries(abc.ABC):
 
         One thread reads ``batch_size`` rows at a time; the coroutine waits once for each batch.
         """
-        return self._stream(query, args, dictcursor=dictcursor, batch_size=batch_size, timeout=timeout)
+        lent = self._stream(query, args, dictcursor=dictcursor, batch_size=batch_size, timeout=timeout)
+        return AsyncBlock(lent, "async with db.stream(...) as rows")
 
     @abc.abstractmethod
     def _stream(self, query: Query, args: Any, **options: Any) -> AbstractAsyncContextManager[AsyncStream[Any]]:

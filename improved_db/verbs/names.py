@@ -5,7 +5,7 @@ Knows names. Does not know what they do.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ OF_TRANSACTION: Final[Mapping[str, str]] = {
     **dict.fromkeys(("cursor", "execute", "query", "fetchall", "fetchone", "select"), _RUN),
     **dict.fromkeys(("executemany", "execute_many", "insert_many"), "exec_many() runs a statement for many rows"),
     **dict.fromkeys(("begin", "start", "transaction"), "the transaction has begun; a part of it is a savepoint()"),
+}
+
+#: Of a database for asyncio.
+OF_ASYNCIO: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("cursor", "execute", "query", "fetchall", "fetchone", "fetchrow", "fetchval", "fetch"), _RUN),
+    **dict.fromkeys(("executemany", "execute_many", "insert_many"), "exec_many() runs a statement for many rows"),
+    **dict.fromkeys(("commit", "rollback", "begin"), _COMMIT.replace("with", "async with")),
+    **dict.fromkeys(("acquire", "connection", "session"), "run_sync(fn) calls fn(db), which may borrow a connection"),
 }
 
 
@@ -73,4 +81,34 @@ class Block(AbstractContextManager[T_co], Generic[T_co]):
             raise TypeError(f"this block is no asynchronous one: {self._usage}; AsyncImprovedDb has those for asyncio")
 
         async def __aexit__(self, *_: object) -> None:
+            """Never called, but looked for."""
+
+
+class AsyncBlock(AbstractAsyncContextManager[T_co], Generic[T_co]):
+    """An asynchronous context manager that says so to those who use it without ``async with``."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[T_co], usage: str) -> None:
+        """Stand for *inner*, which is used as *usage* shows."""
+        self._inner = inner
+        self._usage = usage
+
+    async def __aenter__(self) -> T_co:
+        return await self._inner.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._inner.__aexit__(kind, error, trace)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"{name!r} belongs to what the block gives: {self._usage}", name=name, obj=self)
+
+        def _refuse(self) -> NoReturn:
+            raise TypeError(f"write {self._usage}")
+
+        __aiter__ = __await__ = __iter__ = __enter__ = _refuse
+
+        def __exit__(self, *_: object) -> None:
             """Never called, but looked for."""

@@ -105,6 +105,33 @@ def test_verbs_return_and_raise_what_the_blocking_ones_do(database: dict[str, An
     run(database, work)
 
 
+def test_mistakes_of_those_who_come_from_another_library_are_named(database: dict[str, Any]) -> None:
+    """The names of the classes of contextlib are a riddle."""
+
+    async def work(db: Any) -> None:
+        async def for_each(block: Any) -> None:
+            async for _ in block:
+                pass
+
+        async def wait(block: Any) -> None:
+            await block
+
+        for mistake in (for_each, wait):
+            with pytest.raises(TypeError, match=r"write async with db\.stream"):
+                await mistake(db.stream("select 1"))
+        with pytest.raises(TypeError, match=r"write async with db\.transaction"), db.transaction():
+            pass
+        with pytest.raises(TypeError, match="write async with"), db:
+            pass
+        with pytest.raises(AttributeError, match=r"async with db\.transaction"):
+            db.transaction().execute_query("select 1")
+        for name, says in {"cursor": "execute_query", "commit": "async with", "acquire": "run_sync"}.items():
+            with pytest.raises(AttributeError, match=says):
+                getattr(db, name)
+
+    run(database, work)
+
+
 def test_a_stream_gives_its_rows_to_async_for(database: dict[str, Any]) -> None:
     """In batches; and the block may be left early."""
 
