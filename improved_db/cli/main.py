@@ -33,6 +33,9 @@ ENDINGS: Final = {
     int(Exit.INTERRUPTED): "interrupted",
 }
 
+#: What to say of a URL that stands where none is; it is not shown, because it may have a password.
+URL_GIVEN: Final = "a URL stands behind -u: improved-db {} -u URL"
+
 
 class Command(Protocol):
     """A module with one command.
@@ -72,7 +75,8 @@ class Parser(argparse.ArgumentParser):
         """End with one line."""
         if wrong := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
             near = difflib.get_close_matches(wrong[1], COMMANDS, n=1)
-            message = f"there is no command {wrong[1]!r}" + (f", did you mean {near[0]}?" if near else "")
+            shown = f" {wrong[1]!r}" if "://" not in wrong[1] else f"; {URL_GIVEN.format('ping')}"
+            message = f"there is no command{shown}" + (f", did you mean {near[0]}?" if near else "")
         sys.stderr.write(f"{self.prog}: {message}; `{self.prog} --help` shows what is valid\n")
         raise SystemExit(Exit.USAGE)
 
@@ -129,6 +133,11 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     return parser, found
 
 
+def _option(word: str) -> str:
+    """Return the name of an option without its value, which may be a secret; any other word as it is."""
+    return word.partition("=")[0] if word.startswith("--") or not word.startswith("-") else word[:2]
+
+
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments.
 
@@ -136,15 +145,23 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         SystemExit: They are invalid, or ask for help.
     """
     parser, commands = make_parser()
+    given = sys.argv[1:] if argv is None else list(argv)
+    first = _option(given[0]) if given else ""
+    if first.startswith("-") and first not in parser.options():
+        name = next((word for word in given if word in COMMANDS), "COMMAND")
+        parser.error(f"write the command first, then its options: improved-db {name} {first} ...")
     args, unknown = parser.parse_known_args(argv)
     if args.command is None:
         parser.error("a command is missing")
     if unknown:
         mine = commands[args.command]
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], mine.options(), n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
-        kind = "unknown option" if unknown[0].startswith("-") else "one argument too many:"
-        mine.error(f"{kind} {unknown[0]}{hint}")
+        wrong = _option(unknown[0])
+        if not wrong.startswith("-"):
+            mine.error(
+                URL_GIVEN.format(args.command) if "://" in unknown[0] else f"one argument too many: {unknown[0]}"
+            )
+        near = difflib.get_close_matches(wrong, mine.options(), n=1)
+        mine.error(f"unknown option {wrong}" + (f", did you mean {near[0]}?" if near else ""))
     return args
 
 

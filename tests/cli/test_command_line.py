@@ -39,6 +39,12 @@ def test_each_command_explains_itself(shell: Shell) -> None:
     [
         ((), "improved-db: a command is missing"),
         (("qury",), "improved-db: there is no command 'qury', did you mean query?"),
+        (("-u", "mysql://h:s3cret@h/x", "ping"), "write the command first, then its options: improved-db ping -u ..."),
+        (("--url=mysql://h:s3cret@h/x",), "write the command first, then its options: improved-db COMMAND --url ..."),
+        (("-umysql://h:s3cret@h/x", "ping"), "write the command first, then its options: improved-db ping -u ..."),
+        (("mysql://h:s3cret@h/x", "ping"), "there is no command; a URL stands behind -u: improved-db ping -u URL"),
+        (("ping", "mysql://h:s3cret@h/x"), "a URL stands behind -u: improved-db ping -u URL"),
+        (("ping", "--urll=mysql://h:s3cret@h/x"), "unknown option --urll, did you mean --url?"),
         (("query", "--limmit", "3", "select 1"), "unknown option --limmit, did you mean --limit?"),
         (("query", "select 1", "select 2"), "one argument too many: select 2"),
         (("query", "--limit", "-1", "select 1"), "argument --limit"),
@@ -64,6 +70,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     sys.stdin.close()
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert line in ran.err
+    assert "s3cret" not in ran.err
 
 
 @pytest.mark.parametrize("command", ["ping", "query", "load", "bench"])
