@@ -80,6 +80,20 @@ def test_flask_under_gunicorn_with_preload(
     assert master not in db.fetch_column("select distinct session from visit where page <> 'home'")
 
 
+@pytest.mark.skipif(find_spec("celery") is None, reason="Celery is not installed")
+def test_a_celery_task_that_runs_twice_sells_its_order_once(
+    db: ImprovedDb, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """The program of the page, without a worker."""
+    db.execute_query("create table sold (order_id int primary key, pid int)")
+    db.execute_query("create table stock (id int primary key, pieces int)")
+    db.execute_query("insert into stock values (1, 10)")
+    (tmp_path / "tasks.py").write_text(block("docs/howto/celery.md", "app = Celery"), encoding="utf-8")
+    run = "import tasks\nfor order in 7, 7, 8: tasks.sell.apply((order, 2)).get()\ntasks.db.close()"
+    assert start("-c", run).wait(PATIENCE) == 0
+    assert db.fetch_value("select pieces from stock") == 6
+
+
 @pytest.mark.soak  # a worker takes seven seconds to stop
 @pytest.mark.skipif(find_spec("celery") is None, reason="Celery is not installed")
 def test_celery_tasks_in_forked_workers(
