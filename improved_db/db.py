@@ -670,7 +670,7 @@ class ImprovedDb(Queries):
         Returns:
             A context manager that gives a `Watch`.
         """
-        return self._observer.watch()
+        return Block(self._observer.watch(), "with db.watch() as seen")
 
     def monitor(
         self,

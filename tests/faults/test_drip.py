@@ -138,7 +138,7 @@ CASES: dict[str, Case] = {
     ),
     "load_rows": Case(lambda db: db.load_rows("`drip bytes`", [(1,)]), TransactionLost),
     "a stream's start": Case(lambda db: read_stream(db, "select 'drip bytes'"), StatementTimeout),
-    "a stream's batch": Case(lambda db: read_stream(db, "select 'drip row'", timeout=0.5), LOST, {}),
+    "a stream's batch": Case(lambda db: read_stream(db, "select 'drip row'", timeout=0.5), StatementTimeout, {}),
     "a stream's batch, by read_timeout": Case(
         lambda db: read_stream(db, "select 'drip row'"), LOST, {"read_timeout": 0.5}
     ),
