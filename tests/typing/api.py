@@ -75,6 +75,8 @@ def fetched(db: ImprovedDb, tx: Transaction) -> None:
     assert_type(db.fetch_all("select 1"), Rows)
     assert_type(db.fetch_all("select 1", row_type=dict), Rows[dict[str, Any]])
     assert_type(db.fetch_all("select 1", row_type=Pet), Rows[Pet])
+    assert_type(db.fetch_all("select 1, 'a'", row_type=tuple[int, str]), Rows[tuple[int, str]])
+    assert_type(db.fetch_one("select 1", row_type=dict[str, Any]), dict[str, Any] | None)
     assert_type(tx.fetch_all("select 1", row_type=Owner)[0].id, int)
     assert_type(db.fetch_one("select 1", row_type=Owner), Owner | None)
     assert_type(tx.fetch_one("select 1", row_type=Owner, required=True), Owner)
