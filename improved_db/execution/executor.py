@@ -6,7 +6,9 @@ what users type.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,7 +24,7 @@ from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from improved_db.execution.lane import Lane, LaneDriver
@@ -38,6 +40,13 @@ FORGOTTEN: Final = (
     "a call that ran %s alone has no effect on later calls: each takes any connection, and the pool makes a changed "
     "session new; write with db.transaction() as tx, or with db.connection(), or set init_command or configure"
 )
+BESIDE: Final = (
+    "a statement of db ran outside the transaction that its block has open: it commits by itself, and sees nothing of "
+    "the transaction; use tx for what belongs to it"
+)
+
+#: Whose transaction the current context has open.
+_owner: ContextVar[Executor | None] = ContextVar("_owner", default=None)
 
 #: Seconds that the server has to end an overdue statement by itself, before we end it from a second connection.
 GRACE: Final = 0.2
@@ -235,20 +244,34 @@ class Executor:
             self.pool.release(loan)
         else:
             self.loans.return_loan(loan, deadline)
-        if result.description is None and not result.affected_rows:
-            self._tell_if_forgotten(query)
+        if _owner.get() is self or (result.description is None and not result.affected_rows):
+            self._tell_if_in_vain(query)
         if call is not None:
             call.took(loan, result)
         elif (note := self.note) is not None:
             note(query, args, loan, result)
         return result
 
-    def _tell_if_forgotten(self, query: str) -> None:
-        """Log a statement whose only effect was on a session that no later call can count on; each kind once."""
-        word = forgotten(query)
-        if word and word not in self._told:
+    def _tell_if_in_vain(self, query: str) -> None:
+        """Log, once each, what is hardly meant: a statement beside the transaction of its block, SET by itself."""
+        beside = _owner.get() is self
+        word = "" if beside else forgotten(query)
+        if (beside or word) and word not in self._told:
             self._told.add(word)
-            logger.warning(FORGOTTEN, word)
+            if beside:
+                logger.warning(BESIDE)
+            else:
+                logger.warning(FORGOTTEN, word)
+
+    @contextlib.contextmanager
+    def owning(self) -> Iterator[None]:
+        """Note for a block that its context has a transaction open, on a connection of its own."""
+        token = _owner.set(self)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError):  # the block may be left in another context, and this one is over
+                _owner.reset(token)
 
     def perform(
         self,

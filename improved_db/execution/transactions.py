@@ -92,7 +92,8 @@ class Transactions:
         stage.waited = loan.taken_at - loan.started_at
         tx = Transaction(executor, loan.connection, stage, deadline)
         try:
-            yield tx
+            with executor.owning():
+                yield tx
             tx._commit()
         except BaseException as error:
             tx._abandon()
@@ -203,7 +204,7 @@ class _Attempts(Generic[T]):
         stage.read_only = self._read_only
         self.tx = tx = Transaction(self._executor, connection, stage, self.deadline, retried=True)
         try:
-            with inside_retry():
+            with inside_retry(), self._executor.owning():
                 self.result = result = self._fn(tx)
             if self.exactly_once and tx.state is State.OPEN:
                 self.token = secrets.token_bytes(16)

@@ -604,6 +604,37 @@ def test_a_statement_that_only_changes_its_session_is_told_of(db: ImprovedDb, ca
     assert caplog.records == []
 
 
+def test_a_statement_beside_the_open_transaction_is_told_of(
+    database: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """`db.` where `tx.` was meant: it commits by itself, and is not rolled back with the rest."""
+
+    def work(tx: Any, db: ImprovedDb) -> None:
+        tx.fetch_value("select 1")
+        db.fetch_value("select 1")
+
+    for begin in ("block", "function"):
+        caplog.clear()
+        with ImprovedDb(database) as db:
+            for _ in range(2):
+                if begin == "block":
+                    with db.transaction() as tx:
+                        work(tx, db)
+                else:
+                    db.run_transaction(work, db)
+        assert ["outside the transaction" in record.getMessage() for record in caplog.records] == [True]
+    caplog.clear()
+    with ImprovedDb(database) as db:
+        with db.transaction() as tx, ImprovedDb(database) as other:
+            tx.on_commit(lambda: db.fetch_value("select 1"))
+            other.fetch_value("select 1")
+            db.run_transaction(lambda inner: inner.fetch_value("select 1"))
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            raise ZeroDivisionError
+        db.fetch_value("select 1")
+    assert caplog.records == []
+
+
 def test_a_row_that_the_server_refuses_is_narrowed_down(db: ImprovedDb) -> None:
     rows = [(1, "a", 1.0), (2, "b", 2.0), (100, "c", 3.0)]
     with pytest.raises(pymysql.err.IntegrityError) as caught:
