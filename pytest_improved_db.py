@@ -84,6 +84,12 @@ def improved_db_transaction(_improved_db_of_the_run: ImprovedDb) -> Iterator[Tra
     """
     with contextlib.suppress(_Undo), _improved_db_of_the_run.transaction() as tx:
         yield tx
+        if tx.state.name in {"COMMITTED", "ENDED"}:
+            pytest.fail(
+                "the test has committed improved_db_transaction, by DDL or COMMIT, and all later tests see what it "
+                "wrote: use improved_db",
+                pytrace=False,
+            )
         raise _Undo
 
 
@@ -96,6 +102,10 @@ def _database(server: Server, schema: Schema, options: dict[str, Any]) -> Iterat
     """Lend an `ImprovedDb` on a new database, whose name no other run on that server has."""
     from improved_db import ImprovedDb  # noqa: PLC0415  # as above
 
+    if not hasattr(server, "url"):
+        raise TypeError(f"improved_db_server must have a url, as TemporaryServer has; it is a {type(server).__name__}")
+    if isinstance(schema, (str, bytes)):
+        raise TypeError("improved_db_schema must be a list of statements or a function: write [statement]")
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}_{next(_numbers)}"
     with ImprovedDb(server.url, max_size=1) as root:
         root.execute_query(f"CREATE DATABASE {name}")

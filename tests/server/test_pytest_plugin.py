@@ -103,6 +103,50 @@ def test_a_transaction_is_rolled_back_after_its_test(run: pytest.Pytester, serve
     assert databases(server) == []
 
 
+def test_a_test_that_commits_the_shared_transaction_is_told_of(run: pytest.Pytester) -> None:
+    """Its rows are there for all later tests, which fail instead of it."""
+    project(
+        run,
+        test="""
+        def test_ddl(improved_db_transaction):
+            improved_db_transaction.execute_query("create table other (a int)")
+
+        def test_commit(improved_db_transaction):
+            improved_db_transaction.commit()
+
+        def test_rollback(improved_db_transaction):
+            improved_db_transaction.rollback()
+        """,
+    )
+    ran = run.runpytest_inprocess(*PLUGIN)
+    ran.assert_outcomes(passed=3, errors=2)
+    ran.stdout.fnmatch_lines(["*the test has committed improved_db_transaction*: use improved_db*"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "value", "says"),
+    [
+        ("schema", "'create table a (b int)'", "improved_db_schema must be a list of statements or a function"),
+        ("server", "'mysql://root@127.0.0.1/'", "improved_db_server must have a url, as TemporaryServer has"),
+    ],
+)
+def test_a_fixture_of_another_kind_is_named(run: pytest.Pytester, fixture: str, value: str, says: str) -> None:
+    project(
+        run,
+        test=f"""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def improved_db_{fixture}():
+            return {value}
+
+        def test_it(improved_db):
+            pass
+        """,
+    )
+    run.runpytest_inprocess(*PLUGIN).stdout.fnmatch_lines([f"*TypeError: {says}*"])
+
+
 def test_a_function_may_fill_the_database_and_options_are_passed_on(run: pytest.Pytester) -> None:
     """Programs have a function that makes their tables, and settings of their own."""
     project(
