@@ -91,7 +91,8 @@ def _with_mapping(connection: Session, query: str, args: Mapping[Any, Any]) -> s
     wrong = mapping_misfit(query)
     if wrong is not None:
         raise StatementError(wrong)
-    _refuse_lone_lists(query, args)
+    if not _SEQUENCES.isdisjoint(map(type, args.values())):
+        _refuse_lone_lists(query, args)
     return query % {name: connection.escape(value) for name, value in args.items()}
 
 
