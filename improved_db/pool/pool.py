@@ -103,12 +103,14 @@ class Pool(Generic[C]):
         if ping:
             loan.ping = True
         try:
-            if not self._state.take(loan):
+            waited = not self._state.take(loan)
+            if waited:
                 self._wait_for_slot(loan, first=False)
-                self.reports.measure("wait", loan.taken_at - loan.started_at)
             pause = 0.0
             while (flaw := self._fitness.flaw(loan)) is not None:
                 pause = self._swap(loan, flaw, pause)
+            if waited:  # now `taken_at` says when the wait was over
+                self.reports.measure("wait", loan.taken_at - loan.started_at)
         except BaseException:
             self._give_up(loan)
             raise

@@ -182,6 +182,20 @@ def test_listener_hears_each_duration() -> None:
     ]
 
 
+def test_measured_durations_are_of_waits_uses_and_openings() -> None:
+    """The histograms of Prometheus and OpenTelemetry are made of them."""
+    fake = FakePool(max_size=1)
+    heard: list[tuple[str, float]] = []
+    fake.pool.reports.measure = lambda kind, seconds: heard.append((kind, seconds))
+    fake.driver.before_connect = lambda: fake.clock.advance(0.5)
+    fake.clock.advance(100)
+    loan = fake.pool.acquire(5, note_place=True)
+    fake.in_seconds(2, lambda: fake.pool.release(loan))
+    fake.pool.release(fake.pool.acquire(5))
+    fake.pool.release(fake.pool.acquire(5))  # at once, which is counted only
+    assert heard == [("open", 0.5), ("wait", 0.5), ("use", 2.0), ("wait", 2.0)]
+
+
 def test_listener_that_raises_harms_only_itself(caplog: pytest.LogCaptureFixture) -> None:
     """A metrics backend that is down must not take the database with it."""
     fake = FakePool(max_size=1)
