@@ -29,9 +29,20 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 ARGUED: Final = ROOT / "tests" / "mutants.md"
 
 POOL: Final = ("tests/unit/test_pool_*.py", "tests/unit/test_overflow_*.py", "tests/unit/test_housekeeper.py")
-RETRIES: Final = ("tests/unit/test_retry.py", "tests/server/test_retries.py", "tests/faults/test_outages.py")
+RETRIES: Final = (
+    "tests/unit/test_retry.py",
+    "tests/server/test_retries.py",
+    "tests/faults/test_same_cut.py",
+    "tests/faults/test_outages.py",
+)
 MANY: Final = ("tests/server/test_exec_many.py", "tests/server/test_load_rows*.py", "tests/faults/test_lost_loads.py")
-HISTORIES: Final = ("tests/properties/test_bulk_histories.py", "tests/faults/test_own_errors_of_loads.py")
+HISTORIES: Final = (
+    "tests/properties/test_bulk_histories.py",
+    "tests/faults/test_own_errors_of_loads.py",
+    "tests/server/test_frames_in.py",
+    "tests/server/test_fetch_verbs.py",
+    "tests/observe/test_statements.py",
+)
 
 #: For each module, the tests of its own, and the ones that go over it.
 TESTS: Final = {

@@ -78,6 +78,13 @@ def test_each_verb_counts_its_statements_and_rows(db: ImprovedDb) -> None:
     }
 
 
+def test_a_load_runs_while_it_has_its_connection(db: ImprovedDb) -> None:
+    """What it waits for is the opening of that alone."""
+    db.load_rows("t", [(3000, 1), (3001, 1)])
+    (statement,) = db.statements()
+    assert statement.run_seconds > 0
+
+
 def test_a_hundred_thousand_rows_are_one_call(db: ImprovedDb) -> None:
     """A load is one statement of the program's, however many packets it takes."""
     db.exec_many("insert into t values (%s, %s)", ((number, 0) for number in range(100_000)))

@@ -80,6 +80,17 @@ def test_no_rows_are_no_statement_and_no_error(db: ImprovedDb, rows: Any) -> Non
     assert db.stats().acquired == before
 
 
+def test_rows_and_no_rows_on_a_connection_of_the_callers(db: ImprovedDb) -> None:
+    """As on the pool; and the first row of a statement is a row."""
+    with db.connection() as connection:
+        for rows in ([], ROWS[:3]):
+            done = db.execute_query(connection, INSERT, rows, exec_many=True)
+            assert (done, done.rowcount) == ((), len(rows))
+        first = "select name from pets order by id"
+        assert db.execute_query(connection, first, return_one=True) == ("pet 1",)
+        assert db.execute_query(connection, f"{first} limit 0", return_one=True) is None
+
+
 def test_values_of_every_kind_arrive_as_they_were(db: ImprovedDb) -> None:
     """Folding rows into one statement must not change what is in them, whatever a value looks like."""
     db.execute_query(

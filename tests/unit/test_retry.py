@@ -192,6 +192,13 @@ def test_the_time_of_a_policy_counts_from_the_start_of_the_call() -> None:
     assert bench.clock.now() <= 4.0
 
 
+def test_one_attempt_is_a_policy() -> None:
+    bench = Bench(RetryPolicy(attempts=1))
+    with pytest.raises(OperationalError):
+        bench.retry(Attempts(forever=failed))
+    assert bench.pauses == []
+
+
 def test_no_wait_of_a_policy_is_shorter_than_a_few_milliseconds() -> None:
     """Tenacity's own default is a hot loop."""
     bench = Bench(RetryPolicy(attempts=11, contention=tenacity.wait_none()))
