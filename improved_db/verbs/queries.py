@@ -13,6 +13,7 @@ from improved_db.errors import RowNotFound
 from improved_db.frames import fetch
 from improved_db.frames.libraries import library
 from improved_db.rows import DictRow, Rows, TupleRow, rows_made
+from improved_db.verbs.names import Block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -342,4 +343,5 @@ class Queries(abc.ABC):
             ValueError: *batch_size* is less than one.
         """
         fetch.check(zero_dates, batch_size=batch_size)
-        return fetch.arrow_reader(lambda: self._stream(query, args, bytes, 10_000, timeout), batch_size, zero_dates)
+        lent = fetch.arrow_reader(lambda: self._stream(query, args, bytes, 10_000, timeout), batch_size, zero_dates)
+        return Block(lent, "with db.stream_arrow(...) as reader")

@@ -395,6 +395,11 @@ NAMES: list[tuple[str, Callable[[Any], object], str]] = [
     ("begin in a transaction", lambda db: _in(db, lambda tx: tx.begin()), "a part of it is a savepoint()"),
     ("a savepoint without with", lambda db: _in(db, lambda tx: tx.savepoint().commit()), "with tx.savepoint()"),
     ("a connection without with", lambda db: db.connection().cursor(), "with db.connection() as connection"),
+    (
+        "a stream of Arrow without with",
+        lambda db: db.stream_arrow("select 1").read_all(),
+        "with db.stream_arrow(...) as reader",
+    ),
     ("a watch without with", lambda db: db.watch().check(), "with db.watch() as seen"),
     ("a pipeline without with", lambda db: db.pipeline().execute_query("select 1"), "with db.pipeline() as pipeline"),
 ]
