@@ -77,8 +77,10 @@ def find_server(flavour: Flavour | None = None, *, folders: Iterable[str | Path]
 
     Raises:
         ServerNotFound: No server is installed; the text says so, and which command installs one here.
-        ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server.
+        ConfigError: ``IMPROVED_DB_SERVER`` names a file that is not a server; or *flavour* is none.
     """
+    if flavour not in {None, "mariadb", "mysql"}:
+        raise ConfigError(f"flavour must be 'mariadb' or 'mysql', not {flavour!r}")
     for path in _candidates(_search_path() if folders is None else folders):
         binary = _ask(path)
         if binary is not None and flavour in {None, binary.flavour}:

@@ -394,6 +394,8 @@ def test_missing_server_is_said_before_the_command_that_installs_it(monkeypatch:
     command = r"\. This installs one: .*\b(install|add|-S) .*mariadb|\. Install MariaDB"
     with pytest.raises(ServerNotFound, match=rf"^neither mariadbd nor mysqld is installed \(looked in .*\)({command})"):
         find_server(folders=[])
+    with pytest.raises(ConfigError, match=r"^flavour must be 'mariadb' or 'mysql', not 'MySQL'"):
+        find_server("MySQL")  # type: ignore[arg-type]
     with pytest.raises(ServerNotFound, match=r"^no mysqld of MySQL is installed"):
         find_server("mysql", folders=[])
 
