@@ -18,7 +18,7 @@ from improved_db.failures.raising import CallersOwn, callers_rows
 from improved_db.frames.rows import unframed
 from improved_db.records import without_records
 from improved_db.sql.insert import split_insert
-from improved_db.sql.placeholders import LONG, enclosed, row_misfit
+from improved_db.sql.placeholders import LONG, guarded, row_misfit
 from improved_db.sql.statement import returns_rows
 from improved_db.wire.exchange import QUERY
 from improved_db.wire.literals import rows_to_sql
@@ -106,7 +106,7 @@ class Encoder:
         if returns_rows(query):
             raise StatementError("exec_many discards results: use execute_query for one SELECT, execute_each for many")
         self.query = query
-        self._insert = None if len(query) <= LONG and enclosed(query) else split_insert(query)
+        self._insert = None if len(query) <= LONG and guarded(query) else split_insert(query)
         self._rows = rows
         self._held: list[Any] = []
         self._made = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
@@ -21,9 +22,13 @@ _COLON: Final = r"(?<![:\w]):[A-Za-z_]\w*"
 _INSERT: Final = r"(?i)\s*(?:insert|replace)\b"
 _VALUES_OF_ARGS: Final = r"(?i)\bvalues?\s*%s"  # a tuple is a row with its parentheses
 _IN: Final = r"(?i)\bin\s*\(?\s*%s"
-_TAKES_A_LIST: Final = r"(?is)\bin\s*\(?\s*\Z|\bvalues?\s*(?:%s\s*,\s*)*\Z"
+_VALUES: Final = r"(?i)\bvalues?\s*\Z"
+_BEFORE_A_LIST: Final = r"(?i)\bin\s*\(?\s*\Z"
 _TABLE: Final = r"(?i)\b(?:from|into|update|join|table)\s+%"
 _LIMIT: Final = r"(?i)\b(?:limit|offset)\s+%"
+_ORDER: Final = r"(?i)\b(?:order|group)\s+by\s+((?:[\w`.,\s]|%s|%\([^()]*\)s)*)"
+_COLUMN: Final = r"(?:\A|,)\s*(%s|%\([^()]*\)s)"
+_END_OF_COLUMN: Final = r"(?i)\s*(?:[,);]|asc\b|desc\b|limit\b|having\b|for\b|with\b|\Z)"
 _NUMBER: Final = r"-?[0-9][-+.0-9e]*"
 _WITHIN_QUOTES: Final = r"'%(?:s|\(\w+\)s)'|\"%(?:s|\(\w+\)s)\""
 
@@ -74,26 +79,47 @@ def _numbered(query: str) -> Iterator[tuple[int | str, re.Match[str]]]:
 
 
 @functools.lru_cache(256)
-def enclosed(query: str) -> frozenset[int | str]:
-    """Return the places that stand within quotes or a comment, which the quotes of a value's literal would end."""
-    if not any(sign in query for sign in _OPENING):
-        return frozenset()
-    inside = [
-        range(token.start, token.end)
-        for token in tokens_of(query, filled=True)
-        if token.kind in {"text", "name", "comment"}
-    ]
-    return frozenset(place for place, found in _numbered(query) if any(found.start() in span for span in inside))
+def guarded(query: str) -> Mapping[int | str, str]:
+    """Return the places that do not take every value, each with one of these marks.
+
+    "quotes" stand around it, or a comment: the quotes of a value's literal would end them there. Or the place is a
+    column of "order", where a text is a constant.
+    """
+    columns = {
+        clause.start(1) + column.start(1)
+        for clause in re.finditer(_ORDER, query)
+        for column in re.finditer(_COLUMN, clause[1])
+        if re.match(_END_OF_COLUMN, query[clause.start(1) + column.end() :][:20])
+    }
+    opened = any(sign in query for sign in _OPENING)
+    if not columns and not opened:
+        return {}
+    tokens = tokens_of(query, filled=True) if opened else ()
+    inside = [token for token in tokens if token.kind in {"text", "name", "comment"}]
+    starts = [token.start for token in inside]
+    marks: dict[int | str, str] = {}
+    for place, found in _numbered(query):
+        nearest = bisect_right(starts, found.start()) - 1
+        if nearest >= 0 and found.start() < inside[nearest].end:
+            marks[place] = "quotes"
+        elif found.start() in columns:
+            marks[place] = "order"
+    return marks
 
 
-def enclosed_misfit(place: int | str, literal: str) -> str | None:
-    """Say what is wrong with a literal whose place is `enclosed`; nothing is, if it is a number."""
-    if re.fullmatch(_NUMBER, literal):
-        return None
-    return (
-        f"write no quotes around a placeholder (parameter {place!r}), and put none into a comment: improved_db adds "
-        "the quotes, and the signs of LIKE belong to the value"
-    )
+def guarded_misfit(mark: str, place: int | str, literal: str) -> str | None:
+    """Say why a place with this *mark* does not take *literal*; None if it does."""
+    if mark == "order" and literal.startswith("'"):
+        return (
+            f"a text is a constant to ORDER BY and GROUP BY (parameter {place!r}): SQL(...).format(Identifier(name)) "
+            "puts a column there"
+        )
+    if mark == "quotes" and not re.fullmatch(_NUMBER, literal):
+        return (
+            f"write no quotes around a placeholder (parameter {place!r}), and put none into a comment: improved_db "
+            "adds the quotes, and the signs of LIKE belong to the value"
+        )
+    return None
 
 
 def list_misfit(query: str, place: int | str) -> str | None:
@@ -105,8 +131,14 @@ def list_misfit(query: str, place: int | str) -> str | None:
 
 @functools.lru_cache(256)
 def _places_of_lists(query: str) -> frozenset[int | str]:
-    takes = [(place, re.search(_TAKES_A_LIST, query[: found.start()])) for place, found in _numbered(query)]
-    return frozenset(place for place, _ in takes) - {place for place, found in takes if found is None}
+    some: set[int | str] = set()
+    others: set[int | str] = set()
+    row, end = False, 0
+    for place, found in _numbered(query):
+        before, end = query[end : found.start()], found.end()
+        row = re.search(_VALUES, before) is not None or (row and before.strip() == ",")
+        (some if row or re.search(_BEFORE_A_LIST, before) else others).add(place)
+    return frozenset(some - others)
 
 
 @functools.lru_cache(256)

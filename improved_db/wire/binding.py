@@ -18,8 +18,8 @@ from improved_db.errors import StatementError
 from improved_db.failures.raising import CallersOwn
 from improved_db.sql.placeholders import (
     LONG,
-    enclosed,
-    enclosed_misfit,
+    guarded,
+    guarded_misfit,
     list_misfit,
     mapping_misfit,
     misfit,
@@ -60,8 +60,8 @@ def bind(connection: Session, query: str, args: object) -> bytes:
         elif type(args) not in _SCALARS and isinstance(args, Mapping):
             text = _with_mapping(connection, query, args) if args else query
         else:
-            if len(query) <= LONG and enclosed(query):
-                _refuse_enclosed(connection, query, args)
+            if len(query) <= LONG and guarded(query):
+                _check_guarded(connection, query, args)
             text = query % (connection.escape(args),)
         if "()" in text and _has_empty_list(args):
             raise StatementError("")  # `_misfit` finds it
@@ -76,8 +76,8 @@ def bind(connection: Session, query: str, args: object) -> bytes:
 
 
 def _with_sequence(connection: Session, query: str, args: tuple[Any, ...] | list[Any]) -> str:
-    if len(query) <= LONG and enclosed(query):
-        _refuse_enclosed(connection, query, args)
+    if len(query) <= LONG and guarded(query):
+        _check_guarded(connection, query, args)
     if not _SEQUENCES.isdisjoint(map(type, args)):
         if rows_given(query, args):
             raise StatementError(_ROWS_GIVEN)
@@ -86,8 +86,8 @@ def _with_sequence(connection: Session, query: str, args: tuple[Any, ...] | list
 
 
 def _with_mapping(connection: Session, query: str, args: Mapping[Any, Any]) -> str:
-    if len(query) <= LONG and enclosed(query):
-        _refuse_enclosed(connection, query, args)
+    if len(query) <= LONG and guarded(query):
+        _check_guarded(connection, query, args)
     wrong = mapping_misfit(query)
     if wrong is not None:
         raise StatementError(wrong)
@@ -130,11 +130,11 @@ def _values(args: object) -> Iterable[tuple[Any, Any]]:
     return enumerate(args, 1) if isinstance(args, (tuple, list)) else [(1, args)]
 
 
-def _refuse_enclosed(connection: Session, query: str, args: object) -> None:
-    """Refuse texts within quotes: the quotes of their literals would end there, and the text would be SQL."""
-    places = enclosed(query)
+def _check_guarded(connection: Session, query: str, args: object) -> None:
+    """Refuse texts where they would be SQL, or would do nothing."""
+    marks = guarded(query)
     for place, value in _values(args):
-        wrong = enclosed_misfit(place, connection.escape(value)) if place in places else None
+        wrong = guarded_misfit(marks[place], place, connection.escape(value)) if place in marks else None
         if wrong is not None:
             raise StatementError(wrong)
 

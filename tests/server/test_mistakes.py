@@ -202,6 +202,16 @@ UNSENT: list[tuple[str, Callable[[Any], object], str]] = [
         "the signs of LIKE belong to the value",
     ),
     (
+        "a column as a value of ORDER BY",
+        lambda db: db.execute_query("select id from pets order by name, %s desc limit 1", ("weight",)),
+        "a text is a constant to ORDER BY and GROUP BY (parameter 1): SQL(...).format(Identifier(name))",
+    ),
+    (
+        "a column as a value of GROUP BY, by name",
+        lambda db: db.execute_query("select count(*) from pets group by %(c)s", {"c": "name"}),
+        "a text is a constant to ORDER BY and GROUP BY (parameter 'c')",
+    ),
+    (
         "a text in a comment",
         lambda db: db.execute_query("select 1 /* %s */", ("*/ from pets /*",)),
         "write no quotes around a placeholder (parameter 1), and put none into a comment",
@@ -590,6 +600,10 @@ def test_a_number_may_stand_in_quotes_and_a_list_behind_in(db: ImprovedDb) -> No
     assert db.fetch_column("select id from pets where id in %s", ([(100,)],)) == [100]
     assert db.fetch_column(SQL("select id from pets where id in {}").format([100])) == [100]
     assert db.execute_query("insert into pets (id) values %s", ([7],)).rowcount == 1
+    for order in ("%s", "%s desc", "name = %s desc", "%s = name, id", "field(name, %s)", "id limit %s"):
+        value = "Rex" if "name" in order else 1
+        assert db.fetch_column(f"select id from pets where id = 100 order by {order}", value) == [100]
+    assert db.fetch_column("select max(id) from pets group by %s", (None,)) == [100]
 
 
 def test_a_statement_that_only_changes_its_session_is_told_of(db: ImprovedDb, caplog: pytest.LogCaptureFixture) -> None:
