@@ -111,8 +111,8 @@ class BulkLoader:
         rows: Iterable[Any],
         columns: Sequence[str] | None,
         progress: bool | Progress | None,
-        strict: bool = True,
-        total: int | None = None,
+        strict: bool,
+        total: int | None,
     ) -> Rows[TupleRow]:
         """Send *rows* into *table* by LOAD DATA LOCAL; see `ImprovedDb.load_rows`."""
         number = number_of(rows, progress, total)

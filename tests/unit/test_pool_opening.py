@@ -103,6 +103,19 @@ def test_pauses_between_connects_double_and_are_bounded() -> None:
     fake.pool.release(loan)
 
 
+def test_after_a_connect_that_succeeds_the_pauses_begin_anew() -> None:
+    """The next outage has nothing to do with the last one."""
+    fake = FakePool(max_size=3)
+    loan = fake.pool.acquire(1)
+    for _ in range(2):
+        tries: list[float] = []
+        fake.driver.before_connect = lambda: tries.append(fake.clock.now())  # noqa: B023  # called in this round
+        fake.driver.connect_errors += [ConnectionRefusedError("no")] * 4
+        fake.pool.acquire(60)
+        assert tries[1] - tries[0] <= 0.05
+    fake.pool.release(loan)
+
+
 def test_return_beats_a_refused_connect() -> None:
     """The first in line gets whatever comes first."""
     fake = FakePool(max_size=2)

@@ -220,13 +220,16 @@ def test_each_kind_of_failure_has_its_wait() -> None:
 def test_the_defaults_keep_to_their_order_of_magnitude(backoff: Backoff) -> None:
     """And no two clients wait for the same time, or they would all come back at once."""
     longest = {Backoff.CONTENTION: 1.0, Backoff.CONNECTION: 2.0, Backoff.OVERLOAD: 20.0, Backoff.OTHER: 2.0}[backoff]
-    pauses = []
+    pauses, firsts = [], []
     for _ in range(20):
         bench = Bench(RetryPolicy(within=1000.0))
         bench.retry(Attempts(*(failed(backoff=backoff) for _ in range(5))), failed(backoff=backoff))
         pauses += bench.pauses
+        firsts.append(bench.pauses[0])
     assert max(pauses) <= longest
     assert len(set(pauses)) > 50
+    if backoff is Backoff.CONTENTION:
+        assert max(firsts) < 0.1  # the others hold the lock for milliseconds
 
 
 def test_within_ends_what_has_no_deadline_and_a_deadline_wins() -> None:
