@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,16 @@ class Load:
         return self.ledger.claims()
 
 
+@contextlib.contextmanager
+def running(db: ImprovedDb, books: Truth, pause: float = 0.0) -> Iterator[Load]:
+    """Start a load; it ends with the block, also if that fails, so that it takes no time from later tests."""
+    load = Load(db, books, pause)
+    try:
+        yield load
+    finally:
+        load.ledger.stop()
+
+
 #: Makes another server the primary.
 Failover = Callable[["TemporaryCluster"], None]
 
@@ -134,10 +145,13 @@ def test_ledger_is_true_after_failovers_of_a_primary_with_replicas(
     reports: list[FailoverReport] = []
     resumed: dict[str, float] = {}
     books = Truth(lambda: cluster.primary)
-    with ImprovedDb(
-        cluster.url, max_size=WRITERS, deadline=DEADLINE, monitor_interval=0.5, on_failover=reports.append
-    ) as db:
-        load = Load(db, books, pause=0.05 if len(kinds) > 3 else 0.0)  # a server that is rebuilt applies all of them
+    pause = 0.05 if len(kinds) > 3 else 0.0  # a server that is rebuilt applies all of them
+    with (
+        ImprovedDb(
+            cluster.url, max_size=WRITERS, deadline=DEADLINE, monitor_interval=0.5, on_failover=reports.append
+        ) as db,
+        running(db, books, pause) as load,
+    ):
         load.wait_for_writes()
         for number, failover in enumerate(failovers, 1):
             old = cluster.primary
@@ -162,8 +176,10 @@ def test_ledger_is_true_after_failovers_of_a_galera(galera: TemporaryCluster) ->
     """The group has every acknowledged write: none is lost, whichever node dies or stands still."""
     resumed: dict[str, float] = {}
     books = Truth(lambda: next(node for node in galera.nodes if node.running and not node.paused))
-    with ImprovedDb(galera.url, max_size=WRITERS, deadline=DEADLINE, monitor_interval=0.5) as db:
-        load = Load(db, books)
+    with (
+        ImprovedDb(galera.url, max_size=WRITERS, deadline=DEADLINE, monitor_interval=0.5) as db,
+        running(db, books) as load,
+    ):
         load.wait_for_writes()
         for number in range(20):
             first = next(at for at, host in enumerate(db.hosts()) if host.role == "primary")
