@@ -18,6 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from improved_db.errors import PoolError
+from improved_db.logs import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class Section:
             try:
                 work()
             except Exception:
-                logger.exception("work that an interrupting call had postponed failed")
+                complain(logger, "work that an interrupting call had postponed failed")
 
         self.postponed.append(done_later)
 

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from improved_db.errors import LoanSpent
+from improved_db.logs import warn
 from improved_db.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def give_back(loan: Loan[Any], discard: str | None = None) -> str | None:
     pool = cast("Pool[Any]", loan.pool)
     why = pool.release(loan, discard)
     if why == "overflow":
-        logger.warning("pool(%s) is full: a connection was closed on its return", pool.settings.name)
+        warn(logger, "pool(%s) is full: a connection was closed on its return", pool.settings.name)
     return why
 
 

@@ -16,6 +16,7 @@ from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import SERVERS_LIMITS, CallersOwn, Failed, causes, error_for, explained, note_limit
 from improved_db.failures.verdict import Backoff, Fate, Flavour, Judgement, Phase, Verdict, flavour_of, judge_exception
+from improved_db.logs import warn
 from improved_db.wire.connection import RESTORE_TIMEOUT
 from improved_db.wire.exchange import DriverError
 from improved_db.wire.pymysql_driver import END_TIMEOUT
@@ -261,5 +262,5 @@ def _keeps_part(connection: Connection) -> bool:
         return connection._is_settled() and not connection._undo()
     except Exception as error:  # the server did not say, so we cannot assume that everything is undone
         if not isinstance(error, DriverError):
-            logger.warning("it is not known whether the rollback left anything: %s", type(error).__name__)
+            warn(logger, "it is not known whether the rollback left anything: %s", type(error).__name__)
         return True

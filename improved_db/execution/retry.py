@@ -21,6 +21,7 @@ from improved_db.critical import Reentered, Section, critical
 from improved_db.errors import ConfigError, OutcomeUnknown, VerdictError
 from improved_db.failures.raising import Failed
 from improved_db.failures.verdict import Backoff
+from improved_db.logs import warn
 from improved_db.settings.settings import DEFAULT_RETRY
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class Retrier:
             return False
         if paid:
             return True
-        logger.warning("the retry budget is spent: until statements succeed again, errors are raised without a retry")
+        warn(logger, "the retry budget is spent: until statements succeed again, errors are raised without a retry")
         return False
 
     def _note(self, state: tenacity.RetryCallState, also: Callable[[Any], object] | None) -> None:
@@ -239,8 +240,12 @@ class Retrier:
             self._count(failed.verdict.value)
         if self.on_retry is not None:
             self.on_retry(failed, state.attempt_number, state.upcoming_sleep)
-        logger.warning(
-            "attempt %d failed (%s); retrying in %.3f s", state.attempt_number, failed.story(), state.upcoming_sleep
+        warn(
+            logger,
+            "attempt %d failed (%s); retrying in %.3f s",
+            state.attempt_number,
+            failed.story(),
+            state.upcoming_sleep,
         )
         if also is not None:
             also(state)
@@ -276,7 +281,8 @@ class _Attempts(Generic[T]):
         except Failed as failed:
             if failed.again and failed.repeats(self.failed):
                 failed.again = False
-                logger.warning(
+                warn(
+                    logger,
                     "the connection was lost twice after %.1f s, so the statement is not retried: a limit on the way "
                     "(an idle limit, a read_timeout) seems to end it, and each copy may run on; %s",
                     failed.lasted,

@@ -24,6 +24,7 @@ from improved_db.execution.transaction_state import REFUSALS, State
 from improved_db.failures.decide import Action, Unit, decide
 from improved_db.failures.raising import CallersOwn, error_for, explained
 from improved_db.failures.verdict import Fate
+from improved_db.logs import complain, warn
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
 from improved_db.sql.composed import compose
 from improved_db.sql.statement import ends_transaction
@@ -343,7 +344,7 @@ class Transaction(Queries):
     def _commit(self) -> None:
         """Commit, unless it was done by hand. If the server has ended the transaction, raise the error that says so."""
         if self.state is State.ENDED:
-            logger.warning("a statement has committed the transaction implicitly; nothing is left to commit")
+            warn(logger, "a statement has committed the transaction implicitly; nothing is left to commit")
             return
         if self.state in {State.ROLLED_BACK, State.COMMITTED}:
             return
@@ -374,7 +375,7 @@ class Transaction(Queries):
             try:
                 callback()
             except Exception as error:
-                logger.exception("an on_commit callback failed; the transaction is committed all the same")
+                complain(logger, "an on_commit callback failed; the transaction is committed all the same")
                 first_error = first_error or error
         if first_error is not None:
             raise first_error

@@ -15,6 +15,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from improved_db.logs import complain, warn
+
 if TYPE_CHECKING:
     from improved_db.pool.pool import Pool
     from improved_db.pool.slot import Slot
@@ -110,8 +112,8 @@ class Housekeeper(Generic[C]):
         try:
             return self.round(pool)
         except Exception:
-            logger.exception(
-                "pool %r: housekeeping failed; the next round is in %g s", pool.settings.name, self._period
+            complain(
+                logger, "pool %r: housekeeping failed; the next round is in %g s", pool.settings.name, self._period
             )
             return self._period
 
@@ -144,7 +146,8 @@ class Housekeeper(Generic[C]):
         for name in ("keepalive", "idle_timeout"):
             ours = getattr(pool.settings, name)
             if ours is not None and ours >= pool.idle_limit:
-                logger.warning(
+                warn(
+                    logger,
                     "pool %r: %s is %g s, but the server ends idle sessions after %g s (wait_timeout); set it lower",
                     pool.settings.name,
                     name,
@@ -200,7 +203,8 @@ class Housekeeper(Generic[C]):
                 self._report(pool, borrowed)
 
     def _report(self, pool: Pool[C], borrowed: Borrowed) -> None:
-        logger.warning(
+        warn(
+            logger,
             "pool %r: a connection has been held for %.1f s, by %s; borrowed at %s",
             pool.settings.name,
             borrowed.seconds,

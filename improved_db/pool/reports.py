@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.critical import Reentered
 from improved_db.errors import PoolTimeout, TooManyWaiting
+from improved_db.logs import complain, inform, warn
 from improved_db.pool.loan import describe_place
 from improved_db.pool.slot import SlotState
 from improved_db.pool.stats import Borrowed
@@ -67,7 +68,7 @@ class Reports(Generic[C]):
         """Report that a borrower has returned its loan."""
         seconds = self._now() - loan.taken_at
         if loan.reported:
-            logger.warning("pool %r: a connection held for too long was returned after %.1f s", self._name, seconds)
+            warn(logger, "pool %r: a connection held for too long was returned after %.1f s", self._name, seconds)
         if loan.place:
             self.measure("use", seconds)
         self._tell(lambda listener: listener.used(self._name, seconds))
@@ -83,7 +84,7 @@ class Reports(Generic[C]):
     def open_failed(self, error: BaseException) -> None:
         """Report that a connection could not be opened."""
         # As text: a handler that keeps records would keep the error's frames too, and the loans in them.
-        logger.info("pool %r: could not connect: %s", self._name, str(error))
+        inform(logger, "pool %r: could not connect: %s", self._name, str(error))
         number = error.args[0] if error.args and isinstance(error.args[0], int) else None
         self.tell("open_failed", error=type(error).__name__, code=number)
 
@@ -96,7 +97,7 @@ class Reports(Generic[C]):
         """Report connections that were never returned."""
         for place in places:
             where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
-            logger.warning("pool %r: a connection was never returned; borrowed at %s", self._name, where)
+            warn(logger, "pool %r: a connection was never returned; borrowed at %s", self._name, where)
             self.tell("lost", place=where)
 
     def refused(self, waiting: int) -> None:
@@ -105,14 +106,14 @@ class Reports(Generic[C]):
 
     def closed_too_early(self, left: list[Borrowed]) -> None:
         """Report the loans that were not returned before the pool stopped waiting for them."""
-        logger.warning("pool %r closed; still in use: %s", self._name, "; ".join(map(str, left)))
+        warn(logger, "pool %r closed; still in use: %s", self._name, "; ".join(map(str, left)))
 
     def _tell(self, report: Callable[[Listener], object]) -> None:
         for listener in self.listeners:
             try:
                 report(listener)
             except Exception:
-                logger.exception("pool %r: a listener failed", self._name)
+                complain(logger, "pool %r: a listener failed", self._name)
 
     # --- to those who ask ------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ PACKAGE: Final = Path(improved_db.__file__).parent
 
 #: The floor of each folder, and of each module that stands beside the folders.
 FLOORS: Final = {
-    "_version": 0, "errors": 0, "clock": 0,
+    "_version": 0, "errors": 0, "clock": 0, "logs": 0,
     "critical": 1, "records": 1, "settings": 1, "sql": 1,
     "failures": 2, "testing": 2, "notebook": 2,
     "wire": 3, "pool": 3, "rows": 3,
