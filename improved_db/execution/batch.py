@@ -37,6 +37,9 @@ IN_FLIGHT: Final = 65_536
 #: How many statements are bound before the first of them are sent; the server works on these while more are bound.
 AT_ONCE: Final = 128
 
+#: From so many statements on, the thread sleeps until the answers to several of them have come.
+MANY: Final = 8
+
 #: How a statement begins that may share a round trip: its effect depends on no other statement of the session. All
 #: others run alone, as by `execute_query`.
 SHARING: Final = frozenset(b"sel wit val tab ins rep upd del sho des exp".split())
@@ -166,6 +169,8 @@ class Window:
                     break
             if not sent:
                 return
+            if len(sent) >= MANY:
+                self._connection._await_several(len(sent))
             statement = sent[0]
             answer = read(statement.dict_rows, more=len(sent) > 1)
             sent.popleft()

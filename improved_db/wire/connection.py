@@ -23,6 +23,7 @@ from improved_db.clock import MonotonicClock
 from improved_db.failures.verdict import Phase
 from improved_db.settings.secret import seal
 from improved_db.wire.binding import bind
+from improved_db.wire.buffer import Buffer
 from improved_db.wire.columns import row_kind
 from improved_db.wire.cursors import QUICKER
 from improved_db.wire.exchange import QUERY, DriverError
@@ -179,7 +180,7 @@ class Connection(Handshake):
             ends_at = MonotonicClock.now() + seconds
             self._within(seconds, lambda: self._execute_command(QUERY, sql))
             patience = seconds if self._read_timeout is None else min(seconds, self._read_timeout)
-            if self._poller.poll(patience * 1000):
+            if self._has_bytes() or self._poller.poll(patience * 1000):
                 return self._within(max(ends_at - MonotonicClock.now(), LAST_LOOK_TIMEOUT), self._finish)
             self._overdue = True
             over_at = MonotonicClock.now() + overtime
@@ -193,6 +194,10 @@ class Connection(Handshake):
         finally:
             self._row_kind = tuple
             self._overdue = self._overdue and self._phase is not None
+
+    def _has_bytes(self) -> bool:
+        """Say whether a part of the answer has come already, together with the one before it."""
+        return type(self._rfile) is Buffer and self._rfile.pending > 0
 
     def _finish(self) -> Any:
         """Read the whole answer; of several results the first one is kept."""

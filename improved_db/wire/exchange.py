@@ -21,7 +21,7 @@ from improved_db.failures.verdict import Phase
 from improved_db.sql.session_state import AT, KEEPING, LOW_LINE, is_suspect, touches
 from improved_db.sql.statement import may_load
 from improved_db.wire.buffer import Buffer
-from improved_db.wire.packets import await_answer
+from improved_db.wire.packets import await_answer, await_several
 from improved_db.wire.results import read_query_result
 from improved_db.wire.support import notes_timeout, supported
 
@@ -206,6 +206,18 @@ class Exchange(Base):
         except BaseException:
             self._force_close()
             raise
+
+    def _await_several(self, number: int) -> None:
+        """Wait until some of the answers to *number* statements have come, if none has."""
+        buffer = self._rfile
+        if type(buffer) is Buffer and buffer.position == len(buffer.data):
+            if self._deadline is not None:
+                self._read_timeout = self._time_left(self._read_timeout)
+            try:
+                await_several(self, number)
+            except BaseException:
+                self._force_close()
+                raise
 
     def ping(self, reconnect: bool | None = False) -> None:
         """Check that the server answers; if the connection was returned to its pool, raise `LoanSpent`."""

@@ -23,6 +23,7 @@ Session: TypeAlias = Any
 HEADER: Final = 4  # bytes: three of length, one of sequence number
 FULL: Final = 0xFFFFFF  # a packet of this length is continued in the next one
 OK, LOCAL_INFILE, EOF, ERR = 0x00, 0xFB, 0xFE, 0xFF  # first byte of an answer
+SHORTEST_ANSWER: Final = HEADER + 7  # an OK packet; the server's errors and results are longer
 EOF_LIMIT: Final = 9  # from this length on, a first byte of 0xFE is the length of a long value
 
 _STATUS_AND_WARNINGS = struct.Struct("<HH")
@@ -59,12 +60,13 @@ def want(buffer: Buffer, size: int) -> None:
     """
     try:
         buffer.need(size)
-    except EOFError:
-        raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query") from None
-    except OSError as error:
-        raise err.OperationalError(
-            CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query ({error})"
-        ) from error
+    except (EOFError, OSError) as error:
+        raise _lost(error) from None if isinstance(error, EOFError) else error
+
+
+def _lost(error: EOFError | OSError) -> err.OperationalError:
+    why = "" if isinstance(error, EOFError) else f" ({error})"
+    return err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query{why}")
 
 
 def want_beginning(buffer: Buffer, skip: int = 0) -> None:
@@ -100,6 +102,22 @@ def await_answer(session: Session) -> int:
     if buffer.data[position + 3] != session._next_seq_id:
         _out_of_sequence(session, buffer)
     return buffer.data[position + HEADER]
+
+
+def await_several(session: Session, number: int) -> None:
+    """Wait until some of the answers to *number* statements have come, as many at once as possible.
+
+    Raises:
+        pymysql.err.OperationalError: 2013, as `want`.
+    """
+    timeout = session._read_timeout
+    if session._current_timeout != timeout:
+        session._sock.settimeout(timeout)
+        session._current_timeout = timeout
+    try:
+        session._rfile.doze(number * SHORTEST_ANSWER)
+    except (EOFError, OSError) as error:
+        raise _lost(error) from None if isinstance(error, EOFError) else error
 
 
 def next_packet(session: Session, buffer: Buffer) -> bytes:

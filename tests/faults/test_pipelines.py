@@ -15,7 +15,7 @@ from improved_db import ImprovedDb, OutcomeUnknown, StatementError, TransactionL
 from tests.fakes import Caller, eventually
 from tests.faults import fake_server, packets
 from tests.faults.fake_server import FakeServer
-from tests.faults.faults import SWALLOW_ANSWER_RST, cut_answer, inject_err
+from tests.faults.faults import STALL, SWALLOW_ANSWER_RST, cut_answer, inject_err
 from tests.faults.harness import Rig, Rival, ends_in
 from tests.faults.test_one_at_a_time import aurora, proxysql
 
@@ -191,7 +191,8 @@ def test_an_answer_that_ends_otherwise_than_the_last_one_is_read_all_the_same(db
 
 # --- lost connections ------------------------------------------------------------------------------------------------
 
-STATEMENTS = ["select 0 + 0", INSERT % 1, "select 0 + 2", INSERT % 3, "select 0 + 4", INSERT % 5]
+STATEMENTS = [INSERT % number if number % 2 else f"select 0 + {number}" for number in range(10)]
+WRITES = range(1, len(STATEMENTS), 2)
 
 
 @pytest.mark.parametrize("lost", range(len(STATEMENTS)))
@@ -211,14 +212,37 @@ def test_cut_at_any_answer_each_outcome_is_right(rig: Rig, db: ImprovedDb, lost:
                 unknown.append(number)
             else:
                 assert result == (((number,),) if number % 2 == 0 else ())
-    assert unknown == [number for number in (1, 3, 5) if number >= lost]
+    assert unknown == [number for number in WRITES if number >= lost]
     there = {row[0] for row in rig.ask("select id from t")}
-    assert {number for number in (1, 3, 5) if number < lost} <= there
+    assert {number for number in WRITES if number < lost} <= there
     assert all(
         rig.proxy.forwarded(STATEMENTS[number].encode()[:-1].replace(b"(", b"\\(").replace(b")", b"\\)")) <= 1
-        for number in (1, 3, 5)
+        for number in WRITES
     )
     assert db.stats().used == 0
+
+
+@pytest.mark.parametrize("options", [{"read_timeout": 0.3}, {"deadline": 0.6}], ids=["read_timeout", "deadline"])
+def test_what_was_answered_before_the_answers_stopped_is_known(rig: Rig, options: dict[str, Any]) -> None:
+    """The thread sleeps until several answers have come; if they do not, it takes those that have."""
+    db = rig.db(**options)
+    assert db.fetch_value("select 1") == 1
+    rig.proxy.on_query(STATEMENTS[7].encode().replace(b"(", b"\\(").replace(b")", b"\\)"), STALL)
+    unknown = []
+    with db.pipeline() as pipe:
+        handles = [pipe.execute_query(statement) for statement in STATEMENTS]
+        for number in WRITES:
+            try:
+                handles[number].result()
+            except OutcomeUnknown:
+                unknown.append(number)
+            except MySQLError as error:
+                pytest.fail(f"{number}: {error!r}")
+        assert [handles[number].result() for number in (0, 2, 4, 6)] == [((number,),) for number in (0, 2, 4, 6)]
+        with contextlib.suppress(MySQLError):
+            handles[8].result()  # a read is retried, unless its time is up
+    assert unknown == [7, 9]
+    rig.proxy.flow()
 
 
 def test_statements_not_yet_sent_go_on_over_another_connection(rig: Rig, db: ImprovedDb) -> None:
