@@ -93,11 +93,20 @@ def from_token(token: bytes) -> Written | None:
         return None
 
 
-def wait_for(writes: Written, seconds: float) -> str:
-    """Return the statement that waits on a replica until it has the writes; it returns 0 if it has them in time."""
+def wait_for(writes: Written, seconds: float, *, unordered: bool = False) -> str:
+    """Return the statement that waits on a replica until it has the writes; it returns 0 if it has them in time.
+
+    Args:
+        writes: The newest one of each origin.
+        seconds: How long it waits.
+        unordered: Whether the replica may have the newest one before others, so that all of them have to be named.
+    """
     if SYNC in writes:
         return "SET STATEMENT wsrep_sync_wait=1 FOR SELECT 0"
-    texts = ",".join(write.text for write in writes.values())
+    texts = ",".join(
+        f"{origin}:1-{write.number}" if unordered and not write.server else write.text
+        for origin, write in writes.items()
+    )
     verb = "WAIT_FOR_EXECUTED_GTID_SET" if ":" in texts else "MASTER_GTID_WAIT"
     return f"SELECT {verb}('{texts}', {seconds:.3f})"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from improved_db.cluster.newcomers import strangers
 from improved_db.cluster.views import ClusterState, HostState
 
 if TYPE_CHECKING:
@@ -33,20 +34,10 @@ def changes(before: Topology, after: Topology) -> Iterator[tuple[int, str]]:
         yield level, f"term {after.term}: {state}: {after.why}"
     for address, view in after.hosts.items():
         yield from _of_host(before.hosts[address], view, after)
-    strangers = _strangers(after) - _strangers(before)
-    if strangers:
-        names = ", ".join(sorted(strangers))
-        yield logging.INFO, f"in the group, but not by that name in the list of servers: {names}"
-
-
-def _strangers(topology: Topology) -> set[str]:
-    """Return the members that the servers name, and the settings do not."""
-    named = {peer for view in topology.hosts.values() if view.facts is not None for peer in view.facts.peers}
-    return named - {name.removeprefix("at:") for name in _listed(topology)}
-
-
-def _listed(topology: Topology) -> set[str]:
-    return {view.facts.names[1] for view in topology.hosts.values() if view.facts is not None} | set(topology.hosts)
+    new = strangers(after) - strangers(before)
+    if new:
+        names = ", ".join(sorted(new))
+        yield logging.INFO, f"named by other servers, but not by that name in the list of servers: {names}"
 
 
 def _of_host(before: HostView, after: HostView, topology: Topology) -> Iterator[tuple[int, str]]:

@@ -16,18 +16,20 @@ from improved_db.clock import MonotonicClock
 from improved_db.cluster.drivers import Drivers
 from improved_db.cluster.failover import Failovers
 from improved_db.cluster.lane import Lane
-from improved_db.cluster.looking import roles_of
+from improved_db.cluster.looking import newcomer, roles_of
 from improved_db.cluster.monitor import Monitor
 from improved_db.cluster.needs import Needs
 from improved_db.cluster.routes import CLOSED, ToPrimary, ToReplica, dismissed
 from improved_db.cluster.server import PRIMARY, READER, Server
+from improved_db.cluster.servers import Servers
 from improved_db.cluster.status import statuses
-from improved_db.cluster.views import HostState
+from improved_db.cluster.views import ClusterState, HostState
 from improved_db.critical import Reentered
 from improved_db.errors import PoolClosed, PoolError, PoolTimeout
 from improved_db.failures.error_table import WE_ARE_READ_ONLY
 from improved_db.failures.raising import causes
 from improved_db.failures.verdict import Backoff, Fate, Judgement, Verdict
+from improved_db.logs import warn
 from improved_db.pool.loan import DISMISSED
 from improved_db.pool.snapshot import summed
 from improved_db.settings.settings import ClusterSettings, HostSettings
@@ -80,15 +82,17 @@ class Cluster:
         self.settings: PoolSettings = settings.pool
         self.clock: Clock = MonotonicClock() if clock is None else clock
         self._closed = False
+        self._hear: Callable[..., object] | None = None
         cluster = settings.cluster or _of_one(settings)
-        self._servers = {host.address: Server(host, settings, self._acked, self._in_step) for host in cluster.hosts}
+        self._of_cluster = cluster
+        self._servers = Servers(cluster.hosts, lambda host: Server(host, settings, self._acked, self._in_step))
         if adopted is not None:
-            self._servers[cluster.hosts[0].address].adopt(adopted)
+            self._servers.first().adopt(adopted)
         self._roles: Roles = roles_of(settings, cluster, self.clock, self._borrowings)
         self._roles.on_change.append(self._changed)
         self._roles.on_gone.append(self._is_gone)
+        self._roles.on_join.append(self._joined)
         self._failovers = Failovers(self._roles, self.clock, cluster.on_failover)
-        self._schema_lag = 0
         self.needs: Needs = Needs(self._roles, causal_reads=cluster.causal_reads)
         self._failovers.on_settled.append(self.needs.keep)
         self._to_primary = ToPrimary(self._servers, self._roles, self._is_closed, self.needs.note_use)
@@ -167,7 +171,6 @@ class Cluster:
         elif _is_about_the_connection(error, judgement):
             self._could_not_connect(server.address, error)
         elif not in_block and self._may_be_there_soon(connection, error):
-            self._schema_lag += 1
             return NOT_YET
         return judgement
 
@@ -180,7 +183,7 @@ class Cluster:
     def _could_not_connect(self, address: str, error: BaseException) -> None:
         seconds = self._servers[address].share.failed(self.clock.now(), random.random())  # noqa: S311  # no secret
         if seconds is not None:
-            logger.warning("%s gets no reads for %.1f s: %s", address, seconds, error)
+            warn(logger, "%s gets no reads for %.1f s: %s", address, seconds, error)
         self._roles.ask_now(address, error)
 
     def _changed(self, before: Topology, after: Topology) -> None:
@@ -202,6 +205,13 @@ class Cluster:
         Writes go on waiting for their own answer: they may have been applied, and no other server may repeat them yet.
         """
         self._servers[address].retire(READER, force=True)
+
+    def _joined(self, address: str) -> None:
+        """Use a server that was not in the list, as the first one of the list is used."""
+        first, server = self._servers.first(), self._servers.add(newcomer(self._of_cluster, address))
+        server.listeners, server.suspended, server.look = list(first.listeners), first.suspended, first.look
+        server.tell = None if self._hear is None else partial(self._hear, host=address)
+        server.resize(self.settings.max_size)
 
     def term(self) -> int:
         """Return how many primaries there have been."""
@@ -310,6 +320,7 @@ class Cluster:
         self, hear: Callable[..., object], look: Callable[[Pool[Connection]], object] | None = None
     ) -> None:
         """Let *hear* be called with the kind of each event, its server included, and *look* with each pool."""
+        self._hear = hear
         for server in self._servers.values():
             server.tell, server.look = partial(hear, host=server.address), look
             for pool in server.pools():
@@ -356,13 +367,15 @@ class Cluster:
         """Return every gauge and counter of all pools, and the same for each server."""
         by_host = {address: server.stats() for address, server in self._servers.items()}
         found = summed(self.settings.name, by_host.values())
-        failovers, lost = self._failovers.count, self._failovers.lost
+        reads, roles, failovers = self._to_replica.reads, self._roles, self._failovers
         found = dataclasses.replace(
             found,
-            failovers=failovers,
-            lost_writes=lost,
-            schema_lag=self._schema_lag,
-            monitor_late=self._roles.late,
+            failovers=failovers.count,
+            lost_writes=failovers.lost,
+            seeking_seconds=roles.seconds(ClusterState.SEEKING),
+            conflict_seconds=roles.seconds(ClusterState.CONFLICT),
+            monitor_late=roles.late,
+            **{name: getattr(reads, name) for name in reads.__slots__},
         )
         return dataclasses.replace(found, closed=self._closed, by_host=by_host)
 

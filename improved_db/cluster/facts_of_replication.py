@@ -28,6 +28,8 @@ MARIADB: Final = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slaves_running', 'Slaves_connected')",
 )
 MARIADB_REPLICATION: Final = "SHOW ALL SLAVES STATUS"
+#: Who replicates from here, by ``report_host``; before MySQL 8.0.22, and for every MariaDB.
+REPLICAS_BEFORE: Final = "SHOW SLAVE HOSTS"
 
 MYSQL: Final = (
     (
@@ -39,6 +41,7 @@ MYSQL: Final = (
 #: Before 8.0.22 it is SHOW SLAVE STATUS.
 MYSQL_REPLICATION: Final = "SHOW REPLICA STATUS"
 MYSQL_REPLICATION_BEFORE: Final = "SHOW SLAVE STATUS"
+MYSQL_REPLICAS: Final = "SHOW REPLICAS"
 
 
 def read_mariadb(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -120,6 +123,12 @@ def _names(row: Row) -> tuple[str, ...]:
 def _origins(applied: GtidSet) -> tuple[str, ...]:
     """Return which servers wrote the last transactions that a MariaDB has applied."""
     return tuple(sorted({f"origin:{server}" for server, _ in applied.newest().values()}))
+
+
+def read_replicas(answer: Answer) -> tuple[str, ...]:
+    """Return the replicas of a server that say their own address (``report_host``), as ``host:port``."""
+    rows = answer if isinstance(answer, list) else []
+    return tuple(f"{row['host']}:{row['port']}" for row in rows if row.get("host") and row.get("port"))
 
 
 def _is_drained(row: Row) -> bool:

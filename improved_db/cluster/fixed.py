@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from improved_db.cluster.views import ClusterState, HostView, Topology
 from improved_db.cluster.waiting import Waiters
+from improved_db.logs import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ class Fixed:
     Attributes:
         on_change: Called with the topology before and the one after, when another server becomes the primary.
         on_gone: Never called: it is not known whether a server is down.
+        on_join: Never called: no server is asked for others.
         late: 0: no server is asked.
     """
 
@@ -43,6 +45,7 @@ class Fixed:
         self.on_change: list[Callable[[Topology, Topology], object]] = []
         self.late: int = 0
         self.on_gone: list[Callable[[str], object]] = []
+        self.on_join: list[Callable[[str], object]] = []
         self._waiters = Waiters(clock)
         self._now = clock.now
         self._in_order = in_order
@@ -72,6 +75,16 @@ class Fixed:
         self._rests = {**self._rests, address: (now + seconds, seconds)}
         self._look(error)
 
+    def has_left(self, address: str, deadline: float) -> bool:
+        """Say whether another server of a sequence has its turn; no answer is waited for."""
+        del deadline
+        return self._topology.primary != address
+
+    def seconds(self, state: ClusterState) -> float:
+        """Return 0: what was said is never looked for."""
+        del state
+        return 0.0
+
     def wake(self) -> None:
         """Let the threads that wait look again."""
         self._waiters.wake()
@@ -87,7 +100,7 @@ class Fixed:
         if first == before.primary:
             return
         after = self._topology = self._with(first, before.term + 1)
-        logger.warning("%s is the primary now, in place of %s%s", first, before.primary, f": {error}" if error else "")
+        warn(logger, "%s is the primary now, in place of %s%s", first, before.primary, f": {error}" if error else "")
         for told in self.on_change:
             told(before, after)
         self._waiters.wake()

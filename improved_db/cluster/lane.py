@@ -44,8 +44,8 @@ class Route(Protocol):
     def returned(self, loan: Loan[Connection]) -> None:
         """Forget a loan that is about to be returned."""
 
-    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
-        """Note that a server could not be connected to; say whether to try another one now."""
+    def failed(self, address: str, error: BaseException, tried: set[str], deadline: float) -> bool:
+        """Note that a server could not be connected to; say whether to ask for a server once more."""
 
     def current(self) -> list[Pool[Connection]]:
         """Return the pools that the lane lends from now."""
@@ -114,12 +114,16 @@ class Lane:
             except ImprovedDbError:
                 raise
             except Exception as error:
-                if self._route.failed(address, error, tried):
-                    tried.add(address)
+                if self._route.failed(address, error, tried, deadline):
                     continue
                 error.__dict__["host"] = address
                 raise
-            if self._route.holds(address, loan):
+            try:
+                holds = self._route.holds(address, loan)
+            except BaseException:
+                pool.release(loan, "interrupted")
+                raise
+            if holds:
                 self._opened = True
                 return loan
             pool.release(loan)

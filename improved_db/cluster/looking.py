@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from improved_db.cluster.fixed import Fixed
 from improved_db.cluster.monitor import Monitor
+from improved_db.settings.settings import HostSettings
 from improved_db.wire.pymysql_driver import PyMySQLDriver
 
 if TYPE_CHECKING:
@@ -41,12 +42,24 @@ def roles_of(settings: Settings, cluster: ClusterSettings, clock: Clock, used: C
     """
     if cluster.topology in SAID:
         return Fixed(cluster.hosts, in_order=cluster.topology == "sequential", clock=clock)
-    drivers = {
-        host.address: PyMySQLDriver(_options_of(host.connect), pipelining=settings.pipelining, address=host.address)
-        for host in cluster.hosts
-    }
-    kind = cast("Kind", cluster.topology or "auto")
-    return Monitor(drivers, clock=clock, kind=kind, interval=cluster.monitor_interval, used=used)
+
+    def driver(host: HostSettings) -> PyMySQLDriver:
+        return PyMySQLDriver(_options_of(host.connect), pipelining=settings.pipelining, address=host.address)
+
+    return Monitor(
+        {host.address: driver(host) for host in cluster.hosts},
+        clock=clock,
+        kind=cast("Kind", cluster.topology or "auto"),
+        interval=cluster.monitor_interval,
+        used=used,
+        invite=(lambda address: driver(newcomer(cluster, address))) if cluster.discover else None,
+    )
+
+
+def newcomer(cluster: ClusterSettings, address: str) -> HostSettings:
+    """Return the settings of a server that is not in the list: those of the first one, at another address."""
+    host, _, port = address.rpartition(":")
+    return HostSettings(address=address, connect=cluster.hosts[0].connect.at(host.strip("[]"), int(port)))
 
 
 def _options_of(connect: ConnectOptions) -> Callable[[], Mapping[str, Any]]:

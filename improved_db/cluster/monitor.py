@@ -17,11 +17,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from improved_db.cluster.newcomers import Newcomers
 from improved_db.cluster.probe import Probe
 from improved_db.cluster.rounds import Rounds
 from improved_db.cluster.topology import ClusterState, begin
 from improved_db.cluster.views import INTERVAL, HostState
 from improved_db.cluster.waiting import Waiters
+from improved_db.logs import complain
 from improved_db.pool.fork import remember
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ logger: logging.Logger = logging.getLogger("improved_db.cluster")
 
 #: Seconds without a borrower after which the thread ends.
 IDLE: Final = 60.0
+#: Seconds in which the servers have told who is the primary: a round or two, the last one by their silence.
+KNOWN_IN: Final = 3.0
 
 
 class Monitor:
@@ -45,6 +49,8 @@ class Monitor:
             primary. The one before is the last one that had a primary.
         on_gone: Called, in the monitor's thread, with the address of a server that is DOWN now, or in whose place
             another one answers.
+        on_join: Called, in the monitor's thread, with the address of a server that was not in the list, before it is
+            part of the topology.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Monitor:
         interval: float = INTERVAL,
         used: Callable[[], int] | None = None,
         idle: float = IDLE,
+        invite: Callable[[str], ProbeDriver] | None = None,
     ) -> None:
         """Be ready to look; nothing connects yet.
 
@@ -66,10 +73,15 @@ class Monitor:
             interval: Seconds between two rounds while all is well.
             used: Returns a number that grows with each borrowing; None: the thread does not end by itself.
             idle: Seconds without a borrower after which the thread ends.
+            invite: Returns what opens connections to a server that others name; None: the list alone says which
+                servers there are.
         """
         self.on_change: list[Callable[[Topology, Topology], object]] = []
         self.on_gone: list[Callable[[str], object]] = []
-        self._drivers = drivers
+        self.on_join: list[Callable[[str], object]] = []
+        self._drivers = dict(drivers)
+        self._invite = invite
+        self._newcomers = None if invite is None else Newcomers(drivers, partial(_newcomer, invite, kind, clock))
         self._clock = clock
         self._kind: Kind = kind
         self._interval = interval
@@ -80,18 +92,23 @@ class Monitor:
         remember(self)
 
     def _begin(self) -> None:
-        topology = begin(tuple(self._drivers), self._kind, interval=self._interval)
-        probes = {address: Probe(address, driver, self._kind, self._clock) for address, driver in self._drivers.items()}
+        order = self._drivers if self._newcomers is None else self._newcomers.in_order(self._drivers)
+        topology = begin(tuple(order), self._kind, interval=self._interval)
+        probes = {address: self._probe(address) for address in topology.hosts}
         self._pid = os.getpid()
         self._probes = probes
         self._waiters = Waiters(self._clock)
         self._waiting: set[object] = set()  # a token for each thread that waits; adding and removing need no lock
-        self._rounds = Rounds(topology, probes, self._clock)
+        self._rounds = Rounds(topology, probes, self._clock, self._newcomers)
         self._led = topology
         self._on_duty = threading.Lock()  # held by the one thread on duty; guards nothing
         self._thread: threading.Thread | None = None
         self._seen_use = (-1, self._clock.now())
         self._outdated: tuple[Topology, Topology] | None = None
+
+    def _probe(self, address: str) -> Probe:
+        discover = self._newcomers is not None
+        return Probe(address, self._drivers[address], self._kind, self._clock, discover=discover)
 
     # --- for borrowers ---------------------------------------------------------------------------------------------
 
@@ -119,6 +136,26 @@ class Monitor:
     def late(self) -> int:
         """How many rounds were late because this process did not run: their silences did not count."""
         return self._rounds.late
+
+    def has_left(self, address: str, deadline: float) -> bool:
+        """Wait until a server that could not be connected to has answered a new question, or has lost its role.
+
+        Returns:
+            Whether it is not the primary any more.
+        """
+        now = self._clock.now()
+
+        def is_known() -> bool:
+            view = self._rounds.topology.hosts[address]
+            answered = view.state is HostState.UP and view.facts is not None and view.facts.round > now
+            return self._closed or answered or self._rounds.topology.primary != address
+
+        self.wait_for(is_known, min(deadline, now + KNOWN_IN))
+        return self._rounds.topology.primary != address
+
+    def seconds(self, state: ClusterState) -> float:
+        """Return for how long the cluster was in *state*, since its servers were first asked."""
+        return self._rounds.spells.seconds(state, self._clock.now())
 
     @property
     def closed(self) -> bool:
@@ -196,6 +233,13 @@ class Monitor:
                     _tell(partial(hears, address))
         self.wake()
 
+    def joined(self, address: str) -> None:
+        """Take a server among those that a forked child looks at, too, and tell the listeners."""
+        assert self._invite is not None
+        self._drivers[address] = self._invite(address)
+        for told in self.on_join:
+            told(address)
+
     def wake(self) -> None:
         """Let the threads that wait look again."""
         self._waiters.wake()
@@ -214,11 +258,16 @@ def _is_gone(before: HostView, after: HostView) -> bool:
     return old is not None and new is not None and old != new
 
 
+def _newcomer(invite: Callable[[str], ProbeDriver], kind: Kind, clock: Clock, address: str) -> Probe:
+    """Return what asks a server that may join; a function, because the thread must not hold the monitor."""
+    return Probe(address, invite(address), kind, clock, discover=True)
+
+
 def _tell(listener: Callable[[], object]) -> None:
     try:
         listener()
     except Exception:
-        logger.exception("a listener to changes of the cluster failed")
+        complain(logger, "a listener to changes of the cluster failed")
 
 
 def _run(monitor: weakref.ref[Monitor], rounds: Rounds, on_duty: threading.Lock) -> None:
@@ -230,7 +279,7 @@ def _run(monitor: weakref.ref[Monitor], rounds: Rounds, on_duty: threading.Lock)
             try:
                 rounds.round(owner)
             except Exception:
-                logger.exception("a round of questions failed; the next one is in a moment")
+                complain(logger, "a round of questions failed; the next one is in a moment")
             owner.wake()
             rounds.rest(owner)
     finally:
@@ -257,6 +306,11 @@ class _Weakly:
         monitor = self._monitor()
         if monitor is not None:
             monitor.changed(before, after)
+
+    def joined(self, address: str) -> None:
+        monitor = self._monitor()
+        if monitor is not None:
+            monitor.joined(address)
 
     def wake(self) -> None:
         monitor = self._monitor()

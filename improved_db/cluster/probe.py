@@ -8,6 +8,7 @@ Knows a connection and the questions of one server. Does not know other servers,
 
 from __future__ import annotations
 
+import logging
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,13 +21,15 @@ from improved_db.wire.buffer import Buffer
 from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from improved_db.clock import Clock
     from improved_db.cluster.answers import Answer, Row
     from improved_db.cluster.facts import Questions
     from improved_db.cluster.views import HostFacts, Kind
     from improved_db.wire.connection import Connection
+
+logger: logging.Logger = logging.getLogger("improved_db.cluster")
 
 #: "parse error": SHOW REPLICA STATUS before MySQL 8.0.22.
 UNKNOWN_STATEMENT: Final = 1064
@@ -57,12 +60,14 @@ class Probe:
         asked_at: When the round began in which it was asked; None while no answer is due.
     """
 
-    def __init__(self, address: str, driver: ProbeDriver, kind: Kind, clock: Clock) -> None:
-        """Be ready to ask the server at *address* about what *kind* needs."""
+    def __init__(self, address: str, driver: ProbeDriver, kind: Kind, clock: Clock, *, discover: bool = False) -> None:
+        """Be ready to ask the server at *address* about what *kind* needs; with *discover* for its replicas, too."""
         self.address: str = address
         self.asked_at: float | None = None
         self._driver = driver
         self._kind: Kind = kind
+        self._discover = discover
+        self._warned = False
         self._now = clock.now
         self._connection: Connection | None = None
         self._questions: Questions | None = None
@@ -89,28 +94,34 @@ class Probe:
         connection = self._driver.connect()
         try:
             told = pairs(_rows(connection._run(DISCOVER)))
-            questions = questions_for(told, connection.server_version, kind=self._kind)
-            if questions.optional is not None:
-                questions = self._with_rights(connection, told, questions)
+            questions = self._with_rights(connection, told)
+            if self._discover and questions.replicas is None and questions.kind == "replication":
+                self._warn()
         except BaseException:
             self._driver.abandon(connection)
             raise
         self._questions, self._connection = questions, connection
 
-    def _with_rights(self, connection: Connection, told: Row, questions: Questions) -> Questions:
-        """Leave out the question that the account may not ask, or that this server has by its older name."""
-        for tried in (questions, questions_for(told, connection.server_version, kind=self._kind, older=True)):
-            assert tried.optional is not None
-            try:
-                connection._run(tried.optional)
-            except DriverError as error:
-                if not connection.open:
-                    raise
-                if error.args[:1] != (UNKNOWN_STATEMENT,):
-                    break
-            else:
-                return tried
-        return questions._replace(optional=None)
+    def _with_rights(self, connection: Connection, told: Row) -> Questions:
+        """Return the questions without those that the account may not ask, and with the names that the server knows."""
+        by_age = [
+            questions_for(told, connection.server_version, kind=self._kind, older=older, discover=self._discover)
+            for older in (False, True)
+        ]
+        return by_age[0]._replace(
+            optional=_known(connection, [questions.optional for questions in by_age]),
+            replicas=_known(connection, [questions.replicas for questions in by_age]),
+        )
+
+    def _warn(self) -> None:
+        """Say once that this server cannot name its replicas."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "discover: this account may not ask %s for its replicas; on MariaDB GRANT REPLICATION MASTER ADMIN, on "
+                "MySQL GRANT REPLICATION SLAVE, or list every server",
+                self.address,
+            )
 
     def ask(self, round_began_at: float) -> HostFacts | None:
         """Send the questions, all at once where the server takes that; return its absence if that fails."""
@@ -181,6 +192,21 @@ class Probe:
         connection, self._connection, self.asked_at = self._connection, None, None
         if connection is not None:
             how(connection)
+
+
+def _known(connection: Connection, names: Sequence[str | None]) -> str | None:
+    """Return the first of several names of one statement that the server runs for this account; None if it does not."""
+    for statement in filter(None, names):
+        try:
+            connection._run(statement)
+        except DriverError as error:
+            if not connection.open:
+                raise
+            if error.args[:1] != (UNKNOWN_STATEMENT,):
+                return None
+        else:
+            return statement
+    return None
 
 
 def absence(address: str, at: float, error: BaseException) -> HostFacts:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from improved_db.cluster.changes import changes
+from improved_db.cluster.counts import Spells
 from improved_db.cluster.lag import Lags
 from improved_db.cluster.probe import absence
 from improved_db.cluster.symptoms import hint_of
@@ -24,9 +25,8 @@ from improved_db.cluster.topology import ClusterState, absent, decide
 from improved_db.pool.openers import start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from improved_db.clock import Clock
+    from improved_db.cluster.newcomers import Newcomers
     from improved_db.cluster.probe import Probe
     from improved_db.cluster.topology import HostFacts, Topology
 
@@ -55,6 +55,9 @@ class Owner(Protocol):
     def changed(self, before: Topology, after: Topology) -> None:
         """Hear of a new topology."""
 
+    def joined(self, address: str) -> None:
+        """Hear of one more server, before it is part of the topology."""
+
 
 class Rounds:
     """The questions of one thread.
@@ -63,14 +66,26 @@ class Rounds:
         topology: What is known now; one reference, replaced as a whole.
         looked_at: When the last round was over.
         late: How many rounds were late by this process's own fault.
+        spells: How long the cluster was in each state.
     """
 
-    def __init__(self, topology: Topology, probes: Mapping[str, Probe], clock: Clock) -> None:
-        """Be ready to ask."""
+    def __init__(
+        self, topology: Topology, probes: dict[str, Probe], clock: Clock, newcomers: Newcomers | None = None
+    ) -> None:
+        """Be ready to ask.
+
+        Args:
+            topology: What is known.
+            probes: What asks each server.
+            clock: The time.
+            newcomers: Who else may join; None: no server.
+        """
         self.topology: Topology = topology
         self.looked_at: float = float("-inf")
         self.late: int = 0
+        self.spells: Spells = Spells()
         self._probes = probes
+        self._newcomers = newcomers
         self._now = clock.now
         self._lags = Lags()
         self._hints: deque[tuple[str, BaseException]] = deque()
@@ -131,8 +146,10 @@ class Rounds:
     def round(self, owner: Owner) -> None:
         """Ask every server, and wait until all have answered, or have had their time."""
         self._began_at, self._asked = began_at, _ = self._now(), False
+        self.spells.enter(self.topology.state, began_at)
         self._take_hints(owner)
-        due = set(self._probes)
+        self._look_for_newcomers()
+        due = set(self.topology.hosts)
         self._publish(self._ask_all(), owner, due)
         deadline = began_at + PATIENCE
         while due and (left := deadline - self._now()) > 0 and owner.goes_on():
@@ -271,18 +288,48 @@ class Rounds:
             self._selector.register(descriptor, selectors.EVENT_READ, probe)
             self._ask(probe, facts)
 
+    def _look_for_newcomers(self) -> None:
+        """Ask the servers that others name who they are, as long as others name them."""
+        if self._newcomers is None:
+            return
+        named = self._newcomers.named(self.topology)
+        for address in self._probes.keys() - self.topology.hosts.keys() - named - self._opening:
+            self._dismiss(address)
+        for address in named - self._probes.keys():
+            self._probes[address] = self._newcomers.probe(address)
+
+    def _dismiss(self, address: str) -> None:
+        self._forget(self._probes[address])
+        del self._probes[address]
+
+    def _without_strangers(self, facts: dict[str, HostFacts], owner: Owner) -> dict[str, HostFacts]:
+        """Let newcomers join that have said who they are, and return what servers have said that are part of it."""
+        for address in sorted(facts.keys() - self.topology.hosts.keys()):
+            assert self._newcomers is not None
+            if not facts[address].reachable:
+                continue
+            if not self._newcomers.is_new(self.topology, facts[address]):
+                self._dismiss(address)
+                continue
+            logger.info("%s is named by other servers, and is one of the servers from now on", address)
+            owner.joined(address)
+            self.topology = self._newcomers.with_one(self.topology, address)
+        return {address: news for address, news in facts.items() if address in self.topology.hosts}
+
     def _silence(self, address: str) -> HostFacts:
         return absent(address, self._now(), "silent", f"{address} did not answer within {PATIENCE:g} s")
 
     def _publish(self, facts: dict[str, HostFacts], owner: Owner, due: set[str]) -> None:
         """Decide on what is new, and let the owner know."""
         due.difference_update(facts)
+        facts = self._without_strangers(facts, owner)
         if not facts:
             return
         before = self.topology
         after = self.topology = decide(before, facts, self._now())
         if (after.term, after.state) != (before.term, before.state):
             self._changed_at = self._now()
+            self.spells.enter(after.state, self._changed_at)
         for level, line in changes(before, after):
             logger.log(level, "%s", line)
         owner.changed(before, after)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from improved_db.cluster.balance import choose
 from improved_db.cluster.causal import NOTHING, can_be_waited_for, wait_for
+from improved_db.cluster.counts import Reads
+from improved_db.cluster.symptoms import problem_of
 from improved_db.cluster.views import ClusterState, HostState
 from improved_db.errors import PoolClosed, PoolError, ServerRefused
 from improved_db.pool.loan import DISMISSED, current_errand
+from improved_db.wire.exchange import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
         on_change: list[Callable[[Topology, Topology], object]]
         on_gone: list[Callable[[str], object]]
+        on_join: list[Callable[[str], object]]
 
         @property
         def late(self) -> int:
@@ -50,6 +54,12 @@ if TYPE_CHECKING:
         def ask_now(self, address: str, error: BaseException | None) -> None:
             """Look at the servers now, because one of them gave an error."""
 
+        def has_left(self, address: str, deadline: float) -> bool:
+            """Say whether a server that could not be connected to is not the primary any more, once that is known."""
+
+        def seconds(self, state: ClusterState) -> float:
+            """Return for how long the cluster was in *state*, since its servers were first asked."""
+
         def wake(self) -> None:
             """Let the threads that wait look again."""
 
@@ -59,6 +69,16 @@ if TYPE_CHECKING:
 
 #: A route that is closed says so in these words, as a pool does.
 CLOSED: Final = "the pools are closed"
+
+#: How a connect fails to a server that may not be the primary for long.
+LEAVING: Final = frozenset({"refused", "silent", "lost"})
+
+#: Seconds more than a replica was told to wait, in which its answer has to come.
+GRACE: Final = 0.25
+
+#: Why the primary has to answer a read: no replica has what it has to see, or what it names.
+CAUSAL: Final = "causal"
+SCHEMA: Final = "schema"
 
 
 class ToPrimary:
@@ -128,11 +148,14 @@ class ToPrimary:
         del loan
         self._used()
 
-    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
-        """Have the servers looked at; the executor decides about a retry."""
+    def failed(self, address: str, error: BaseException, tried: set[str], deadline: float) -> bool:
+        """Have the servers looked at; say whether there is another primary, or none, so that the caller waits for one.
+
+        To wait is no retry: nothing was sent. So it costs none of the budget that a crowd of callers would spend.
+        """
         del tried
         self._roles.ask_now(address, error)
-        return False
+        return problem_of(error) in LEAVING and self._roles.has_left(address, deadline)
 
     def current(self) -> list[Pool[Connection]]:
         """Return the primary's pool, if there is a primary."""
@@ -141,7 +164,11 @@ class ToPrimary:
 
 
 class ToReplica:
-    """The route of reads that may be answered by a replica."""
+    """The route of reads that may be answered by a replica.
+
+    Attributes:
+        reads: How they were answered.
+    """
 
     def __init__(
         self,
@@ -171,7 +198,8 @@ class ToReplica:
         self._now = clock.now
         self._failed = failed
         self._needs = needs
-        self._here = threading.local()  # whether the next read of this thread has to be answered by the primary
+        self.reads: Reads = Reads()
+        self._here = threading.local()  # why the primary has to answer the next read of this thread
         self._seen: Topology | None = None
         self._replicas: list[Server] = []
 
@@ -201,20 +229,25 @@ class ToReplica:
         primary = self._primary(topology, tried)
         if preference == "primary_preferred" and primary is not None:
             return primary, primary.reader()
-        eligible = self._able([server for server in self.replicas(topology) if server.address not in tried], topology)
-        if preference == "nearest" and primary is not None:
-            eligible = [*eligible, primary]
+        replicas = [server for server in self.replicas(topology) if server.address not in tried]
+        why = self._here.__dict__.pop("why", None)
+        able = self._able(replicas, topology) if why is None else []
+        eligible = [*able, primary] if preference == "nearest" and primary is not None else able
         alone = preference == "replica" or primary is None
         dice, zone = random.random, self._settings.zone  # no secret
         chosen = choose(eligible, _share, _load, self._now(), dice, zone, last_resort=alone)
         if chosen is not None:
             return chosen, chosen.reader()
-        return None if alone or primary is None else (primary, primary.reader(primary.half()))
+        if alone or primary is None:
+            return None
+        self.reads.fallback_reads += 1
+        self.reads.causal_fallback += bool(replicas) and not able and why != SCHEMA
+        return primary, primary.reader(primary.half())
 
     def _able(self, replicas: list[Server], topology: Topology) -> list[Server]:
         """Return the replicas that have what this thread has to see, or can be waited for."""
         needed = self._needs()
-        if needed is None or self._here.__dict__.pop("primary", False):
+        if needed is None:
             return []
         if not needed:
             return replicas
@@ -275,13 +308,20 @@ class ToReplica:
         server.share.succeeded()
         topology = self._roles.topology
         needed = NOTHING if address == topology.primary else self._needs()
-        if not needed or server.reach.has(needed, topology.hosts[address]):
+        if not needed:
+            return True
+        if server.reach.has(needed, topology.hosts[address]):
+            self.reads.causal_free += 1
             return True
         if self._now() < server.reach.late_until or len(server.reach.waits) >= server.half():
-            self._here.primary = True  # so it has become while this thread waited for the connection
+            self._here.why = CAUSAL  # so it has become while this thread waited for the connection
             return False
-        statement = wait_for(needed, min(self._settings.causal_timeout, max(loan.deadline - self._now(), 0.001)))
+        self.reads.causal_waited += 1
+        seconds = min(self._settings.causal_timeout, max(loan.deadline - self._now(), 0.001))
+        facts = topology.hosts[address].facts
+        statement = wait_for(needed, seconds, unordered=facts is not None and facts.unordered is True)
         connection: Any = loan.connection
+        connection._wait_limit = seconds + GRACE
         if not connection._pipelines:
             return self._has_waited(server, needed, loan, statement)
         server.reach.waits.add(loan)
@@ -291,7 +331,11 @@ class ToReplica:
 
     def _has_waited(self, server: Server, needed: Written, loan: Loan[Connection], statement: str) -> bool:
         """Wait with a round trip of its own, where the server takes one command at a time."""
-        rows = loan.connection._ask(statement)
+        connection: Any = loan.connection
+        try:
+            rows = connection._within(connection._wait_limit, partial(connection._ask, statement))
+        except DriverError:  # nothing of the read was sent yet, and another server may answer it
+            rows = None
         if rows and rows[0][0] == "0":
             server.reach.got(needed, loan)
             return True
@@ -301,14 +345,15 @@ class ToReplica:
     def missed(self, server: Server) -> None:
         """Note that a replica was not there in time: this thread's next read is answered by the primary."""
         server.reach.missed(self._now())
-        self._here.primary = True
+        self._here.why = CAUSAL
 
     def primary_next(self, address: str) -> bool:
         """Let this thread's next read be answered by the primary, if that is another server; say whether it is."""
         topology = self._roles.topology
         if topology.primary in {None, address} or self._settings.read_preference == "replica":
             return False
-        self._here.primary = True
+        self.reads.schema_lag += 1
+        self._here.why = SCHEMA
         return True
 
     def returned(self, loan: Loan[Connection]) -> None:
@@ -319,10 +364,12 @@ class ToReplica:
         if server is not None:
             server.reach.waits.discard(loan)
 
-    def failed(self, address: str, error: BaseException, tried: set[str]) -> bool:
+    def failed(self, address: str, error: BaseException, tried: set[str], deadline: float) -> bool:
         """Note that a server could not be connected to; say whether another one may answer."""
+        del deadline
         self._failed(address, error)
-        return self._has_any({*tried, address})
+        tried.add(address)
+        return self._has_any(tried)
 
 
 def _share(server: Server) -> Share:

@@ -60,7 +60,9 @@ def statuses(topology: Topology, servers: Iterable[Server], now: float) -> list[
     """Return the status of each server."""
     found: list[HostStatus] = []
     for server in servers:
-        view, stats = topology.hosts[server.address], server.stats()
+        view, stats = topology.hosts.get(server.address), server.stats()
+        if view is None:  # it joins just now
+            continue
         facts = view.facts
         status = HostStatus(
             host=server.address,

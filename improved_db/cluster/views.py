@@ -77,8 +77,10 @@ class HostFacts:
         unfit: Why it can serve nothing now, by its own word: a Galera node that is not in the cluster.
         leads: Whether it is the primary by the vote of its group.
         view: The vote by which it belongs to its group: the group, and a number that grows.
-        peers: The servers that it names as members of its group, as ``host:port``. They are only reported: the list
-            of the settings says which servers there are.
+        peers: The servers that it names as members of its group, or as its replicas, as ``host:port``. They are only
+            reported, unless ``discover=True``: the list of the settings says which servers there are.
+        unordered: Whether it may commit what it replicates in another order than its source did, so that one
+            transaction there says nothing of those before it.
     """
 
     address: str
@@ -104,6 +106,7 @@ class HostFacts:
     leads: bool | None = None
     view: tuple[str, int] | None = None
     peers: tuple[str, ...] = ()
+    unordered: bool | None = None
 
     @property
     def round(self) -> float:
@@ -113,8 +116,12 @@ class HostFacts:
     @property
     def names(self) -> tuple[str, ...]:
         """How replicas of this server may name it in their `source`."""
-        address = self.address if re.search(r":\d+$", self.address) else f"{self.address}:3306"
-        return (f"id:{self.server_id}", f"at:{address}", f"origin:{self.server_id}")
+        return (f"id:{self.server_id}", f"at:{with_port(self.address)}", f"origin:{self.server_id}")
+
+
+def with_port(address: str) -> str:
+    """Return ``host:port`` of an address that may be without its port."""
+    return address if re.search(r":\d+$", address) or address.startswith("/") else f"{address}:3306"
 
 
 def absent(address: str, at: float, problem: Problem, error: str) -> HostFacts:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from improved_db.observe.observer import Observer
     from improved_db.observe.statement import Statement
+    from improved_db.pool.snapshot import PoolStats
 
 #: Labels with their values, in the order of the family's names.
 Labels = tuple[str, ...]
@@ -53,7 +54,7 @@ class Histogram(NamedTuple):
 #: By the name of a family, and by the values of its labels, the pool's name first.
 Values = dict[str, dict[Labels, Any]]
 
-_POOL, _STATEMENT = "improved_db_pool_", "improved_db_statement"
+_POOL, _STATEMENT, _CLUSTER = "improved_db_pool_", "improved_db_statement", "improved_db_cluster_"
 FAMILIES: Final = (
     Family(f"{_POOL}connections", "gauge", ("state",), "Connections, by what they are: idle, used or being opened."),
     Family(f"{_POOL}max_connections", "gauge", (), "The most connections that may be open."),
@@ -85,6 +86,14 @@ FAMILIES: Final = (
     ),
     Family("improved_db_statements_tracked", "gauge", (), "Forms of statements that are kept."),
     Family("improved_db_statements_purged_total", "counter", (), "Forms of statements that were dropped."),
+    Family(f"{_CLUSTER}failovers_total", "counter", (), "How often another server became the primary."),
+    Family(f"{_CLUSTER}lost_writes_total", "counter", (), "Acknowledged writes that failovers have lost."),
+    Family(f"{_CLUSTER}without_primary_seconds_total", "counter", ("state",), "How long no server took writes."),
+    Family(
+        f"{_CLUSTER}causal_reads_total", "counter", ("answer",),
+        "Reads that had to see a write: from a replica that had it (free) or was waited for, or from the primary.",
+    ),
+    Family(f"{_CLUSTER}fallback_reads_total", "counter", (), "Reads that the primary answered for the replicas."),
     Family("improved_db_info", "info", ("version", "driver", "server"), "Versions."),
 )  # fmt: skip
 #: Asked for by ``top=``, because each statement is a series of its own.
@@ -153,6 +162,18 @@ def _of_connections(observer: Observer) -> Iterator[tuple[str, Labels, Any]]:
         yield "improved_db_retries_total", (verdict,), number
     yield "improved_db_retry_budget_left_ratio", (), observer.retry_budget
     yield "improved_db_info", (__version__, *observer.versions), 1
+    if stats.by_host:
+        yield from _of_cluster(stats)
+
+
+def _of_cluster(stats: PoolStats) -> Iterator[tuple[str, Labels, Any]]:
+    yield f"{_CLUSTER}failovers_total", (), stats.failovers
+    yield f"{_CLUSTER}lost_writes_total", (), stats.lost_writes
+    yield f"{_CLUSTER}without_primary_seconds_total", ("seeking",), stats.seeking_seconds
+    yield f"{_CLUSTER}without_primary_seconds_total", ("conflict",), stats.conflict_seconds
+    for answer in ("free", "waited", "fallback"):
+        yield f"{_CLUSTER}causal_reads_total", (answer,), getattr(stats, f"causal_{answer}")
+    yield f"{_CLUSTER}fallback_reads_total", (), stats.fallback_reads
 
 
 def _of_statements(observer: Observer) -> Iterator[tuple[str, Labels, Any]]:

@@ -54,6 +54,12 @@ class PoolStats:
         lost: Loans that were never returned; the pool took their slots back.
         leaks: Loans reported as held for too long.
         retries: Retries by the executor, by verdict.
+        seeking_seconds: How long several servers had no primary, since they were first asked.
+        conflict_seconds: How long several of them took writes, and it was not known which of them was right.
+        causal_free: Reads on a replica that was known to have what this program had written.
+        causal_waited: Reads on a replica that were sent with a wait for that in front of them.
+        causal_fallback: Reads that the primary answered, because no replica had that in time.
+        fallback_reads: Reads that the primary answered, because no replica could, for this or another reason.
         schema_lag: Reads that named what a replica did not have yet, and were answered by the primary.
         monitor_late: How often several servers were asked too late, because this program did not run: it was stopped,
             or a thread of it held the interpreter. A server that was silent then is not taken for dead.
@@ -88,6 +94,12 @@ class PoolStats:
     leaks: int
     retries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     failovers: int = 0
+    seeking_seconds: float = 0.0
+    conflict_seconds: float = 0.0
+    causal_free: int = 0
+    causal_waited: int = 0
+    causal_fallback: int = 0
+    fallback_reads: int = 0
     schema_lag: int = 0
     monitor_late: int = 0
     lost_writes: int = 0

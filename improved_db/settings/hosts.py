@@ -27,6 +27,8 @@ PLACE: Final = frozenset({"host", "port", "unix_socket"})
 
 #: The topologies that take the roles from the settings, and ask no server.
 SAID: Final = frozenset({"static", "sequential"})
+#: Those whose servers name no others: Aurora tells names without the domain that they need.
+ASK_NO_OTHERS: Final = SAID | {"equal", "aurora"}
 
 Role = Literal["primary", "replica"]
 
@@ -206,6 +208,11 @@ def cluster_of(
         raise ConfigError(
             f"max_replication_lag needs servers that are asked how far they are, and topology={topology!r} asks none; "
             "leave one of them out"
+        )
+    if topology in ASK_NO_OTHERS and options.get("discover"):
+        raise ConfigError(
+            f"discover needs servers that name each other, and with topology={topology!r} they do not; leave one of "
+            "them out, and list every server"
         )
     hosts: list[HostSettings] = []
     for member, role in zip(members, roles, strict=True):

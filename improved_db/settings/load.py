@@ -90,12 +90,13 @@ def load(
     of_cluster = {name: own.pop(name) for name in _OF_CLUSTER & own.keys()}
     asked = _is_asked(source)
     cluster: ClusterSettings | None = None
-    if "hosts" in found or "topology" in of_cluster or "," in str(found.get("host", Secret("")).value):
+    several = "hosts" in found or "," in str(found.get("host", Secret("")).value)
+    if several or "topology" in of_cluster or of_cluster.get("discover"):
         from improved_db.settings.hosts import cluster_of  # noqa: PLC0415  # only a list of servers needs it
 
         cluster = cluster_of(found, partial(_for_one, taken), gather if asked else None, of_cluster)
         connect, size = cluster.hosts[0].connect, cluster.hosts[0].max_size
-        if cluster.topology is None and len(cluster.hosts) == 1:
+        if cluster.topology is None and len(cluster.hosts) == 1 and not cluster.discover:
             cluster, own = None, {**own, **({} if size is None else {"max_size": size})}
     else:
         hint = UNNAMED if source.value is None and not found.keys() & {"host", "unix_socket"} else ""

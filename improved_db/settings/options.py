@@ -225,6 +225,7 @@ _OWN_KINDS: Final[Mapping[str, Kind]] = {
     "causal_reads": _BOOL,
     "causal_timeout": _SECONDS,
     "monitor_interval": _SECONDS,
+    "discover": _BOOL,
     "zone": _or_none(_NAME),
     "on_failover": _or_none(_CALLABLE),
 }

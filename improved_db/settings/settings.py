@@ -151,6 +151,14 @@ class ConnectOptions(Mapping[str, object]):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.unix_socket or f"{host}:{self.port}"
 
+    def at(self, host: str, port: int) -> ConnectOptions:
+        """Return the same options for another server."""
+        values = {name: value for name, value in self._values.items() if name != "unix_socket"}
+        again = self._again
+        return ConnectOptions(
+            {**values, "host": host, "port": port}, None if again is None else lambda: again().at(host, port), self.hint
+        )
+
     def resolve(self) -> dict[str, object]:
         """Return plain keyword arguments for the driver; a callable config or password is called again.
 
@@ -196,6 +204,8 @@ class ClusterSettings(NamedTuple):
         causal_reads: Whether a read on a replica waits until that has what this `ImprovedDb` has written.
         causal_timeout: Seconds it waits for that; then the primary answers.
         monitor_interval: Seconds between two looks at each server.
+        discover: Whether servers that the others name are used, too, with the account and the options of the first
+            one of the list.
         zone: Where this program is: replicas of its zone are preferred.
         on_failover: Called with a `FailoverReport` after another server has become the primary.
     """
@@ -207,6 +217,7 @@ class ClusterSettings(NamedTuple):
     causal_reads: bool = True
     causal_timeout: float = 1.0
     monitor_interval: float = 2.0
+    discover: bool = False
     zone: str | None = None
     on_failover: Callable[[Any], object] | None = None
 

@@ -64,6 +64,7 @@ class PoolOptions(TypedDict, total=False):
     causal_reads: bool
     causal_timeout: float
     monitor_interval: float
+    discover: bool
     zone: str | None
     on_failover: Callable[[FailoverReport], object] | None
 

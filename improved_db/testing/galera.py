@@ -87,6 +87,7 @@ class Galera:
                     f"--wsrep-cluster-address=gcomm://{peers}",
                     f"--wsrep-node-name=node{number}",
                     "--wsrep-node-address=127.0.0.1",
+                    "--wsrep-node-incoming-address=127.0.0.1:{port}",
                     f"--wsrep-sst-method={METHOD}",
                     "--binlog-format=ROW",
                     "--innodb-autoinc-lock-mode=2",

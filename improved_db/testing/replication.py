@@ -73,8 +73,9 @@ class Words:
 #: Of receiving: the primary has not what the replica has (MySQL: 13114).
 _OTHER_HISTORY = frozenset({1236, 13114})
 
+# A replica tells its primary its address, for `discover`.
 # The log is written, and not synchronised: a killed process keeps its commits, a machine without power would not.
-_COMMON = ("--log-bin=binlog", "--relay-log=relay", "--binlog-format=ROW", "--sync-binlog=0")
+_COMMON = ("--log-bin=binlog", "--relay-log=relay", "--binlog-format=ROW", "--sync-binlog=0", "--report-host=127.0.0.1")
 
 _MARIADB = Words(
     options=(*_COMMON, "--log-slave-updates", "--gtid-strict-mode=1"),

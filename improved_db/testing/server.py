@@ -87,7 +87,7 @@ class TemporaryServer:
         Args:
             tcp: Listen on a free port of 127.0.0.1 as well.
             options: Further arguments of the server, which override the ones chosen here: ``"--wait-timeout=2"``, or
-                ``"--ssl"``, because MariaDB runs without TLS here.
+                ``"--ssl"``, because MariaDB runs without TLS here. In each, ``{port}`` stands for the TCP port.
             flavour: Which of the two to run; None takes what is installed.
             environment: Environment variables of the server, besides those of this process: ``{"TZ": "Asia/Tokyo"}``.
 
@@ -175,7 +175,7 @@ class TemporaryServer:
                 *network,
                 *_OPTIONS,
                 *_OPTIONS_OF[self._binary.flavour],
-                *self.options,
+                *(option.replace("{port}", str(self.port)) for option in self.options),
             ],
             self._environment,
         )

@@ -17,6 +17,7 @@ from pymysql.constants import CLIENT, COMMAND
 
 from improved_db.failures.verdict import Backoff, Fate, Judgement, Phase, Verdict
 from improved_db.sql.server import Flavour, flavour_of
+from improved_db.wire.buffer import Buffer
 from improved_db.wire.connection import Connection
 from improved_db.wire.exchange import query_packet
 from improved_db.wire.packets import length_encoded
@@ -55,6 +56,8 @@ class CausalConnection(Connection):
     _in_step: bool = False
     #: A statement to be sent in front of the next one: it returns 0 if the server has what is waited for.
     _wait: bytes | None = None
+    #: Seconds that its answer may take: a frozen server does not look at the clock, and a Galera node at no limit.
+    _wait_limit: float = 0.0
     #: Whether its answer is still to come.
     _awaits_wait: bool = False
     #: Called when the server has what was waited for.
@@ -82,6 +85,16 @@ class CausalConnection(Connection):
             data = query_packet(self._wait) + data
             self._wait, self._awaits_wait = None, True
         super()._write_bytes(data)
+
+    def _execute_command(self, command: int, sql: str | bytes) -> None:
+        super()._execute_command(command, sql)
+        if self._awaits_wait and type(self._rfile) is Buffer:  # PyMySQL's own reader hides what came behind the wait
+            self._read_wait()
+
+    def _read_answer(self, dict_rows: bool, *, more: bool) -> Any:
+        if self._awaits_wait:  # its answer may look like that to the statement, byte for byte
+            self._read_wait()
+        return super()._read_answer(dict_rows, more=more)
 
     def _read_query_result(self, unbuffered: bool = False) -> Any:
         if self._awaits_wait:
@@ -125,13 +138,13 @@ class CausalConnection(Connection):
         row_kind, self._row_kind = self._row_kind, tuple
         try:
             self._next_seq_id = 1
-            super()._read_query_result()
+            self._within(self._wait_limit, super()._read_query_result)
             rows = self._result.rows
             reached = bool(rows) and str(rows[0][0]) == "0"
-        except err.MySQLError:
-            if self._sock is None:
+        except err.MySQLError as error:
+            if self._sock is None and not isinstance(error.__cause__, TimeoutError):
                 raise
-            reached = False  # a limit of the session ended the wait, or the server does not know it
+            reached = False  # it took too long, or a limit of the session ended it, or the server does not know it
         finally:
             self.decoders, self._row_kind = decoders, row_kind
         if not reached:

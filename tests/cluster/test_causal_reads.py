@@ -206,6 +206,21 @@ def test_replica_that_stands_still_is_waited_for_once(db: ImprovedDb, standing: 
     assert sum(stats.discarded.get("the replica was behind", 0) for stats in after.values()) == 2
 
 
+def test_statistics_tell_how_reads_were_answered(urls: list[str], standing: Callable[[], None]) -> None:
+    """By a replica that had the write, by one that was waited for, or by the primary."""
+    with ImprovedDb(listed(urls), causal_timeout=20) as db:
+        db.execute_query("insert into t values (1)")
+        assert [db.reader.fetch_value(NEWEST) for _ in range(8)] == [1] * 8
+        assert (db.stats().causal_waited, db.stats().causal_free) == (2, 6), "each replica is waited for once"
+        assert (db.stats().causal_fallback, db.stats().fallback_reads) == (0, 0)
+    with ImprovedDb(listed(urls), causal_timeout=0.1) as db:
+        standing()
+        db.execute_query("insert into t values (2)")
+        assert [db.reader.fetch_value(NEWEST) for _ in range(8)] == [2] * 8
+        assert (db.stats().causal_waited, db.stats().causal_free) == (2, 0)
+        assert (db.stats().causal_fallback, db.stats().fallback_reads) == (8, 8)
+
+
 @pytest.mark.parametrize("read", ["transaction", "stream", "pipeline", "retry=None"])
 def test_wait_in_vain_is_no_error_of_any_verb(urls: list[str], standing: Callable[[], None], read: str) -> None:
     """The first read that waits in vain is answered by the primary, whatever the policy of retries."""
@@ -298,6 +313,23 @@ def test_primary_is_never_asked_to_wait(urls: list[str], replicas: Replicas) -> 
     seen = "select count(*) from mysql.general_log where argument like '%{}%'"
     assert replicas.run(0, seen.format("max(id)")) == ((2,),)
     assert replicas.run(0, seen.format("GTID\\_WAIT(")) == ((0,),)
+
+
+@pytest.mark.parametrize("pipelining", ["auto", False])
+def test_a_frozen_replica_is_waited_for_no_longer_than_one_that_lags(
+    urls: list[str], replicas: Replicas, pipelining: Any
+) -> None:
+    """It does not look at the time that it was told; the program does."""
+    with ImprovedDb(listed(urls), pipelining=pipelining, causal_timeout=0.1, deadline=20) as db:
+        assert [db.reader.fetch_value("select 1") for _ in range(2)] == [1, 1]
+        for one in (1, 2):
+            replicas.servers[one].pause()
+        db.execute_query("insert into t values (1)")
+        assert [db.reader.fetch_value(NEWEST) for _ in range(3)] == [1, 1, 1]
+        assert db.stats().fallback_reads == 3
+        assert db.stats().used == 0
+        for one in (1, 2):
+            replicas.servers[one].resume()
 
 
 def test_server_that_takes_one_command_at_a_time_is_asked_first(urls: list[str], standing: Callable[[], None]) -> None:

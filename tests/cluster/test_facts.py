@@ -126,6 +126,27 @@ def test_mysql() -> None:
     assert old.items() >= {"source": (f"id:{OTHER}", "at:db1:3306"), "replicating": True, "lag": 4.0}.items()
 
 
+@pytest.mark.parametrize("noun", ["replica", "slave"])
+@pytest.mark.parametrize(
+    ("workers", "kept", "expected"), [("4", "OFF", True), ("4", "ON", False), ("1", "OFF", False), ("0", "OFF", False)]
+)
+def test_a_replica_with_several_workers_may_commit_in_another_order(
+    noun: str, workers: str, kept: str, expected: bool
+) -> None:
+    """The names are those of MySQL 8.0.26, and the older ones; no server tells both."""
+    told = {f"{noun}_parallel_workers": workers, f"{noun}_preserve_commit_order": kept}
+    assert read(told, MYSQL, *mysql(), 1227)["unordered"] is expected
+
+
+def test_the_replicas_of_a_server_are_those_that_say_their_address() -> None:
+    """Recorded on 10.11.19 and 9.7.4; an account without the right gets 1227."""
+    row = {"server_id": "2", "host": "127.0.0.1", "port": "16516", "master_id": "1"}
+    for version, state in ((MARIADB, MARIADB_PRIMARY), (MYSQL, mysql())):
+        said = read({}, version, *state, 1227, [row, {**row, "host": ""}], discover=True)
+        assert said["peers"] == ("127.0.0.1:16516",)
+        assert "peers" not in read({}, version, *state, 1227, 1227, discover=True)
+
+
 def galera(**change: str) -> dict[str, Any]:
     """Return what is read of a Galera node, recorded on 26.4.23, but for *change*."""
     status = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,20 @@ def test_a_killed_primary_is_waited_for_and_its_successor_gets_the_writes(shop: 
         shop.db.execute_query(INSERT)
     assert (shop.rows(0), shop.rows(1)) == (1, 22)
     assert "was superseded by" in shop.db.hosts()[0].why
+
+
+def test_a_crowd_of_writers_waits_for_the_next_primary(shop: Shop) -> None:
+    """To wait for it is no retry: no budget of retries is spent on it, however many threads wait."""
+    replicas = shop.replicas
+    replicas.servers[0].kill()
+    with ThreadPoolExecutor(200) as threads:
+        writes = [threads.submit(shop.db.execute_query, INSERT) for _ in range(200)]
+        assert eventually(lambda: shop.primary() is None)
+        replicas.promote(1)
+        replicas.refollow(2, 1)
+        assert [write.exception() for write in writes] == [None] * 200
+    assert shop.rows(1) == 201
+    assert shop.db.stats().retries == {}
 
 
 def test_a_planned_switch_loses_nothing_and_tells_open_transactions(shop: Shop) -> None:
@@ -141,6 +156,7 @@ def test_two_writers_are_refused_until_one_is_read_only(shop: Shop) -> None:
     assert eventually(lambda: shop.primary() is None)
     with pytest.raises(ServerRefused, match="topology='sequential'"):
         db.execute_query(INSERT)
+    assert db.stats().conflict_seconds > 0
     replicas.run(1, "set global read_only = 1")
     assert eventually(lambda: shop.primary() == 0)
     db.execute_query(INSERT)

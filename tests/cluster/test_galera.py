@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pymysql
 import pytest
 
 from improved_db import ImprovedDb
@@ -60,6 +61,38 @@ def test_token_of_a_galera_stands_for_what_is_committed(db: ImprovedDb, galera: 
         assert other.execute_query(NEWEST, after=b"garbage") == ((19,),)
         assert [stats.acquired for stats in other.stats().by_host.values()] == [served[0] + 1, *served[1:]]
         assert sum(served[1:]) == 40
+
+
+def test_answer_to_a_wait_is_never_taken_for_that_to_a_statement(db: ImprovedDb) -> None:
+    """They may look the same, byte for byte: a node is waited for by SELECT 0."""
+    for _ in range(4):
+        assert db.reader.fetch_value("SELECT 0") == 0
+    for number in range(1, 9):
+        db.execute_query(INSERT, number)
+        with db.reader.pipeline() as pipe:
+            handles = [pipe.execute_query(query) for query in ("SELECT 0", NEWEST) * 8]
+        assert [handle.result() for handle in handles] == [((0,),), ((number,),)] * 8
+        assert db.reader.fetch_value("SELECT 0") == 0
+
+
+def test_node_that_cannot_keep_up_is_waited_for_no_longer_than_asked(galera: TemporaryCluster) -> None:
+    """The node itself would wait for 30 s, whatever it is told: neither max_statement_time nor KILL ends that."""
+    first, second, _ = galera.nodes
+    urls = [f"mysql://app@127.0.0.1:{node.port}/test" for node in (first, second)]
+    with (
+        ImprovedDb(urls, monitor_interval=0.3, deadline=10, causal_timeout=0.3) as db,
+        pymysql.connect(**second.connect_options) as stopper,
+        stopper.cursor() as cursor,
+    ):
+        db.execute_query(TABLE)
+        db.wait(20, role="replica")
+        assert db.reader.fetch_value(NEWEST) is None
+        cursor.execute("flush tables with read lock")  # it applies nothing any more
+        db.execute_query(INSERT, 1)
+        assert db.reader.fetch_value(NEWEST) == 1
+        with db.reader.transaction() as tx:
+            assert tx.fetch_value(NEWEST) == 1
+        assert db.stats().causal_fallback == 2
 
 
 def test_node_that_rejects_queries_answers_nothing(db: ImprovedDb, galera: TemporaryCluster) -> None:

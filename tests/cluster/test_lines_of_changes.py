@@ -55,5 +55,5 @@ def test_members_that_are_not_in_the_list_are_named_once() -> None:
     """A node that was added to the group gets nothing before it is added to the settings, and someone has to know."""
     scene = Scene("a")
     facts = node("a", peers=("a:3306", "db4:3306"))
-    assert lines(scene, facts)[-1] == "I in the group, but not by that name in the list of servers: db4:3306"
+    assert lines(scene, facts)[-1] == "I named by other servers, but not by that name in the list of servers: db4:3306"
     assert lines(scene, facts) == []

@@ -76,6 +76,10 @@ def test_wait_is_that_of_the_servers_kind() -> None:
     """Both return 0 if the replica has everything in time."""
     assert wait_for(written("0-1-7,3-1-2"), 0.5) == "SELECT MASTER_GTID_WAIT('0-1-7,3-1-2', 0.500)"
     assert wait_for(written(f"{UUID}:7"), 1) == f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{UUID}:7', 1.000)"
+    # a replica whose workers commit in any order: the newest write alone says nothing of those before it
+    whole = wait_for(written(f"{UUID}:7"), 1, unordered=True)
+    assert whole == f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{UUID}:1-7', 1.000)"
+    assert wait_for(written("0-1-7"), 0.5, unordered=True) == "SELECT MASTER_GTID_WAIT('0-1-7', 0.500)"
 
 
 def test_write_of_a_former_primary_counts_only_if_the_present_one_has_it() -> None:

@@ -152,6 +152,9 @@ def test_roles_that_are_said_make_the_topology_static() -> None:
         ("mysql://a,b?topology=sequential", {"max_replication_lag": 2}, "topology='sequential' asks none"),
         ([Host("a", role="replica"), "b"], {"max_replication_lag": 2}, "topology='static' asks none"),
         ([Host("a", role="replica"), "b"], {"topology": "galera"}, "role= is for topology='static'"),
+        ("mysql://a,b", {"topology": "equal", "discover": True}, "topology='equal' they do not; leave one of them out"),
+        ([Host("a", role="replica"), "b"], {"discover": True}, "topology='static' they do not; leave one of them out"),
+        ("mysql://a,b", {"discover": "perhaps"}, "discover must be a bool"),
     ],
 )
 def test_mistake_is_refused_with_what_to_write(config: object, options: dict[str, Any], text: str) -> None:
