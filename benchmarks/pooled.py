@@ -178,3 +178,5 @@ POOLS: Final[dict[str, Opener]] = {
     "MySQL Connector pool": _mysql_connector,
     "MariaDB Connector pool": _mariadb,
 }
+#: Those whose driver is written in C.
+ON_C: Final = frozenset({"QueuePool, mysqlclient", "MySQL Connector pool", "MariaDB Connector pool"})

@@ -52,8 +52,9 @@ def reports_as_markdown(reports: Sequence[Report], about: dict[str, Any]) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def _place(verdict: Verdict) -> int:
-    return int(verdict.number.strip("PDGc"))
+def _place(verdict: Verdict) -> tuple[int, str]:
+    """Return where a target stands: by its number, then by its letter."""
+    return int("".join(filter(str.isdigit, verdict.number))), verdict.number
 
 
 def unit_of(task: Sequence[Measurement]) -> str:
