@@ -74,10 +74,21 @@ def converted(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], row_type:
 
 
 def _called(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], make: Callable[..., Any]) -> Iterable[Any]:
+    if not rows:
+        _refuse_misfit(columns, make)
+    try:
+        return list(starmap(make, rows))
+    except TypeError:
+        _refuse_misfit(columns, make)  # else it is the callable's own
+        raise
+
+
+def _refuse_misfit(columns: Sequence[str], make: Callable[..., Any]) -> None:
+    """Complain if a callable does not take one value for each column."""
     try:
         signature = inspect.signature(make)
     except (TypeError, ValueError):  # some of Python's own have none
-        return starmap(make, rows)
+        return
     try:
         signature.bind(*columns)
     except TypeError as error:
@@ -87,7 +98,6 @@ def _called(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], make: Calla
             f"row_type {what} does not take the {many} of the statement ({_listed(columns)}): {error}; "
             "a callable gets the values of a row, each by itself, and a class of your own is best a dataclass"
         ) from None
-    return starmap(make, rows)
 
 
 def _records(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], record: type) -> Iterable[Any]:

@@ -19,6 +19,7 @@ from improved_db.execution.observed import Call
 from improved_db.execution.stage import Stage
 from improved_db.failures.decide import Unit
 from improved_db.failures.raising import SERVERS_LIMITS, Failed, named_limit, note_limit, note_passed
+from improved_db.logs import warn
 from improved_db.sql.session_state import forgotten
 from improved_db.sql.statement import is_read_only, with_time_limit
 from improved_db.wire.exchange import DriverError
@@ -259,9 +260,9 @@ class Executor:
         if (beside or word) and word not in self._told:
             self._told.add(word)
             if beside:
-                logger.warning(BESIDE)
+                warn(logger, BESIDE)
             else:
-                logger.warning(FORGOTTEN, word)
+                warn(logger, FORGOTTEN, word)
 
     @contextlib.contextmanager
     def owning(self) -> Iterator[None]:
