@@ -24,6 +24,7 @@ HEADER: Final = 4  # bytes: three of length, one of sequence number
 FULL: Final = 0xFFFFFF  # a packet of this length is continued in the next one
 OK, LOCAL_INFILE, EOF, ERR = 0x00, 0xFB, 0xFE, 0xFF  # first byte of an answer
 SHORTEST_ANSWER: Final = HEADER + 7  # an OK packet; the server's errors and results are longer
+LONGEST_DOZE: Final = 1_024  # bytes; after a longer sleep than these take, a second core was of no use (measured)
 EOF_LIMIT: Final = 9  # from this length on, a first byte of 0xFE is the length of a long value
 
 _STATUS_AND_WARNINGS = struct.Struct("<HH")
@@ -115,7 +116,7 @@ def await_several(session: Session, number: int) -> None:
         session._sock.settimeout(timeout)
         session._current_timeout = timeout
     try:
-        session._rfile.doze(number * SHORTEST_ANSWER)
+        session._rfile.doze(min(number * SHORTEST_ANSWER, LONGEST_DOZE))
     except (EOFError, OSError) as error:
         raise _lost(error) from None if isinstance(error, EOFError) else error
 
