@@ -142,7 +142,8 @@ def _statistics(bench: Bench, options: dict[str, Any]) -> None:
 
         bench.race(STATISTICS, "us", {"improved_db": difference}, rounds=bench.pick(7, 2))
     value = bench.report.value(STATISTICS, "improved_db")
-    bench.target("P16", "what statistics of statements add to a query", value, 0.5, unit="us")
+    if bench.one_core:  # free-running, the difference of two such times is noise
+        bench.target("P16", "what statistics of statements add to a query", value, 0.5, unit="us")
 
 
 if __name__ == "__main__":

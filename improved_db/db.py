@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 
 from improved_db.errors import LoanSpent, StatementError
 from improved_db.rows import DictRow, Rows, TupleRow, rows_from
+from improved_db.settings.arguments import check_role, check_sizes, check_wait
 from improved_db.settings.load import load
 from improved_db.settings.secret import Secret, seal
 from improved_db.settings.signature import shown_as, signature_with_options
@@ -579,7 +580,10 @@ class ImprovedDb(Queries):
         Raises:
             PoolTimeout: The pool could lend no connection within ``timeout * retry_num`` seconds.
         """
-        loan = self._executor.pool.acquire(None if timeout is None else timeout * max(retry_num, 1), note_place=True)
+        if timeout is not None:
+            check_wait("connection", timeout)
+            timeout *= max(retry_num, 1)
+        loan = self._executor.pool.acquire(timeout, note_place=True)
         loan.outlive_thread()
         return loan.connection._handle(loan)
 
@@ -614,6 +618,7 @@ class ImprovedDb(Queries):
         """
         from improved_db.execution.health import answers  # noqa: PLC0415  # with its first use
 
+        check_wait("ping", timeout)
         return answers(self._executor, timeout)
 
     def wait(self, timeout: float = 30.0, *, role: Literal["primary", "replica"] | None = None) -> None:
@@ -626,6 +631,8 @@ class ImprovedDb(Queries):
         Raises:
             PoolTimeout: The pool could not open them in time; the last connect error is the cause.
         """
+        check_wait("wait", timeout)
+        check_role("wait", role)
         if role is None:
             self._pool.wait(timeout)
         else:
@@ -726,6 +733,7 @@ class ImprovedDb(Queries):
 
     def resize(self, max_size: int, min_size: int | None = None) -> None:
         """Change how many connections there may be; the pool closes those above the new size when they are returned."""
+        check_sizes("resize", max_size, min_size)
         self._pool.resize(max_size, min_size)
 
     def suspend(self) -> None:
@@ -746,6 +754,7 @@ class ImprovedDb(Queries):
         Returns:
             The loans that were not returned in time; the log has them too.
         """
+        check_wait("close", timeout)
         self._observer.closing()
         left = self._pool.close(timeout, force=force)
         if self._server is not None:

@@ -44,7 +44,7 @@ def torment(server: TemporaryServer, dice: random.Random, seconds: float) -> Non
         server.start()
 
 
-@pytest.mark.parametrize("seconds", [10.0, pytest.param(60.0, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(60.0, marks=pytest.mark.soak)])
 def test_nothing_acknowledged_is_lost_and_nothing_is_done_twice(seconds: float) -> None:
     """What was acknowledged is there once, what was refused is not there, what is unknown is there once at most."""
     seed = random.SystemRandom().randrange(1_000_000)

@@ -308,7 +308,7 @@ def check_chunks(history: History, rows: list[Any], error: BaseException) -> Non
     assert rows in (history.values()[:acked], history.values()[: unknown.stop]), (error, acked, unknown)
 
 
-@pytest.mark.parametrize("histories", [1000, pytest.param(20_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("histories", [500, pytest.param(20_000, marks=pytest.mark.soak)])
 def test_a_bulk_load_tells_the_truth_whatever_fails(
     database: dict[str, Any], monkeypatch: pytest.MonkeyPatch, histories: int
 ) -> None:

@@ -23,7 +23,7 @@ BENCHMARKS: Final = ROOT / "benchmarks"
 #: Each script, and the targets that it is to judge.
 SCRIPTS: Final = {
     "import_time": {"P10"},
-    "point": {"P1", "P4", "P16"},
+    "point": {"P1", "P4"},
     "connect": {"P7"},
     "fetch": {"P5", "P5c", "G1"} if improved_db.compiled else {"P5", "G1"},
     "bulk": {"P6"},

@@ -363,6 +363,31 @@ SENT: list[tuple[str, Callable[[Any], object], int, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("verb", "arguments", "text"),
+    [
+        ("resize", ("5",), "resize: max_size must be an int"),
+        ("resize", (0,), "resize: max_size must be an int"),
+        ("resize", (5, -1), "resize: min_size must be an int"),
+        ("wait", ("soon",), "wait: timeout must be seconds"),
+        ("wait", (-1,), "wait: timeout must be seconds"),
+        ("ping", (None,), "ping: timeout must be seconds"),
+        ("close", ("5",), "close: timeout must be seconds"),
+        ("pool_get_connection", ("3",), "connection: timeout must be seconds"),
+    ],
+)
+def test_a_size_or_a_time_that_is_none_is_named(
+    db: ImprovedDb, verb: str, arguments: tuple[Any, ...], text: str
+) -> None:
+    """Before anything changes: the pool goes on as it was."""
+    before = db.stats().max_size
+    with pytest.raises(ConfigError, match=text):
+        getattr(db, verb)(*arguments)
+    assert (db.stats().max_size, db.closed) == (before, False)
+    with pytest.raises(ConfigError, match="wait: role must be 'primary' or 'replica'"):
+        db.wait(role="slave")  # type: ignore[arg-type]  # the mistake
+
+
 @pytest.mark.parametrize("where", ["pool", "transaction"])
 def test_a_hint_stands_behind_the_words_of_the_server(db: ImprovedDb, where: str) -> None:
     wrong = []
