@@ -1,5 +1,7 @@
 """Log lines about what has happened already. A filter or a handler that raises must not make it look failed.
 
+They also swallow what a signal's handler raises in that instant. So only they do, and no line that comes often.
+
 Knows loggers. Does not know what happened.
 """
 
@@ -16,12 +18,6 @@ def warn(logger: logging.Logger, text: str, *args: Any) -> None:
     """Log a warning, if that is possible."""
     with contextlib.suppress(Exception):
         logger.warning(text, *args, stacklevel=2)
-
-
-def inform(logger: logging.Logger, text: str, *args: Any) -> None:
-    """Log what is normal, if that is possible."""
-    with contextlib.suppress(Exception):
-        logger.info(text, *args, stacklevel=2)
 
 
 def complain(logger: logging.Logger, text: str, *args: Any) -> None:

@@ -155,7 +155,8 @@ class ToPrimary:
         """
         del tried
         self._roles.ask_now(address, error)
-        return problem_of(error) in LEAVING and self._roles.has_left(address, deadline)
+        left = problem_of(error) in LEAVING and self._roles.has_left(address, deadline)
+        return left and not self._is_hopeless(self._roles.topology)
 
     def current(self) -> list[Pool[Connection]]:
         """Return the primary's pool, if there is a primary."""

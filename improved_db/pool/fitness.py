@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from improved_db.logs import warn
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -97,6 +95,6 @@ class Fitness(Generic[C]):
         try:
             check(connection)
         except Exception as error:
-            warn(logger, "pool %r: check failed: %s", self._name, str(error))
+            logger.warning("pool %r: check failed: %s", self._name, str(error))
             return False
         return self._driver.restore(connection)

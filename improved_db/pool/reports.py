@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from improved_db.critical import Reentered
 from improved_db.errors import PoolTimeout, TooManyWaiting
-from improved_db.logs import complain, inform, warn
+from improved_db.logs import complain, warn
 from improved_db.pool.loan import describe_place
 from improved_db.pool.slot import SlotState
 from improved_db.pool.stats import Borrowed
@@ -84,7 +84,7 @@ class Reports(Generic[C]):
     def open_failed(self, error: BaseException) -> None:
         """Report that a connection could not be opened."""
         # As text: a handler that keeps records would keep the error's frames too, and the loans in them.
-        inform(logger, "pool %r: could not connect: %s", self._name, str(error))
+        logger.info("pool %r: could not connect: %s", self._name, str(error))
         number = error.args[0] if error.args and isinstance(error.args[0], int) else None
         self.tell("open_failed", error=type(error).__name__, code=number)
 
@@ -97,7 +97,7 @@ class Reports(Generic[C]):
         """Report connections that were never returned."""
         for place in places:
             where = " <- ".join(describe_place(place, None)) or "a call that was interrupted"
-            warn(logger, "pool %r: a connection was never returned; borrowed at %s", self._name, where)
+            logger.warning("pool %r: a connection was never returned; borrowed at %s", self._name, where)
             self.tell("lost", place=where)
 
     def refused(self, waiting: int) -> None:
@@ -106,7 +106,7 @@ class Reports(Generic[C]):
 
     def closed_too_early(self, left: list[Borrowed]) -> None:
         """Report the loans that were not returned before the pool stopped waiting for them."""
-        warn(logger, "pool %r closed; still in use: %s", self._name, "; ".join(map(str, left)))
+        logger.warning("pool %r closed; still in use: %s", self._name, "; ".join(map(str, left)))
 
     def _tell(self, report: Callable[[Listener], object]) -> None:
         for listener in self.listeners:

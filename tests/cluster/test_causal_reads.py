@@ -12,6 +12,7 @@ import pytest
 from pymysql.err import MySQLError
 
 from improved_db import Host, ImprovedDb
+from improved_db.observe import prometheus
 from tests.fakes import Caller, eventually
 
 if TYPE_CHECKING:
@@ -219,6 +220,9 @@ def test_statistics_tell_how_reads_were_answered(urls: list[str], standing: Call
         assert [db.reader.fetch_value(NEWEST) for _ in range(8)] == [2] * 8
         assert (db.stats().causal_waited, db.stats().causal_free) == (2, 0)
         assert (db.stats().causal_fallback, db.stats().fallback_reads) == (8, 8)
+        text = prometheus.text()
+    lines = [line for line in text.splitlines() if line.startswith("improved_db_cluster_causal_reads_total")]
+    assert [line.rpartition(" ")[2] for line in lines] == ["8.0", "0.0", "2.0"], "fallback, free, waited"
 
 
 @pytest.mark.parametrize("read", ["transaction", "stream", "pipeline", "retry=None"])

@@ -316,7 +316,7 @@ def interrupt_everywhere() -> None:
     other = Caller(work)
     signal.signal(signal.SIGALRM, raise_stop)
     stopped = 0
-    while stopped < 2000:
+    while stopped < 1000:
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.0001 + (stopped % 10) * 0.00003)
             while True:
