@@ -6,8 +6,8 @@
 - F4: if it cannot be reached or is read-only, a server that takes writes and descends from it is accepted.
 - F5: if both take writes, the replicas testify. Without testimony there is a conflict, and no server gets writes.
 
-A server that was superseded is quarantined: it is accepted again by itself only if its successor is down and it has all
-of that one's history. Histories settle ties, never clocks.
+A server that was superseded is quarantined: it is accepted again by itself only if its successor is down or read-only,
+and it has all of that one's history. Histories settle ties, never clocks.
 
 Knows the rules. Does not know how servers are asked, or what becomes of pools and statements.
 """
@@ -20,6 +20,7 @@ from improved_db.cluster.evidence import Choice, Ground, Standing, descends, fac
 from improved_db.cluster.views import ClusterState, HostState
 
 if TYPE_CHECKING:
+    from improved_db.cluster.gtid import GtidSet
     from improved_db.cluster.views import Accepted, HostView
 
 SEEKING, STABLE, CONFLICT = ClusterState.SEEKING, ClusterState.STABLE, ClusterState.CONFLICT
@@ -106,17 +107,31 @@ def _free(ground: Ground, accepted: Accepted) -> list[HostView]:
 
 
 def _pardoned(ground: Ground, accepted: Accepted, standing: Standing) -> list[HostView]:
-    """Return the quarantined servers that take writes, if their successor is gone and they have all of its history."""
-    if standing is not Standing.LOST or not accepted.history:
+    """Return the quarantined servers that take writes, if their successor does not and they have all of its history.
+
+    An operator has switched back to a repaired server, and may have done so between two looks. If the successor says
+    that it is read-only, its own answer of the same round tells what it has: then it takes no more.
+    """
+    if standing is Standing.LOST:
+        return [view for view in _quarantined(ground, accepted) if _has_all(view, accepted.history)]
+    told = facts_of(ground.views[accepted.address]) if standing is Standing.DEMOTED else None
+    if told is None or not told.read_only:
         return []
     return [
         view
-        for view in ground.writers()
-        if view.quarantined
-        and not same_server(view, accepted)
-        and (history := facts_of(view).history) is not None
-        and history.contains(accepted.history)
+        for view in _quarantined(ground, accepted)
+        if facts_of(view).round == told.round and _has_all(view, told.history)
     ]
+
+
+def _quarantined(ground: Ground, accepted: Accepted) -> list[HostView]:
+    return [view for view in ground.writers() if view.quarantined and not same_server(view, accepted)]
+
+
+def _has_all(view: HostView, wanted: GtidSet | None) -> bool:
+    """Say whether a server has a history of another one; without GTIDs nothing proves it."""
+    history = facts_of(view).history
+    return bool(wanted) and wanted is not None and history is not None and history.contains(wanted)
 
 
 def _silent_rivals(ground: Ground, accepted: Accepted) -> list[HostView]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from improved_db.cluster.topology import decide
 from tests.cluster.scenes import Scene, gone, modest, replica, server, writer
 
 A_LEADS = (writer("a", replicas=2), replica("b", "a"), replica("c", "a"))
@@ -234,6 +237,28 @@ def test_a_quarantined_server_with_all_of_its_successors_history_may_take_over()
     scene = failed_over()
     scene.round(writer("a", "0-1-10,0-2-8"), gone("b"), gone("c"), times=2)
     assert scene.said() == ("stable", "a", 3)
+
+
+def test_a_switch_back_to_a_repaired_primary_is_followed_although_its_repair_was_not_seen() -> None:
+    """It became a replica and was promoted between two looks, or while this program did nothing for an hour."""
+    scene = failed_over()
+    scene.round(writer("a", "0-1-10"), *B_LEADS)
+    back = writer("a", "0-1-7,0-2-8", replicas=2)
+    scene.round(back, replica("b", "a", "0-1-7,0-2-8"), replica("c", "a", "0-1-7,0-2-8"))
+    assert scene.said() == ("stable", "a", 3)
+
+
+def test_a_quarantined_server_that_lacks_something_stays_out_while_its_successor_is_read_only() -> None:
+    """Its successor's own answer of the same round says what it must have; the error of a statement does not."""
+    scene = failed_over()
+    scene.round(writer("a", "0-1-10"), *B_LEADS)
+    scene.round(writer("a", "0-1-10,0-2-8"), server("b", "0-1-7,0-2-9"), gone("c"), times=3)
+    assert scene.said() == ("seeking", None, 2)
+    scene = failed_over()
+    scene.round(writer("a", "0-1-10,0-2-8"), *B_LEADS)
+    told = replace(B_LEADS[0], read_only=True, at=scene.now + 0.1, asked_at=scene.now + 0.1)
+    scene.topology = decide(scene.topology, {"b": told}, scene.now + 0.1)
+    assert scene.said() == ("seeking", None, 2)
 
 
 def test_a_repaired_old_primary_is_a_replica_and_may_be_promoted_again() -> None:
