@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from pymysql.constants import ER
+from pymysql.err import OperationalError
 
 from improved_db.testing.asking import PATIENCE, ask, ask_names
 
@@ -69,6 +73,12 @@ class Words:
     let_root_write: tuple[str, ...]
     empty: tuple[str, ...]
 
+
+#: The sessions of programs: not replication's own, and not this one.
+_SESSIONS = (
+    "SELECT id FROM information_schema.processlist WHERE user NOT IN ('system user', 'event_scheduler') "
+    "AND command NOT LIKE 'Binlog%' AND id <> CONNECTION_ID()"
+)
 
 #: Of receiving: the primary has not what the replica has (MySQL: 13114).
 _OTHER_HISTORY = frozenset({1236, 13114})
@@ -141,8 +151,21 @@ class Replication:
         self.remember(node, read_only=False)
 
     def refuse_writes(self, node: TemporaryServer) -> None:
-        """Make *node* refuse writes, now and after a restart; a transaction that is open cannot commit."""
-        ask(node.socket, f"SET GLOBAL {self._words.read_only} = 1")
+        """Make *node* refuse writes, now and after a restart; a transaction that is open cannot commit.
+
+        The server waits for statements that run. One of them may wait for a lock of a transaction that cannot go on, so
+        after a second the sessions of programs are ended, as an operator would do.
+        """
+        refuse = f"SET GLOBAL {self._words.read_only} = 1"
+        try:
+            ask(node.socket, "SET SESSION lock_wait_timeout = 1", refuse)
+        except OperationalError as error:
+            if error.args[0] != ER.LOCK_WAIT_TIMEOUT:
+                raise
+            for (number,) in ask(node.socket, _SESSIONS):
+                with suppress(OperationalError):  # it has ended by itself
+                    ask(node.socket, f"KILL {number}")
+            ask(node.socket, refuse)
         self.remember(node, read_only=True)
 
     def remember(self, node: TemporaryServer, *, read_only: bool) -> None:

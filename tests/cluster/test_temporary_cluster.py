@@ -14,7 +14,7 @@ import pytest
 from improved_db.errors import ConfigError
 from improved_db.testing import TemporaryCluster, TemporaryServer
 from tests.cluster.nodes import ask
-from tests.fakes import PATIENCE
+from tests.fakes import PATIENCE, Caller, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +96,24 @@ def test_planned_switch_loses_nothing_and_the_old_primary_follows(cluster: Tempo
     ask(second, "INSERT INTO t VALUES (3)")
     cluster.settle()
     assert [rows(node) for node in cluster.nodes] == [[1, 2, 3]] * 3
+
+
+def test_planned_switch_ends_sessions_that_wait_for_each_other(cluster: TemporaryCluster) -> None:
+    """A server would wait for a statement that waits for a transaction that may never end."""
+    ask(cluster.primary, TABLE, "INSERT INTO t VALUES (1)")
+    options = {**cluster.primary.connect_options, "read_timeout": PATIENCE}
+    with pymysql.connect(**options) as holder, pymysql.connect(**options) as waiter:
+        holder.cursor().execute("UPDATE t SET id = 2 WHERE id = 1")
+        waiting = Caller(lambda: waiter.cursor().execute("UPDATE t SET id = 3 WHERE id = 1"))
+        running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE t SET id = 3%'"
+        eventually(lambda: ask(cluster.primary, running) == ((1,),))
+        old = cluster.primary
+        cluster.promote()
+        assert cluster.primary is not old
+        with pytest.raises(pymysql.err.OperationalError):
+            waiting.result()
+    cluster.settle()
+    assert [rows(node) for node in cluster.nodes] == [[1], [1], [1]]
 
 
 def test_promotion_after_a_kill_loses_what_the_replica_had_not_received(cluster: TemporaryCluster) -> None:
