@@ -54,7 +54,13 @@ def values(found: dict[str, Any]) -> Iterator[float]:
         yield from each["values"]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+#: The longest ones: `make soak` and `make bench` run them.
+LONG: Final = {"frames", "threads"}
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(name, marks=pytest.mark.soak) if name in LONG else name for name in SCRIPTS]
+)
 def test_script_measures_and_judges_its_targets(script: str, tmp_path: Path) -> None:
     """A benchmark that broke with the package would be noticed only when a reader needs its numbers."""
     file = tmp_path / "found.json"
