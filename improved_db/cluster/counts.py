@@ -5,7 +5,10 @@ Knows numbers and states. Does not know who counts, or what follows.
 
 from __future__ import annotations
 
-from improved_db.cluster.views import ClusterState
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from improved_db.cluster.views import ClusterState
 
 
 class Reads:
@@ -30,22 +33,24 @@ class Reads:
 
 
 class Spells:
-    """How long a cluster was in each state since its servers were first asked; written by one thread."""
+    """How long a cluster was in each state since its servers were first asked; written by one thread.
+
+    What is known is replaced as a whole, so that no reader sees a time that falls.
+    """
 
     def __init__(self) -> None:
-        self._over: dict[ClusterState, float] = dict.fromkeys(ClusterState, 0.0)
-        self._current: tuple[ClusterState, float] | None = None
+        #: The state now, since when, and the seconds of the spells that are over, by state.
+        self._known: tuple[ClusterState | None, float, dict[ClusterState, float]] = (None, 0.0, {})
 
     def enter(self, state: ClusterState, now: float) -> None:
         """Note that the cluster is in *state* from *now* on."""
-        current = self._current
-        if current is None or current[0] is not state:
-            self._current = (state, now)
-            if current is not None:
-                self._over[current[0]] += now - current[1]
+        before, since, over = self._known
+        if before is not state:
+            if before is not None:
+                over = {**over, before: over.get(before, 0.0) + now - since}
+            self._known = (state, now, over)
 
     def seconds(self, state: ClusterState, now: float) -> float:
         """Return for how long it was in *state*, until *now*."""
-        current = self._current
-        going_on = max(now - current[1], 0.0) if current is not None and current[0] is state else 0.0
-        return self._over[state] + going_on
+        current, since, over = self._known
+        return over.get(state, 0.0) + (max(now - since, 0.0) if current is state else 0.0)

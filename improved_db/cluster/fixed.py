@@ -75,9 +75,9 @@ class Fixed:
         self._rests = {**self._rests, address: (now + seconds, seconds)}
         self._look(error)
 
-    def has_left(self, address: str, deadline: float) -> bool:
+    def has_left(self, address: str, deadline: float, over: Callable[[], bool]) -> bool:
         """Say whether another server of a sequence has its turn; no answer is waited for."""
-        del deadline
+        del deadline, over
         return self._topology.primary != address
 
     def seconds(self, state: ClusterState) -> float:

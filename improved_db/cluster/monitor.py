@@ -137,8 +137,13 @@ class Monitor:
         """How many rounds were late because this process did not run: their silences did not count."""
         return self._rounds.late
 
-    def has_left(self, address: str, deadline: float) -> bool:
+    def has_left(self, address: str, deadline: float, over: Callable[[], bool]) -> bool:
         """Wait until a server that could not be connected to has answered a new question, or has lost its role.
+
+        Args:
+            address: The server.
+            deadline: When the wait ends at the latest.
+            over: Whether the caller waits no longer.
 
         Returns:
             Whether it is not the primary any more.
@@ -148,7 +153,7 @@ class Monitor:
         def is_known() -> bool:
             view = self._rounds.topology.hosts[address]
             answered = view.state is HostState.UP and view.facts is not None and view.facts.round > now
-            return self._closed or answered or self._rounds.topology.primary != address
+            return over() or answered or self._rounds.topology.primary != address
 
         self.wait_for(is_known, min(deadline, now + KNOWN_IN))
         return self._rounds.topology.primary != address

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from improved_db.cluster.views import HostView, with_port
 
@@ -22,16 +22,33 @@ if TYPE_CHECKING:
     from improved_db.cluster.views import HostFacts, Topology
 
 
+#: The most servers that are asked who they are: what a server says of others is not to be trusted without a limit.
+MOST: Final = 64
+
+#: How an address begins that leads to the machine of the one who uses it.
+_OWN_MACHINE: Final = ("localhost:", "127.", "[::1]:")
+
+
 def strangers(topology: Topology) -> set[str]:
     """Return the members that the servers name as their peers, and that have no such name in the list."""
-    named = {with_port(peer) for facts in _facts(topology) for peer in facts.peers}
+    named = {with_port(peer) for facts in _facts(topology) for peer in facts.peers if _leads_there(facts, peer)}
     return named - _names(topology)
 
 
 def _sources(topology: Topology) -> set[str]:
     """Return the servers that replicas name as their source, and that have no such name in the list."""
-    named = {name.removeprefix("at:") for facts in _facts(topology) for name in facts.source if name.startswith("at:")}
-    return named - _names(topology)
+    told = [(facts, name[3:]) for facts in _facts(topology) for name in facts.source if name.startswith("at:")]
+    return {source for facts, source in told if _leads_there(facts, source)} - _names(topology)
+
+
+def _leads_there(facts: HostFacts, address: str) -> bool:
+    """Say whether an address means the same server to this program as to the server that has named it.
+
+    "localhost" does only if that server is on this machine: elsewhere it would lead to a foreign server.
+    """
+    if address.startswith(":"):
+        return False
+    return not with_port(address).startswith(_OWN_MACHINE) or facts.address.startswith(_OWN_MACHINE)
 
 
 def _names(topology: Topology) -> set[str]:
@@ -58,7 +75,8 @@ class Newcomers:
 
     def named(self, topology: Topology) -> set[str]:
         """Return the addresses that have to be asked who they are."""
-        return (strangers(topology) | _sources(topology)) - self._others
+        found = (strangers(topology) | _sources(topology)) - self._others
+        return found if len(found) <= MOST else set(sorted(found)[:MOST])
 
     def is_new(self, topology: Topology, news: HostFacts) -> bool:
         """Say whether the server that gave this answer is none of those that are known; note its address if it is."""

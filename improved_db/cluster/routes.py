@@ -54,8 +54,11 @@ if TYPE_CHECKING:
         def ask_now(self, address: str, error: BaseException | None) -> None:
             """Look at the servers now, because one of them gave an error."""
 
-        def has_left(self, address: str, deadline: float) -> bool:
-            """Say whether a server that could not be connected to is not the primary any more, once that is known."""
+        def has_left(self, address: str, deadline: float, over: Callable[[], bool]) -> bool:
+            """Say whether a server that could not be connected to is not the primary any more, once that is known.
+
+            *over* says whether the caller waits no longer for that.
+            """
 
         def seconds(self, state: ClusterState) -> float:
             """Return for how long the cluster was in *state*, since its servers were first asked."""
@@ -135,7 +138,10 @@ class ToPrimary:
     def _is_decided(self) -> bool:
         topology = self._roles.topology
         decided = topology.primary is not None or topology.state is ClusterState.CONFLICT
-        return decided or self._is_closed() or dismissed() or self._is_hopeless(topology)
+        return decided or self._is_over() or self._is_hopeless(topology)
+
+    def _is_over(self) -> bool:
+        return self._is_closed() or dismissed()
 
     def holds(self, address: str, loan: Loan[Connection]) -> bool:
         """Say whether the server is still the primary."""
@@ -155,7 +161,7 @@ class ToPrimary:
         """
         del tried
         self._roles.ask_now(address, error)
-        left = problem_of(error) in LEAVING and self._roles.has_left(address, deadline)
+        left = problem_of(error) in LEAVING and self._roles.has_left(address, deadline, self._is_over)
         return left and not self._is_hopeless(self._roles.topology)
 
     def current(self) -> list[Pool[Connection]]:

@@ -18,6 +18,7 @@ from improved_db import errors
 from improved_db.clock import wall
 from improved_db.errors import ConfigError, OutcomeUnknown
 from improved_db.execution.observed import Call
+from improved_db.logs import complain
 from improved_db.observe.entry import Entry
 from improved_db.observe.events import Events
 from improved_db.observe.histogram import bucket, empty
@@ -188,15 +189,15 @@ class Observer:
         self.slow_calls += 1
         try:
             self.slow.write(entry, _succeeded(query, None, times, result))
-        except Exception as error:
-            self._complain("pool %r: a slow statement could not be logged", error)
+        except Exception:
+            complain(logger, "pool %r: a slow statement could not be logged", self.name)
 
     def done(self, call: Call) -> None:
         """Hear that a call has ended, which was not a success at its first attempt, or no plain statement."""
         try:
             self._done(call)
-        except Exception as error:
-            self._complain("pool %r: a call could not be noted", error)
+        except Exception:
+            complain(logger, "pool %r: a call could not be noted", self.name)
 
     def _done(self, call: Call) -> None:
         entry = self._entry(call.query) if self.tally is None else self.tally.done(call)
@@ -241,13 +242,8 @@ class Observer:
     def _let_hear(self, listener: Callable[[Call], object], call: Call) -> None:
         try:
             listener(call)
-        except Exception as error:
-            self._complain("pool %r: a listener of calls failed", error)
-
-    def _complain(self, text: str, error: Exception) -> None:
-        """Log *error*. A log that fails too must not make the statement look failed."""
-        with contextlib.suppress(Exception):
-            logger.error(text, self.name, exc_info=error)
+        except Exception:
+            complain(logger, "pool %r: a listener of calls failed", self.name)
 
     def _measure(self, kind: str, seconds: float) -> None:
         times = self.pool_times[kind]
@@ -256,8 +252,8 @@ class Observer:
         if self.on_measure is not None:
             try:
                 self.on_measure(kind, seconds)
-            except Exception as error:
-                self._complain("pool %r: a listener of durations failed", error)
+            except Exception:
+                complain(logger, "pool %r: a listener of durations failed", self.name)
 
     # --- what others ask -------------------------------------------------------------------------------------------
 

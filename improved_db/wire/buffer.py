@@ -126,7 +126,10 @@ class Buffer:
                 raise
             self.data, self.position = part, 0
         finally:
-            source.setsockopt(socket.SOL_SOCKET, LOW_WATER, 1)
+            try:
+                source.setsockopt(socket.SOL_SOCKET, LOW_WATER, 1)
+            except OSError:  # another thread has closed it; what was raised here says more
+                pass
 
     def read(self, size: int) -> bytes:
         """Consume *size* bytes, as a file does: fewer at the end of the stream."""

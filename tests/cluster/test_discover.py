@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from improved_db import ImprovedDb
-from improved_db.cluster.newcomers import Newcomers, strangers
+from improved_db.cluster.newcomers import MOST, Newcomers, strangers
 from improved_db.cluster.topology import HostFacts, begin, decide
 from tests.cluster.replicas import MODEST, eventually
 
@@ -97,6 +98,25 @@ def test_newcomers_stand_behind_the_list_in_an_order_that_every_program_has() ->
         topology = newcomers.with_one(topology, address)
     assert list(topology.hosts) == ["b:3306", "a:3306", "c:3306", "d:3306"]
     assert newcomers.named(topology) == set()
+
+
+def test_an_address_that_leads_elsewhere_from_here_is_not_asked() -> None:
+    """A replica beside its primary follows "localhost"; on this machine that is another server, or none."""
+    newcomers = Newcomers(["db1:3306"], lambda address: pytest.fail(f"{address} is not asked here"))
+    peers = ("localhost", "127.0.0.1:3307", "[::1]:3306", ":3306", "db2")
+    topology = decide(begin(("db1:3306",), "galera"), {"db1:3306": answer("db1:3306", "A", *peers)}, 1.0)
+    assert newcomers.named(topology) == {"db2:3306"}
+    source = replace(answer("db1:3306", "A"), source=("at:127.0.0.1:3306", "at:db3:3306"))
+    topology = decide(begin(("db1:3306",), "galera"), {"db1:3306": source}, 1.0)
+    assert newcomers.named(topology) == {"db3:3306"}
+
+
+def test_a_server_that_names_thousands_of_others_is_not_believed_without_a_limit() -> None:
+    """Each of them would get a connect, and with it the account's name."""
+    newcomers = Newcomers(["a:3306"], lambda address: pytest.fail(f"{address} is not asked here"))
+    many = answer("a:3306", "A", *(f"10.0.0.1:{port}" for port in range(1000, 5000)))
+    topology = decide(begin(("a:3306",), "galera"), {"a:3306": many}, 1.0)
+    assert len(newcomers.named(topology)) == MOST
 
 
 def test_an_address_of_a_known_server_is_asked_once() -> None:
